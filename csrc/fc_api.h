@@ -1,0 +1,99 @@
+/* The whole contract of floor 1: how ONE tile is computed on ONE thread on THIS instruction set.
+ *
+ * Units: sizes, strides and offsets count elements, never bytes, unless a name ends in _bytes.
+ * Types: `real` data is passed as void *; the table it is passed to says whether that is float or double.
+ *
+ * Panels. A panel is a slab of a matrix that is `width` wide and `depth` long, stored so that the
+ * micro-kernel reads it front to back:
+ *
+ *          column i of the panel
+ *          0    1    2   ...  width-1
+ *     k=0  p0   p1   p2  ...              element (k, i) is at panel[k * step + i]
+ *     k=1  .                              step == width when the panel stands alone,
+ *     ...                                 larger when panels of several taps are interleaved
+ *
+ * The micro-kernel multiplies a row panel A (its columns become the rows of C) with a column panel B:
+ *
+ *     C[i, j] (+)= sum over k of A[k, i] * B[k, j]        i < rows <= max_rows,  j < columns <= max_columns
+ */
+#ifndef FC_API_H
+#define FC_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
+
+enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 64 };      /* upper bounds over all tables, for stack arrays */
+
+enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
+
+/* What happens to a tile of sums on its way to memory. */
+typedef struct fc_finish {
+    int accumulate;          /* add to what C holds (a later chunk of the depth) */
+    int final;               /* last chunk: add the bias and apply the activation */
+    const void *row_bias;    /* rows reals, or NULL */
+    const void *column_bias; /* columns reals, or NULL */
+    int activation;          /* enum fc_activation */
+    double slope;            /* FC_LEAKY_RELU: factor of negative values */
+} fc_finish;
+
+/* `count` neighbouring columns of a tile that lie `stride` apart in the output, the first at `offset`. */
+typedef struct fc_run {
+    int64_t column, count, offset, stride;
+} fc_run;
+
+typedef struct fc_kernels {
+    const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
+    int max_rows;            /* rows of C that one call may compute */
+    int max_columns;         /* columns of C that one call may compute; panels of B are this wide */
+
+    /* The micro-kernel. a: panel of width `rows` (step == rows). b: panel of width max_columns and step
+     * b_step. Row i of C starts at c + row_offset[i]; its columns are adjacent. */
+    void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
+                 const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
+
+    /* Carry a finished tile (row i at tile + i * max_columns) to an output whose columns lie in runs. */
+    void (*scatter)(const void *tile, void *c, const int64_t *row_offset, int rows,
+                    const fc_run *runs, int run_count, const fc_finish *finish);
+
+    /* panel[k * step + i] = source[i * i_stride + k * k_stride]  for i < width, k < depth. */
+    void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,
+                 const void *source, int64_t i_stride, int64_t k_stride);
+
+    /* panel[k * step + i] = 0  for i < width, k < depth. */
+    void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth);
+
+    /* Dependent-free fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
+    double (*fma_peak)(int64_t rounds);
+} fc_kernels;
+
+typedef enum fc_dtype { FC_FLOAT32 = 0, FC_FLOAT64 = 1, FC_DTYPES = 2 } fc_dtype;
+
+/* ---- choice of instruction set (fc_dispatch.c, fc_cpu.c) --------------------------------------- */
+
+/* The instruction sets compiled in, best first; NULL past the end. */
+const char *fc_isa_name(int index);
+int fc_isa_runs_here(const char *name);
+/* The table of an instruction set that is compiled in and runs here, else NULL. */
+const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype);
+/* CPUs this process may use: affinity, limited by the cgroup's quota. At least 1. */
+int fc_cpu_count(void);
+
+/* ---- worker pool (fc_workers.c) ---------------------------------------------------------------- */
+
+/* One task of a call. `index` tells which; any thread may run it. */
+typedef void (*fc_task)(void *context, int64_t index);
+
+/* Run tasks [begin, end) on up to `threads` threads, the calling one among them; returns when all are
+ * done. A call made while the pool is busy with another caller's runs on the calling thread alone. */
+void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads);
+
+/* Threads a pool has been started with so far in this process (0: none yet). */
+int fc_workers_started(void);
+
+/* Scratch memory of the calling thread, at least `bytes`, 64-byte aligned, contents undefined; valid until
+ * the thread asks again. NULL if it cannot be had. Freed when the thread ends. */
+void *fc_scratch(size_t bytes);
+
+#endif

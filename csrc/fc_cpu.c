@@ -1,0 +1,78 @@
+/* What this machine can run: instruction sets that both CPU and operating system support, and CPUs. */
+#define _GNU_SOURCE
+#include "fc_cpu.h"
+#include "fc_api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Register state the operating system saves on a context switch (XCR0); without it a CPU feature is unusable. */
+static uint64_t saved_state(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+    __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    return ((uint64_t)d << 32) | a;
+}
+
+int fc_cpu_has_avx2_fma(void)
+{
+    enum { YMM = 0x6 };
+    unsigned a, b, c, d, b7, unused;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_FMA) && (c & bit_AVX) && (saved_state() & YMM) == YMM
+        && __get_cpuid_count(7, 0, &unused, &b7, &c, &d) && (b7 & bit_AVX2);
+}
+
+int fc_cpu_has_avx512(void)
+{
+    enum { ZMM = 0xe6 };
+    const unsigned needed = bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ;
+    unsigned a, b, c, d;
+    return fc_cpu_has_avx2_fma() && (saved_state() & ZMM) == ZMM
+        && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed;
+}
+#endif
+
+#ifdef __linux__
+/* CPUs' worth of time the control group may use (quota / period, rounded up), 0 if unlimited or unknown. */
+static int cgroup_quota(void)
+{
+    long long quota = -1, period = 0;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (file) {
+        if (fscanf(file, "%lld %lld", &quota, &period) != 2) quota = -1;  /* "max 100000": unlimited */
+        fclose(file);
+    } else {
+        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r");
+        if (!file) return 0;
+        if (fscanf(file, "%lld", &quota) != 1) quota = -1;
+        fclose(file);
+        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r");
+        if (!file) return 0;
+        if (fscanf(file, "%lld", &period) != 1) period = 0;
+        fclose(file);
+    }
+    if (quota <= 0 || period <= 0) return 0;
+    return (int)((quota + period - 1) / period);
+}
+#endif
+
+int fc_cpu_count(void)
+{
+    int count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
+    const int quota = cgroup_quota();
+    if (quota > 0 && quota < count) count = quota;
+#endif
+    return count > 0 ? count : 1;
+}

@@ -1,0 +1,183 @@
+/* The worker pool: a few parked threads that take numbered tasks off one counter.
+ *
+ * Life of a job: the caller publishes it and bumps `generation`; workers that see the new generation join,
+ * claim task numbers with fetch-and-add until none is left, and leave. The caller works too, then waits for
+ * those that joined. Between jobs a worker spins for a short while and then parks on a condition variable.
+ *
+ * One job at a time: a second caller (another Python thread, or a task that itself calls in) finds the pool
+ * busy and runs its tasks alone. After fork the child has no workers; it forgets the pool and starts afresh.
+ */
+#define _GNU_SOURCE
+#include "fc_api.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { MAX_WORKERS = 255, SPIN_NANOSECONDS = 30000 };
+
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;   /* held by the caller whose job runs */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* guards the condition variables' predicates */
+static pthread_cond_t published = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
+static int workers;                                        /* threads started; changed only under `busy` */
+
+static struct {
+    fc_task task;
+    void *context;
+    int64_t end;
+    _Atomic int64_t next;        /* first task nobody has claimed */
+    _Atomic int places;          /* workers that may still join this job */
+    _Atomic int inside;          /* workers between joining and leaving */
+    _Atomic uint64_t generation; /* odd while the job is open to join */
+    int parked;                  /* workers waiting on `published` */
+} job;
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static void take_tasks(fc_task task, void *context, int64_t end)
+{
+    int64_t index;
+    while ((index = atomic_fetch_add(&job.next, 1)) < end) task(context, index);
+}
+
+/* Wait until a job newer than `seen` is open: spin first, then park. */
+static uint64_t await_job(uint64_t seen)
+{
+    const int64_t deadline = nanoseconds() + SPIN_NANOSECONDS;
+    uint64_t now;
+    do {
+        for (int i = 0; i < 64; i++) {
+            now = atomic_load(&job.generation);
+            if ((now & 1) && now != seen) return now;
+            relax();
+        }
+    } while (nanoseconds() < deadline);
+    pthread_mutex_lock(&lock);
+    job.parked++;
+    while (!((now = atomic_load(&job.generation)) & 1) || now == seen) pthread_cond_wait(&published, &lock);
+    job.parked--;
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
+static void *worker(void *unused)
+{
+    (void)unused;
+    uint64_t seen = 0;
+    for (;;) {
+        seen = await_job(seen);
+        /* `inside` is raised before `generation` is read again: the caller closes the job first and reads
+         * `inside` after, so either it waits for us or we see that the job is closed. */
+        atomic_fetch_add(&job.inside, 1);
+        if (atomic_load(&job.generation) == seen && atomic_fetch_sub(&job.places, 1) > 0)
+            take_tasks(job.task, job.context, job.end);
+        if (atomic_fetch_sub(&job.inside, 1) == 1) {
+            pthread_mutex_lock(&lock);
+            pthread_cond_signal(&left);
+            pthread_mutex_unlock(&lock);
+        }
+    }
+    return NULL;
+}
+
+/* In a forked child only the forking thread lives on: no workers, and locks in whatever state they were. */
+static void forget_pool(void)
+{
+    pthread_mutex_init(&busy, NULL);
+    pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&published, NULL);
+    pthread_cond_init(&left, NULL);
+    workers = 0;
+    job.parked = 0;
+    atomic_store(&job.inside, 0);
+    atomic_store(&job.generation, 0);
+}
+
+static void register_fork_handler(void) { pthread_atfork(NULL, NULL, forget_pool); }
+
+static void start_workers(int wanted)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_fork_handler);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    while (workers < wanted && workers < MAX_WORKERS) {
+        if (pthread_create(&thread, &attributes, worker, NULL) != 0) break;  /* fewer threads, same result */
+        workers++;
+    }
+    pthread_attr_destroy(&attributes);
+}
+
+void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
+{
+    if (threads > end - begin) threads = (int)(end - begin);
+    if (threads <= 1 || pthread_mutex_trylock(&busy) != 0) {
+        for (int64_t index = begin; index < end; index++) task(context, index);
+        return;
+    }
+    if (workers < threads - 1) start_workers(threads - 1);
+    job.task = task;
+    job.context = context;
+    job.end = end;
+    atomic_store(&job.next, begin);
+    atomic_store(&job.places, threads - 1);
+    pthread_mutex_lock(&lock);
+    atomic_fetch_add(&job.generation, 1);  /* open */
+    if (job.parked) pthread_cond_broadcast(&published);
+    pthread_mutex_unlock(&lock);
+
+    take_tasks(task, context, end);
+
+    atomic_fetch_add(&job.generation, 1);  /* closed: nobody joins any more */
+    const int64_t deadline = nanoseconds() + SPIN_NANOSECONDS;
+    while (atomic_load(&job.inside) && nanoseconds() < deadline) relax();
+    if (atomic_load(&job.inside)) {
+        pthread_mutex_lock(&lock);
+        while (atomic_load(&job.inside)) pthread_cond_wait(&left, &lock);
+        pthread_mutex_unlock(&lock);
+    }
+    pthread_mutex_unlock(&busy);
+}
+
+int fc_workers_started(void) { return workers; }
+
+/* ---- scratch memory ---------------------------------------------------------------------------- */
+
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+static _Thread_local void *scratch;
+static _Thread_local size_t scratch_bytes;
+
+static void make_scratch_key(void) { pthread_key_create(&scratch_key, free); }
+
+void *fc_scratch(size_t bytes)
+{
+    if (bytes <= scratch_bytes) return scratch;
+    pthread_once(&scratch_once, make_scratch_key);
+    free(scratch);
+    scratch = NULL;
+    scratch_bytes = 0;
+    bytes = (bytes + 4095) & ~(size_t)4095;
+    if (posix_memalign(&scratch, 64, bytes) != 0) scratch = NULL;
+    if (scratch) scratch_bytes = bytes;
+    pthread_setspecific(scratch_key, scratch);  /* so that it is freed with the thread */
+    return scratch;
+}

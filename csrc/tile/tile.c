@@ -1,0 +1,39 @@
+/* One object per instruction set and dtype; everything in it is static but its table of functions.
+ *
+ * Compile with -DFC_ISA=avx2 -DFC_REAL_BYTES=4 and the instruction set's flags (setup.py does).
+ */
+#include "gemm.h"
+#include "pack.h"
+
+#define JOIN_(a, b, c, d) a##b##c##d
+#define JOIN(a, b, c, d) JOIN_(a, b, c, d)
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+static double fma_peak(int64_t rounds)
+{
+    enum { CHAINS = 10 };  /* latency 4 x 2 units, and some slack */
+    vec chain[CHAINS];
+    UNROLL
+    for (int i = 0; i < CHAINS; i++) chain[i] = splat((real)(i + 1));
+    const vec factor = splat((real)0.5), addend = splat((real)1.0);
+    for (int64_t round = 0; round < rounds; round++) {
+        UNROLL
+        for (int i = 0; i < CHAINS; i++) {
+            chain[i] = chain[i] * factor + addend;
+            __asm__ volatile("" : FC_IN_REGISTER(chain[i]));  /* keeps the loop from being folded */
+        }
+    }
+    return 2.0 * (double)rounds * CHAINS * LANES;
+}
+
+const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
+    .isa = TEXT(FC_ISA),
+    .max_rows = ROWS,
+    .max_columns = VECTORS * LANES,
+    .gemm = gemm,
+    .scatter = scatter,
+    .pack = pack,
+    .clear = clear,
+    .fma_peak = fma_peak,
+};

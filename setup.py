@@ -1,0 +1,98 @@
+"""How csrc is compiled: each tile once per instruction set and dtype. Everything else is in pyproject.toml.
+
+Environment: FASTCONV_DEBUG=1 compiles without optimisation and with bounds checks,
+FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors.
+"""
+
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("FASTCONV_DEBUG") == "1"
+SANITIZE = os.environ.get("FASTCONV_SANITIZE", "")
+WERROR = os.environ.get("FASTCONV_WERROR") == "1"
+
+# gnu11, not c11: the strict mode would forbid contracting a * b + c into one fused multiply-add
+C_FLAGS = ["-std=gnu11", "-O0" if DEBUG else "-O3", "-g0" if not (DEBUG or SANITIZE) else "-g"]
+SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+WARNING_FLAGS = ["-Wall", "-Wextra", *(["-Werror"] if WERROR else [])]
+
+# Instruction sets per architecture; csrc/fc_dispatch.c lists the same names, best first.
+INSTRUCTION_SETS = {
+    "x86_64": {
+        "baseline": [],
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": [
+            "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mprefer-vector-width=512",
+        ],
+    },
+    "aarch64": {"neon": []},
+}
+MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+KERNELS = Path("src/fastconv/_kernels")
+
+
+class BuildTiles(build_ext):
+    """build_ext that first compiles the tiles, several at a time, and links them into `native`."""
+
+    def finalize_options(self) -> None:
+        self.distribution.ext_modules = cythonize(
+            self.distribution.ext_modules,
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": False,
+                "freethreading_compatible": True,
+            },
+            include_path=["src"],
+            build_dir="build/cython",
+        )
+        super().finalize_options()
+
+    def build_extensions(self) -> None:
+        self.parallel = self.parallel or os.cpu_count()
+        jobs = [
+            (isa, flags, real_bytes)
+            for isa, flags in INSTRUCTION_SETS.get(MACHINE, {"baseline": []}).items()
+            for real_bytes in (4, 8)
+        ]
+        with ThreadPoolExecutor(self.parallel) as pool:
+            tiles = [name for names in pool.map(self._compile_tile, jobs) for name in names]
+        native = next(e for e in self.extensions if e.name.endswith(".native"))
+        native.extra_objects = tiles
+        super().build_extensions()
+
+    def _compile_tile(self, job: tuple[str, list[str], int]) -> list[str]:
+        isa, flags, real_bytes = job
+        return self.compiler.compile(
+            ["csrc/tile/tile.c"],
+            output_dir=f"{self.build_temp}/{isa}_{real_bytes}",
+            macros=[("FC_ISA", isa), ("FC_REAL_BYTES", str(real_bytes))],
+            depends=[str(p) for p in Path("csrc").rglob("*.h")],
+            extra_postargs=[*C_FLAGS, *flags, *SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
+        )
+
+
+def extension(name: str) -> Extension:
+    return Extension(
+        f"fastconv._kernels.{name}",
+        [str(KERNELS / f"{name}.pyx"), *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if name == "native" else [])],
+        include_dirs=["csrc"],
+        depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, Path("csrc").glob("*.h"))],
+        extra_compile_args=[*C_FLAGS, *SANITIZE_FLAGS, "-fvisibility=hidden"],
+        extra_link_args=["-pthread", *SANITIZE_FLAGS],
+    )
+
+
+setup(
+    ext_modules=[extension(path.stem) for path in sorted(KERNELS.glob("*.pyx"))],
+    cmdclass={"build_ext": BuildTiles},
+)

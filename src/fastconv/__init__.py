@@ -1,0 +1,27 @@
+"""fastconv: a convolution engine for NumPy arrays, and the ConvNets built on it.
+
+Four floors, and an import never points up:
+
+4. applications: `fastconv.xo`, the `fastconv` command
+3. Python API: `fastconv.functional` (its names are here too), `fastconv.grad`, `fastconv.nn`, `fastconv.runtime`;
+   `fastconv.geometry` decides whether a call is allowed
+2. Cython kernels (`fastconv._kernels`): in what order tiles are walked, on which threads, in which memory
+1. C tiles (`csrc`): one tile, one thread, one instruction set
+"""
+
+from fastconv import functional, grad
+from fastconv.functional import *  # noqa: F403
+from fastconv.runtime import get_isa, get_num_threads, set_isa, set_num_threads, show_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "functional",
+    "get_isa",
+    "get_num_threads",
+    "grad",
+    "set_isa",
+    "set_num_threads",
+    "show_config",
+    *functional.__all__,
+]

@@ -1,0 +1,546 @@
+"""Convolution and its gradients as one blocked driver over the tiles of csrc.
+
+Forward and input gradient are *dense sub-convolutions* (`Dense`): every output pixel takes a window of taps
+of its source, one source element between neighbouring taps' rows being any fixed number. A forward pass is one
+of them. An input gradient with stride s splits by the parity of the input position into s per axis, each with
+the taps that can reach that parity: nothing is ever multiplied by inserted zeros. A transposed convolution is an
+input gradient with a bias.
+
+The walk of one task (a strip of pixels, or a part of its channels):
+
+    for each chunk of the depth (channels x taps):
+        pack the strip's windows into pixel panels          (im2col, a few hundred KiB, never whole)
+        for each pixel panel, for each weight panel:
+            one tile: micro-kernel -> output, or -> scratch tile -> scattered to the output
+
+Channels become the rows of a tile and pixels its columns, unless the output is channels-last: then they change
+places, so that stores stay contiguous.
+
+The depth is cut at places that depend on the geometry alone, and threads split outputs, never a sum: the bits do
+not depend on the number of threads, nor on an image's neighbours in the batch.
+
+The weight gradient walks the pixels as its depth: rows are output channels, columns the taps x channels of one
+filter. Where there are few of those to share among threads, the pixels are split too, into a number of parts
+that the geometry fixes, and the parts are added in order.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.fc_api cimport (
+    FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
+    fc_run,
+)
+from fastconv._kernels.native cimport kernels, parallel, scratch, worker_threads
+
+ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
+
+# Depth of one chunk: a panel of B this deep stays in L1. Strips of packed pixels stay in L2.
+cdef int64_t CHUNK_DEPTH = 384
+cdef int64_t CHUNK_TAPS = 512
+cdef int64_t STRIP_BYTES = 256 * 1024
+cdef int64_t TASK_FLOPS = 200_000_000
+
+
+cdef struct Tap:
+    int64_t shift[3]          # source position of this tap for output 0, per axis
+    int64_t weight[3]         # which kernel element it is
+
+
+cdef struct Dense:
+    int64_t n, groups
+    int64_t channels          # output channels per group
+    int64_t depth             # source channels per group
+    int64_t count[3]          # output pixels per axis
+    int64_t step[3]           # source elements between windows of neighbouring outputs
+    int64_t extent[3]         # source size
+    int64_t begin[3]          # where the first output pixel lies in the output array ...
+    int64_t out_step[3]       # ... and how far apart they lie
+    int64_t taps
+    Tap *tap
+    int64_t pixels            # n * count[0] * count[1] * count[2]
+    int64_t depth_block       # channels per chunk
+    int64_t tap_block         # taps per chunk
+    double flops
+
+
+cdef struct Call:
+    const Dense *dense
+    const fc_kernels *kernel
+    const char *source
+    const char *bias
+    const char *weights       # packed: per group, per chunk, per panel: [k][width]
+    char *out
+    int64_t source_stride[5]
+    int64_t out_stride[5]
+    int64_t itemsize
+    bint pixels_are_rows
+    int64_t pixel_width       # columns of a pixel panel
+    int64_t channel_width     # columns of a weight panel
+    int64_t channel_panels
+    int64_t strip             # pixels per strip
+    int64_t strips
+    int64_t parts             # parts of the channel panels that tasks are split into
+    int activation
+    double slope
+    bint out_of_memory
+
+
+cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline int64_t first_inside(int64_t position, int64_t step) noexcept nogil:
+    """The first j >= 0 with position + j * step >= 0."""
+    return 0 if position >= 0 else divide_up(-position, step)
+
+
+# ---- pixel panels (im2col) -------------------------------------------------------------------------
+
+
+cdef void pack_windows(const Call *call, int64_t group, int64_t pixel, int64_t count, int64_t channel,
+                       int64_t channels, int64_t first_tap, int64_t taps, char *panel) noexcept nogil:
+    """One panel of `count` <= pixel_width pixels from `pixel` on; depth order: channel, then tap."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    # the micro-kernel steps through A by the rows it is given, through B by its full width
+    cdef int64_t width = count if call.pixels_are_rows else call.pixel_width
+    cdef int64_t item = call.itemsize, step = taps * width
+    cdef int64_t filled = 0, run, rest, od, oh, ow, n, t, z, y, x, low, high
+    cdef const Tap *tap
+    cdef const char *image
+    cdef char *to
+    cdef const char *base = call.source + (group * d.depth + channel) * call.source_stride[1] * item
+    while filled < count:
+        rest = pixel + filled
+        ow = rest % d.count[2]
+        rest //= d.count[2]
+        oh = rest % d.count[1]
+        rest //= d.count[1]
+        od = rest % d.count[0]
+        n = rest // d.count[0]
+        run = min(count - filled, d.count[2] - ow)
+        image = base + n * call.source_stride[0] * item
+        for t in range(taps):
+            tap = &d.tap[first_tap + t]
+            to = panel + (t * width + filled) * item
+            z = od * d.step[0] + tap.shift[0]
+            y = oh * d.step[1] + tap.shift[1]
+            x = ow * d.step[2] + tap.shift[2]
+            if z < 0 or z >= d.extent[0] or y < 0 or y >= d.extent[1]:
+                kernel.clear(to, step, run, channels)
+                continue
+            low = min(first_inside(x, d.step[2]), run)
+            high = max(low, min(run, divide_up(d.extent[2] - x, d.step[2]) if x < d.extent[2] else 0))
+            if low > 0:
+                kernel.clear(to, step, low, channels)
+            if high < run:
+                kernel.clear(to + high * item, step, run - high, channels)
+            if high > low:
+                kernel.pack(
+                    to + low * item, step, high - low, channels,
+                    image + (z * call.source_stride[2] + y * call.source_stride[3]
+                             + (x + low * d.step[2]) * call.source_stride[4]) * item,
+                    d.step[2] * call.source_stride[4], call.source_stride[1])
+        filled += run
+    if filled < width:
+        kernel.clear(panel + filled * item, width, width - filled, channels * taps)
+
+
+cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
+    """Where `count` pixels from `pixel` on lie in the output: runs of equal stride, merged where they meet."""
+    cdef const Dense *d = call.dense
+    cdef int64_t filled = 0, run, rest, od, oh, ow, offset, stride = d.out_step[2] * call.out_stride[4]
+    cdef int found = 0
+    while filled < count:
+        rest = pixel + filled
+        ow = rest % d.count[2]
+        rest //= d.count[2]
+        oh = rest % d.count[1]
+        rest //= d.count[1]
+        od = rest % d.count[0]
+        run = min(count - filled, d.count[2] - ow)
+        offset = (rest // d.count[0] * call.out_stride[0]
+                  + (d.begin[0] + od * d.out_step[0]) * call.out_stride[2]
+                  + (d.begin[1] + oh * d.out_step[1]) * call.out_stride[3]
+                  + (d.begin[2] + ow * d.out_step[2]) * call.out_stride[4])
+        if found and offset == runs[found - 1].offset + runs[found - 1].count * stride:
+            runs[found - 1].count += run
+        else:
+            runs[found].column = filled
+            runs[found].count = run
+            runs[found].offset = offset
+            runs[found].stride = stride
+            found += 1
+        filled += run
+    return found
+
+
+# ---- one strip ---------------------------------------------------------------------------------------
+
+
+cdef void strip_task(void *context, int64_t index) noexcept nogil:
+    cdef Call *call = <Call *>context
+    cdef const Dense *d = call.dense
+    cdef int64_t item = call.itemsize, width = call.pixel_width
+    cdef int64_t part = index % call.parts
+    cdef int64_t pixel = index // call.parts % call.strips * call.strip
+    cdef int64_t group = index // call.parts // call.strips
+    cdef int64_t pixels = min(call.strip, d.pixels - pixel)
+    cdef int64_t first_panel = part * call.channel_panels // call.parts
+    cdef int64_t last_panel = (part + 1) * call.channel_panels // call.parts
+    cdef int64_t channel, channels, tap, taps, panel, p, count, depth
+    cdef int64_t padded_channels = call.channel_panels * call.channel_width
+    cdef const char *weights
+    cdef char *tile = <char *>scratch(
+        (FC_MAX_ROWS * FC_MAX_COLUMNS
+         + d.depth_block * d.tap_block * divide_up(pixels, width) * width) * item)
+    cdef char *panels = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
+    if tile == NULL:
+        call.out_of_memory = True
+        return
+    weights = call.weights + group * padded_channels * d.depth * d.taps * item
+    channel = 0
+    while channel < d.depth:
+        channels = min(d.depth_block, d.depth - channel)
+        tap = 0
+        while True:
+            taps = min(d.tap_block, d.taps - tap)
+            depth = channels * taps
+            for panel in range(divide_up(pixels, width)):
+                p = panel * width
+                pack_windows(call, group, pixel + p, min(width, pixels - p), channel, channels, tap, taps,
+                             panels + p * depth * item)
+            for panel in range(divide_up(pixels, width)):
+                p = panel * width
+                count = min(width, pixels - p)
+                multiply_panel(call, group, pixel + p, count, depth, panels + p * depth * item, weights,
+                               first_panel, last_panel, channel > 0 or tap > 0,
+                               channel + channels == d.depth and tap + taps == d.taps, tile)
+            weights += padded_channels * depth * item
+            tap += taps
+            if tap >= d.taps:
+                break
+        channel += channels
+
+
+cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t count, int64_t depth,
+                         const char *pixels, const char *weights, int64_t first_panel, int64_t last_panel,
+                         bint accumulate, bint final, char *tile) noexcept nogil:
+    """One pixel panel times the weight panels of a task: a row (or column) of tiles."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, panel, channel, channels, i
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef int64_t row_offset[FC_MAX_ROWS]
+    cdef int64_t tile_row[FC_MAX_ROWS]
+    cdef fc_finish finish, keep
+    cdef const char *weight_panel
+    cdef char *out
+    cdef const char *bias
+    cdef int found = output_runs(call, pixel, count, runs)
+    finish.accumulate = accumulate
+    finish.final = final
+    finish.row_bias = finish.column_bias = NULL
+    finish.activation = call.activation
+    finish.slope = call.slope
+    if call.pixels_are_rows:
+        for i in range(found):
+            for channel in range(runs[i].count):
+                row_offset[runs[i].column + channel] = runs[i].offset + channel * runs[i].stride
+    elif found != 1 or runs[0].stride != 1:
+        memset(&keep, 0, sizeof(keep))
+        for i in range(kernel.max_rows):
+            tile_row[i] = i * kernel.max_columns
+    for panel in range(first_panel, last_panel):
+        channel = panel * call.channel_width
+        channels = min(call.channel_width, d.channels - channel)
+        weight_panel = weights + panel * call.channel_width * depth * item
+        out = call.out + (group * d.channels + channel) * call.out_stride[1] * item
+        bias = call.bias
+        if bias != NULL:
+            bias += (group * d.channels + channel) * item
+        if call.pixels_are_rows:
+            finish.column_bias = bias
+            kernel.gemm(depth, pixels, weight_panel, kernel.max_columns, out, row_offset, <int>count,
+                        <int>channels, &finish)
+            continue
+        finish.row_bias = bias
+        for i in range(channels):
+            row_offset[i] = i * call.out_stride[1]
+        if found == 1 and runs[0].stride == 1:
+            kernel.gemm(depth, weight_panel, pixels, kernel.max_columns, out + runs[0].offset * item,
+                        row_offset, <int>channels, <int>count, &finish)
+        else:
+            kernel.gemm(depth, weight_panel, pixels, kernel.max_columns, tile, tile_row, <int>channels,
+                        <int>count, &keep)
+            kernel.scatter(tile, out, row_offset, <int>channels, runs, found, &finish)
+
+
+# ---- weights -----------------------------------------------------------------------------------------
+
+
+cdef struct Weights:
+    const Dense *dense
+    const fc_kernels *kernel
+    const char *source
+    char *packed
+    int64_t itemsize
+    int64_t channel_stride    # between output channels (rows of a tile) of the sub-convolution
+    int64_t depth_stride      # between source channels
+    int64_t group_stride
+    int64_t tap_stride[3]
+    bint taps_adjacent        # (source channel, tap) is one run of memory, taps in order
+    bint channels_are_columns
+    int64_t channel_width
+    int64_t channel_panels
+
+
+cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
+    """Pack one panel of one group, chunk after chunk, into the places `strip_task` reads them from."""
+    cdef const Weights *w = <const Weights *>context
+    cdef const Dense *d = w.dense
+    cdef const fc_kernels *kernel = w.kernel
+    cdef int64_t item = w.itemsize
+    cdef int64_t panel = index % w.channel_panels, group = index // w.channel_panels
+    cdef int64_t first = panel * w.channel_width
+    cdef int64_t rows = min(w.channel_width, d.channels - first)
+    cdef int64_t step = w.channel_width if w.channels_are_columns else rows
+    cdef int64_t padded_channels = w.channel_panels * w.channel_width
+    cdef int64_t channel = 0, channels, tap, taps, t, depth
+    cdef const Tap *which
+    cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride) * item
+    cdef char *chunk = w.packed + group * padded_channels * d.depth * d.taps * item
+    cdef char *to
+    while channel < d.depth:
+        channels = min(d.depth_block, d.depth - channel)
+        tap = 0
+        while tap < d.taps:
+            taps = min(d.tap_block, d.taps - tap)
+            depth = channels * taps
+            to = chunk + first * depth * item
+            if rows < step:
+                kernel.clear(to + rows * item, step, step - rows, depth)
+            if w.taps_adjacent and taps == d.taps:
+                kernel.pack(to, step, rows, depth, source + channel * w.depth_stride * item, w.channel_stride, 1)
+            else:
+                for t in range(taps):
+                    which = &d.tap[tap + t]
+                    kernel.pack(to + t * step * item, taps * step, rows, channels,
+                                source + (channel * w.depth_stride + which.weight[0] * w.tap_stride[0]
+                                          + which.weight[1] * w.tap_stride[1]
+                                          + which.weight[2] * w.tap_stride[2]) * item,
+                                w.channel_stride, w.depth_stride)
+            chunk += padded_channels * depth * item
+            tap += taps
+        channel += channels
+
+
+# ---- plans -------------------------------------------------------------------------------------------
+
+
+cdef void even_blocks(int64_t total, int64_t limit, int64_t *block) noexcept nogil:
+    """Cut `total` into equal blocks of at most `limit`."""
+    cdef int64_t blocks = max(1, divide_up(total, max(1, limit)))
+    block[0] = max(1, divide_up(total, blocks))
+
+
+cdef int set_blocks(Dense *d) except -1:
+    """Fix the chunks of the depth; they decide the order of summation, so they follow the geometry alone."""
+    even_blocks(d.taps, CHUNK_TAPS, &d.tap_block)
+    even_blocks(d.depth, CHUNK_DEPTH // d.tap_block, &d.depth_block)
+    d.pixels = d.n * d.count[0] * d.count[1] * d.count[2]
+    d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
+    return 0
+
+
+cdef class DensePlan:
+    """A geometry's dense sub-convolutions for one direction: "forward" or "input_gradient".
+
+    Immutable once made, so that calls on several threads may share it.
+    """
+
+    cdef Dense *dense
+    cdef int64_t count
+    cdef readonly object geometry
+    cdef bint forward
+
+    def __cinit__(self, geometry, direction):
+        cdef int64_t axis, i, rest
+        cdef int64_t parity[3]
+        self.geometry = geometry
+        self.forward = direction == "forward"
+        self.count = 1
+        if not self.forward:
+            for axis in range(3):
+                # an axis shorter than its stride has no output at the higher parities
+                self.count *= min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
+        self.dense = <Dense *>calloc(self.count, sizeof(Dense))
+        if self.dense == NULL:
+            raise MemoryError("convolution plan")
+        for i in range(self.count):
+            rest = i
+            for axis in range(2, -1, -1):
+                parity[axis] = rest % min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
+                rest //= min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
+            self.describe(&self.dense[i], parity)
+
+    def __dealloc__(self):
+        cdef int64_t i
+        if self.dense != NULL:
+            for i in range(self.count):
+                free(self.dense[i].tap)
+            free(self.dense)
+
+    cdef int describe(self, Dense *d, const int64_t *parity) except -1:
+        """Fill in one sub-convolution; `parity` is the input position modulo stride (input gradient only)."""
+        g = self.geometry
+        cdef int64_t axis, i, t, distance
+        d.n = g.n
+        d.groups = g.groups
+        d.channels = (g.out_channels if self.forward else g.in_channels) // g.groups
+        d.depth = (g.in_channels if self.forward else g.out_channels) // g.groups
+        taps = []     # per axis: (source shift, kernel index) of each tap
+        for axis in range(3):
+            if self.forward:
+                d.count[axis] = g.output_size[axis]
+                d.step[axis] = g.stride[axis]
+                d.extent[axis] = g.input_size[axis]
+                d.begin[axis], d.out_step[axis] = 0, 1
+                taps.append([(t * g.dilation[axis] - g.before[axis], t) for t in range(g.kernel[axis])])
+            else:
+                # input position q * stride + parity meets tap t of output q + (parity + before - t * dilation) / stride
+                d.count[axis] = divide_up(g.input_size[axis] - parity[axis], g.stride[axis])
+                d.step[axis] = 1
+                d.extent[axis] = g.output_size[axis]
+                d.begin[axis], d.out_step[axis] = parity[axis], g.stride[axis]
+                taps.append([
+                    ((parity[axis] + g.before[axis] - t * g.dilation[axis]) // g.stride[axis], t)
+                    for t in range(g.kernel[axis])
+                    if (parity[axis] + g.before[axis] - t * g.dilation[axis]) % g.stride[axis] == 0
+                ])
+        d.taps = len(taps[0]) * len(taps[1]) * len(taps[2])
+        d.tap = <Tap *>malloc(max(1, d.taps) * sizeof(Tap))
+        if d.tap == NULL:
+            raise MemoryError("convolution plan")
+        i = 0
+        for z in taps[0]:
+            for y in taps[1]:
+                for x in taps[2]:
+                    for axis, (shift, index) in enumerate((z, y, x)):
+                        d.tap[i].shift[axis] = shift
+                        d.tap[i].weight[axis] = index
+                    i += 1
+        set_blocks(d)
+        return 0
+
+    def run(self, source, weight, bias, out, activation=None, double slope=0.01):
+        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input)."""
+        cdef Array source_array, weight_array, bias_array, out_array
+        cdef int rank = self.geometry.spatial_rank
+        cdef bint batched = self.geometry.batched
+        cdef const char *bias_data = NULL
+        cdef int kind = ACTIVATIONS[activation]
+        cdef int64_t i
+        acquire(&source_array, source, rank, batched, False)
+        try:
+            acquire(&weight_array, weight, rank, True, False)
+            try:
+                acquire(&out_array, out, rank, batched, True)
+                try:
+                    if bias is not None:
+                        acquire(&bias_array, bias, 0, False, False)
+                        bias_data = bias_array.data
+                    try:
+                        for i in range(self.count):
+                            if self.dense[i].pixels:
+                                self.run_dense(&self.dense[i], &source_array, &weight_array, bias_data, &out_array,
+                                               kind, slope)
+                    finally:
+                        if bias is not None:
+                            release(&bias_array)
+                finally:
+                    release(&out_array)
+            finally:
+                release(&weight_array)
+        finally:
+            release(&source_array)
+        return out
+
+    cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
+                       const Array *out, int activation, double slope) except -1:
+        cdef Call call
+        cdef Weights weights
+        cdef int64_t axis, panels, threads = worker_threads(d.flops)
+        cdef const fc_kernels *kernel = kernels(source.float64)
+        call.dense = weights.dense = d
+        call.kernel = weights.kernel = kernel
+        call.itemsize = weights.itemsize = 8 if source.float64 else 4
+        call.source = source.data
+        call.out = out.data
+        call.bias = bias
+        call.activation = activation
+        call.slope = slope
+        call.out_of_memory = False
+        for axis in range(5):
+            call.source_stride[axis] = source.stride[axis]
+            call.out_stride[axis] = out.stride[axis]
+        call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
+        if call.pixels_are_rows:
+            call.pixel_width = kernel.max_rows
+            call.channel_width = kernel.max_columns
+            call.channel_panels = divide_up(d.channels, kernel.max_columns)
+        else:
+            call.pixel_width = kernel.max_columns
+            even_blocks(d.channels, kernel.max_rows, &call.channel_width)
+            call.channel_panels = divide_up(d.channels, call.channel_width)
+
+        # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
+        panels = divide_up(d.pixels, call.pixel_width)
+        call.strip = max(4, STRIP_BYTES // (d.depth_block * d.tap_block * call.pixel_width * call.itemsize))
+        call.strips = divide_up(panels, call.strip)
+        if threads > 1:
+            call.strips = min(panels, divide_up(call.strips, threads) * threads)
+        call.strip = divide_up(panels, call.strips) * call.pixel_width
+        call.strips = divide_up(d.pixels, call.strip)
+        call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
+                         <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
+        call.parts = max(1, min(call.parts, call.channel_panels, divide_up(d.channels, 64)))
+
+        weights.source = weight.data
+        weights.channels_are_columns = call.pixels_are_rows
+        weights.channel_width = call.channel_width
+        weights.channel_panels = call.channel_panels
+        weights.channel_stride = weight.stride[0 if self.forward else 1]
+        weights.depth_stride = weight.stride[1 if self.forward else 0]
+        weights.group_stride = weight.stride[0] * (d.channels if self.forward else d.depth)
+        for axis in range(3):
+            weights.tap_stride[axis] = weight.stride[axis + 2]
+        weights.taps_adjacent = self.forward and taps_adjacent(weight, d)
+        weights.packed = <char *>malloc(
+            max(64, d.groups * call.channel_panels * call.channel_width * d.depth * d.taps * call.itemsize))
+        if weights.packed == NULL:
+            raise MemoryError("packed weights")
+        call.weights = weights.packed
+        try:
+            parallel(pack_weights_task, &weights, d.groups * call.channel_panels,
+                     20.0 * d.groups * d.channels * d.depth * d.taps)
+            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
+        finally:
+            free(weights.packed)
+        if call.out_of_memory:
+            raise MemoryError("convolution workspace")
+        return 0
+
+
+cdef bint taps_adjacent(const Array *weight, const Dense *d) noexcept:
+    """Whether one filter's weights (channel, taps) are one run of memory in the packed order."""
+    cdef int axis
+    cdef int64_t expected = 1
+    for axis in range(4, 0, -1):
+        if weight.size[axis] > 1 and weight.stride[axis] != expected:
+            return False
+        expected *= weight.size[axis]
+    return True

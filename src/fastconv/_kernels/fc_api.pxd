@@ -1,0 +1,49 @@
+"""csrc/fc_api.h, as Cython sees it. The comments are there."""
+
+from libc.stdint cimport int64_t
+
+cdef extern from "fc_api.h" nogil:
+    enum: FC_MAX_ROWS, FC_MAX_COLUMNS
+    enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
+    enum: FC_DTYPES
+    ctypedef enum fc_dtype:
+        FC_FLOAT32
+        FC_FLOAT64
+
+    ctypedef struct fc_finish:
+        int accumulate
+        int final
+        const void *row_bias
+        const void *column_bias
+        int activation
+        double slope
+
+    ctypedef struct fc_run:
+        int64_t column
+        int64_t count
+        int64_t offset
+        int64_t stride
+
+    ctypedef struct fc_kernels:
+        const char *isa
+        int max_rows
+        int max_columns
+        void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
+                     const int64_t *row_offset, int rows, int columns,
+                     const fc_finish *finish) noexcept nogil
+        void (*scatter)(const void *tile, void *c, const int64_t *row_offset, int rows,
+                        const fc_run *runs, int run_count, const fc_finish *finish) noexcept nogil
+        void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,
+                     const void *source, int64_t i_stride, int64_t k_stride) noexcept nogil
+        void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth) noexcept nogil
+        double (*fma_peak)(int64_t rounds) noexcept nogil
+
+    ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil
+
+    const char *fc_isa_name(int index)
+    int fc_isa_runs_here(const char *name)
+    const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype)
+    int fc_cpu_count()
+    void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
+    int fc_workers_started()
+    void *fc_scratch(size_t bytes)

@@ -1,0 +1,124 @@
+"""Links csrc and owns what is global: the instruction set in use and the number of threads."""
+
+import os
+import time
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.fc_api cimport (
+    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
+    fc_isa_table, fc_kernels, fc_scratch, fc_task, fc_workers_run,
+)
+
+# Thresholds in FLOPs; a core does about 50-200 of them per nanosecond.
+cdef double SERIAL_FLOPS = 2.5e6   # ~25 us: less work than this is not worth waking a thread for
+cdef double KEEP_GIL_FLOPS = 1e6   # ~10 us: less work than this is not worth releasing the GIL for
+cdef double SLICE_FLOPS = 5e8      # per thread between two looks for a pending Ctrl-C
+
+cdef const fc_kernels *tables[<int>FC_DTYPES]
+cdef int thread_count = 1
+
+
+cdef const fc_kernels *kernels(bint float64) noexcept nogil:
+    return tables[<int>(FC_FLOAT64 if float64 else FC_FLOAT32)]
+
+
+cdef int worker_threads(double flops) noexcept nogil:
+    """Threads that a call of so much work is given."""
+    return 1 if flops < SERIAL_FLOPS else thread_count
+
+
+cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1:
+    """Run tasks 0..tasks-1, together `flops` of work; raises KeyboardInterrupt between slices of them."""
+    cdef int threads = worker_threads(flops)
+    cdef int64_t begin = 0, end, slice_tasks
+    if flops < KEEP_GIL_FLOPS:
+        fc_workers_run(task, context, 0, tasks, 1)
+        return 0
+    slice_tasks = tasks
+    if flops > SLICE_FLOPS * threads:
+        slice_tasks = max(threads, <int64_t>(tasks * (SLICE_FLOPS * threads / flops)))
+    while begin < tasks:
+        end = min(begin + slice_tasks, tasks)
+        with nogil:
+            fc_workers_run(task, context, begin, end, threads)
+        begin = end
+        if begin < tasks:
+            PyErr_CheckSignals()
+    return 0
+
+
+cdef void *scratch(size_t size_bytes) noexcept nogil:
+    """See fc_scratch."""
+    return fc_scratch(size_bytes)
+
+
+def isa_names():
+    """Instruction sets compiled into this build, best first."""
+    names = []
+    while fc_isa_name(len(names)) != NULL:
+        names.append(fc_isa_name(len(names)).decode())
+    return tuple(names)
+
+
+def runnable_isa_names():
+    """Those of `isa_names()` that this machine runs."""
+    return tuple(name for name in isa_names() if fc_isa_runs_here(name.encode()))
+
+
+def isa():
+    """The instruction set in use."""
+    return tables[<int>FC_FLOAT32].isa.decode()
+
+
+def set_isa(name, argument="name"):
+    """Use the tables of one instruction set from now on."""
+    if name not in isa_names():
+        raise ValueError(f"{argument}={name!r}: not an instruction set of this build; it has {', '.join(isa_names())}")
+    if name not in runnable_isa_names():
+        raise ValueError(f"{argument}={name!r}: this machine cannot run it; it runs {', '.join(runnable_isa_names())}")
+    tables[<int>FC_FLOAT32] = fc_isa_table(name.encode(), FC_FLOAT32)
+    tables[<int>FC_FLOAT64] = fc_isa_table(name.encode(), FC_FLOAT64)
+
+
+def cpu_count():
+    """CPUs this process may use (affinity and cgroup quota)."""
+    return fc_cpu_count()
+
+
+def num_threads():
+    """Threads a large call uses."""
+    return thread_count
+
+
+def set_num_threads(count, argument="count"):
+    """Set the number of threads a large call uses."""
+    global thread_count
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{argument}={count!r}: must be an int")
+    if not 1 <= count <= 256:
+        raise ValueError(f"{argument}={count}: must be from 1 to 256")
+    thread_count = count
+
+
+def fma_peak(dtype="float32", seconds=0.2):
+    """FLOP/s of back-to-back fused multiply-adds on one thread: the best of many short runs."""
+    cdef const fc_kernels *table = kernels(dtype == "float64")
+    cdef double flops
+    best = 0.0
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        with nogil:
+            flops = table.fma_peak(200_000)
+        best = max(best, flops / (time.perf_counter() - start))
+    return best
+
+
+set_isa(os.environ.get("FASTCONV_ISA") or runnable_isa_names()[0], "FASTCONV_ISA")
+_threads = os.environ.get("FASTCONV_NUM_THREADS") or str(cpu_count())
+if not _threads.isdecimal():
+    raise ValueError(f"FASTCONV_NUM_THREADS={_threads!r}: must be a whole number from 1 to 256")
+set_num_threads(int(_threads), "FASTCONV_NUM_THREADS")
+del _threads

@@ -1,0 +1,369 @@
+"""Convolution, transposed convolution and the fully connected layer.
+
+Names, defaults and meaning follow `torch.nn.functional`. "Convolution" is cross-correlation (the kernel is not
+flipped), as in every framework.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv._kernels import reference
+from fastconv._kernels.conv import ACTIVATIONS, DensePlan
+from fastconv.geometry import (
+    ConvGeometry,
+    as_array,
+    check_out,
+    check_rank,
+    check_shape,
+    conv_geometry,
+    conv_transpose_geometry,
+    new_output,
+)
+
+#: What `algorithm=` may be. "direct" is the blocked driver; "reference" the plain loops it is tested against.
+ALGORITHMS = ("auto", "reference", "direct")
+
+#: Plans are small (a few hundred bytes and a tap table); this many geometries are remembered.
+PLANS = 512
+
+
+@lru_cache(maxsize=PLANS)
+def _geometry(*arguments: Any) -> ConvGeometry:
+    return conv_geometry(*arguments)
+
+
+@lru_cache(maxsize=PLANS)
+def dense_plan(geometry: ConvGeometry, direction: str) -> DensePlan:
+    """The plan of one geometry: "forward" or "input_gradient"."""
+    return DensePlan(geometry, direction)
+
+
+def remembered_geometry(*arguments: Any) -> ConvGeometry:
+    """`conv_geometry`, remembered; parameters given as lists are not hashable and take the slow way."""
+    try:
+        return _geometry(*arguments)
+    except TypeError:
+        return conv_geometry(*arguments)
+
+
+def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray | None:
+    """A bias of shape (channels,) and this dtype, contiguous; or None."""
+    if bias is None:
+        return None
+    bias = as_array("bias", bias, dtype)
+    check_shape("bias", bias, (channels,))
+    return np.ascontiguousarray(bias)
+
+
+def check_algorithm(algorithm: str) -> None:
+    """Raise `ValueError` for a name that is none of `ALGORITHMS`."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+
+
+def _conv(
+    spatial_rank: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    activation: str | None,
+    algorithm: str,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    input = as_array("input", input)
+    batched = check_rank("input", input, spatial_rank)
+    weight = as_array("weight", weight, input.dtype)
+    geometry = remembered_geometry(input.shape, weight.shape, stride, padding, dilation, groups, spatial_rank)
+    bias = check_bias(bias, geometry.out_channels, input.dtype)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
+    check_algorithm(algorithm)
+    if out is None:
+        out = new_output(geometry.output_shape, input.dtype, input, batched)
+    else:
+        inputs = {"input": input, "weight": weight}
+        if bias is not None:
+            inputs["bias"] = bias
+        out = check_out(out, geometry.output_shape, input.dtype, inputs)
+    if algorithm == "reference":
+        return reference.conv_forward(geometry, input, weight, bias, ACTIVATIONS[activation], out)
+    return dense_plan(geometry, "forward").run(input, weight, bias, out, activation)
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """1-D convolution of (N, C, W) or (C, W) with (K, C / groups, KW); everything else as `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv1d(np.ones((1, 1, 5)), np.ones((1, 1, 3)))
+    array([[[3., 3., 3.]]])
+    """
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """2-D convolution, with bias and activation applied as the result is stored.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, H, W) or (C, H, W), float32 or float64
+        Any strides (channels-last, sliced, reversed, broadcast, read-only): it is read where it lies.
+    weight : array, shape (K, C / groups, KH, KW), same dtype
+    bias : array, shape (K,), same dtype, optional
+    stride, dilation : int or one int per axis, default 1
+    padding : int, one int per axis, one (before, after) pair per axis, "valid" or "same", default 0
+        Zeros around the input, in elements.
+    groups : int, default 1
+        Splits the channels into that many independent convolutions; `groups == C` is depthwise.
+    activation : {None, "relu", "leaky_relu", "relu6"}
+        Applied after the bias; "leaky_relu" has slope 0.01.
+    algorithm : {"auto", "direct", "reference"}
+        "reference" is the plain loop nest that all others are tested against.
+    out : ndarray, optional
+        Where to write the result, through its own strides; must not overlap an argument.
+
+    Returns
+    -------
+    ndarray, shape (N, K, OH, OW) or (K, OH, OW)
+        `OH = (H + before + after - dilation * (KH - 1) - 1) // stride + 1`. Channels-last in memory if the
+        input is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been computed.
+    MemoryError
+        The output or the workspace cannot be allocated.
+
+    Notes
+    -----
+    Dumoulin & Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, for the shapes;
+    Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures",
+    arXiv:1808.05567, for the blocking.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> picture = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> edge = np.array([[[[1.0, -1.0]]]])
+    >>> fastconv.conv2d(picture, edge).shape
+    (1, 1, 4, 3)
+    """
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """3-D convolution of (N, C, D, H, W) or (C, D, H, W) with (K, C / groups, KD, KH, KW); see `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv3d(np.ones((1, 2, 4, 4, 4)), np.ones((3, 2, 3, 3, 3))).shape
+    (1, 3, 2, 2, 2)
+    """
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+
+
+def _conv_transpose(
+    spatial_rank: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> np.ndarray:
+    input = as_array("input", input)
+    batched = check_rank("input", input, spatial_rank)
+    weight = as_array("weight", weight, input.dtype)
+    geometry = conv_transpose_geometry(
+        input.shape, weight.shape, stride, padding, output_padding, groups, dilation, spatial_rank
+    )
+    bias = check_bias(bias, geometry.in_channels, input.dtype)
+    out = new_output(geometry.input_shape, input.dtype, input, batched)
+    return dense_plan(geometry, "input_gradient").run(input, weight, bias, out)
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> np.ndarray:
+    """1-D transposed convolution of (N, C, W) or (C, W) with (C, K / groups, KW); see `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose1d(np.ones((1, 1, 3)), np.ones((1, 1, 2)), stride=2)
+    array([[[1., 1., 1., 1., 1., 1.]]])
+    """
+    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> np.ndarray:
+    """2-D transposed convolution: the input gradient of a `conv2d` with the same parameters, plus a bias.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, H, W) or (C, H, W), float32 or float64
+    weight : array, shape (C, K / groups, KH, KW), same dtype
+    bias : array, shape (K,), same dtype, optional
+    stride, dilation : int or one int per axis, default 1
+    padding : int, one int per axis or one (before, after) pair per axis, default 0
+        Elements taken off the full output.
+    output_padding : int or one int per axis, default 0
+        Elements added at the end, smaller than stride or dilation: several input sizes of a strided
+        convolution share one output size, this chooses among them.
+    groups : int, default 1
+
+    Returns
+    -------
+    ndarray, shape (N, K, OH, OW) or (K, OH, OW)
+        `OH = (H - 1) * stride - before - after + dilation * (KH - 1) + output_padding + 1`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Notes
+    -----
+    Zeiler et al., "Deconvolutional networks", CVPR 2010. No zeros are inserted: a stride s is computed as s
+    dense convolutions per axis, one per output parity.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), stride=2).shape
+    (1, 1, 4, 4)
+    """
+    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> np.ndarray:
+    """3-D transposed convolution of (N, C, D, H, W) with (C, K / groups, KD, KH, KW); see `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 4, 2, 2, 2)), stride=2).shape
+    (1, 4, 4, 4, 4)
+    """
+    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
+    """Fully connected layer: every input value gets a weighted vote for each output.
+
+    Computed as a 1x1 convolution with the rows as pixels, so it keeps the same promises (same bits at any
+    number of threads, a row's result independent of its neighbours).
+
+    Parameters
+    ----------
+    input : array, shape (..., C), float32 or float64
+    weight : array, shape (K, C), same dtype
+    bias : array, shape (K,), same dtype, optional
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.linear(np.ones((1, 3)), np.ones((2, 3)))
+    array([[3., 3.]])
+    """
+    input = as_array("input", input)
+    weight = as_array("weight", weight, input.dtype)
+    check_linear(input, weight)
+    bias = check_bias(bias, weight.shape[0], input.dtype)
+    rows = input.reshape(-1, input.shape[-1])
+    out = np.empty((rows.shape[0], weight.shape[0]), input.dtype)
+    if rows.shape[0]:
+        geometry = remembered_geometry(rows.T.shape, weight[..., None].shape, 1, 0, 1, 1, 1)
+        dense_plan(geometry, "forward").run(rows.T, weight[..., None], bias, out.T)
+    return out.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def check_linear(input: np.ndarray, weight: np.ndarray) -> None:
+    """Raise `ValueError` unless (..., C) meets (K, C) and neither has an empty feature axis."""
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ValueError(f"weight: shape {weight.shape} must be (out features, in features), neither empty")
+    if input.ndim < 1 or input.shape[-1] != weight.shape[1]:
+        raise ValueError(f"input: shape {input.shape} must end in the {weight.shape[1]} features of weight")

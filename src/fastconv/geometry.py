@@ -1,0 +1,528 @@
+"""Every question about shapes, and whether a call is allowed, is answered here and only here.
+
+A call's arguments are checked once, before anything is allocated; the kernels trust what passed. Everything
+below this floor is 3-D: a `ConvGeometry` or `PoolGeometry` holds one number per axis (D, H, W), with size-1
+axes in front for 1-D and 2-D calls.
+
+Every refusal is a `ValueError` (a value breaks a rule) or `TypeError` (not the right kind of thing) that names
+the argument, its value and the rule; a size that cannot exist in memory is a `MemoryError`.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Triple = tuple[int, int, int]
+
+#: Largest number of elements, and largest size, stride or padding, that shape arithmetic may meet. A quarter
+#: of the int64 range, so that sums of two products that passed cannot wrap in the kernels.
+LIMIT = 2**61
+
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+# ---- arrays ----------------------------------------------------------------------------------------
+
+
+def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    """View `value` as a float32 or float64 array without copying it.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : numpy.ndarray or any object that speaks DLPack on the CPU or the buffer protocol
+        Lists and numbers are refused: building an array from them would be a copy behind the caller's back.
+    dtype : numpy.dtype, optional
+        The dtype the other arguments have already settled on.
+
+    Raises
+    ------
+    TypeError
+        Not an array, not float32/float64 in native byte order, or another dtype than `dtype`.
+    ValueError
+        Strides that are no whole number of elements, or data not aligned to its element size.
+    """
+    if not isinstance(value, np.ndarray):
+        if hasattr(value, "__dlpack__"):
+            try:
+                value = np.from_dlpack(value)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise TypeError(f"{name}: DLPack object cannot be read on the CPU: {error}") from None
+        else:
+            try:
+                value = np.asarray(memoryview(value))
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), "
+                    f"not {type(value).__name__}"
+                ) from None
+    if value.dtype not in _DTYPES or not value.dtype.isnative:
+        raise TypeError(f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
+    if not value.flags.aligned or any(s % value.itemsize for s in value.strides):
+        raise ValueError(f"{name}: strides {value.strides} must be multiples of the element size {value.itemsize}")
+    return value
+
+
+def check_rank(name: str, array: np.ndarray, spatial_rank: int) -> bool:
+    """Whether `array` is batched, (N, C, *spatial), rather than (C, *spatial); no empty axis but the batch.
+
+    Raises
+    ------
+    ValueError
+        Any other number of axes, or an empty axis that is not the batch.
+    """
+    if array.ndim not in (spatial_rank + 1, spatial_rank + 2):
+        raise ValueError(
+            f"{name}: shape {array.shape} must have {spatial_rank + 2} axes (N, C, {spatial_rank} spatial) "
+            f"or {spatial_rank + 1} without a batch"
+        )
+    batched = array.ndim == spatial_rank + 2
+    if 0 in array.shape[batched:]:
+        raise ValueError(f"{name}: shape {array.shape} has an empty axis; only the batch may be empty")
+    return batched
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless `array` has exactly this shape."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: shape {array.shape} must be {shape}")
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Check a caller's `out` array: an ndarray of this shape and dtype, writable, apart from every input.
+
+    Raises
+    ------
+    TypeError
+        Not an ndarray, or of another dtype.
+    ValueError
+        Another shape, read-only, elements that share memory with each other or with an input.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out: must be a NumPy array, not {type(out).__name__}")
+    as_array("out", out, dtype)
+    check_shape("out", out, shape)
+    if not out.flags.writeable:
+        raise ValueError("out: must be writable")
+    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape)):
+        raise ValueError(f"out: strides {out.strides} let elements share memory")
+    for name, array in inputs.items():
+        if np.may_share_memory(out, array) and _overlap(out, array):
+            raise ValueError(f"out: overlaps {name} in memory")
+    return out
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:  # interleaved beyond what is worth solving: refuse, to be safe
+        return True
+
+
+def is_channels_last(array: np.ndarray, batched: bool = True) -> bool:
+    """Whether channels are adjacent in memory and width is not: the NHWC order, told by strides alone."""
+    channel = 1 if batched else 0
+    strides, shape = array.strides, array.shape
+    if shape[channel] == 1 or strides[channel] != array.itemsize:
+        return False
+    spatial = [abs(step) for step, size in zip(strides[channel + 1 :], shape[channel + 1 :]) if size > 1]
+    return bool(spatial) and min(spatial) > strides[channel]
+
+
+def new_output(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray, batched: bool = True) -> np.ndarray:
+    """An uninitialised array of `shape`, channels-last in memory if `like` is.
+
+    Raises
+    ------
+    MemoryError
+        The array cannot exist or be allocated.
+    """
+    check_allocation(shape, dtype)
+    if not is_channels_last(like, batched):
+        return np.empty(shape, dtype)
+    channel = 1 if batched else 0
+    memory_shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
+    return np.moveaxis(np.empty(memory_shape, dtype), -1, channel)
+
+
+def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise `MemoryError` for a shape whose bytes no address space holds."""
+    count = dtype.itemsize
+    for size in shape:
+        count *= size
+    if count > LIMIT:
+        raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
+
+
+# ---- numbers per axis ------------------------------------------------------------------------------
+
+
+def whole_number(name: str, value: Any, minimum: int) -> int:
+    """`value` as an int of at least `minimum`."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name}={value!r}: must be an integer")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: must be an integer") from None
+    if number < minimum:
+        raise ValueError(f"{name}={value!r}: must be at least {minimum}")
+    if number > LIMIT:
+        raise ValueError(f"{name}={value!r}: must be at most {LIMIT}")
+    return number
+
+
+def per_axis(name: str, value: Any, spatial_rank: int, minimum: int) -> tuple[int, ...]:
+    """One int for all axes, or one per axis, as one per axis."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != spatial_rank:
+            raise ValueError(f"{name}={value!r}: must have {spatial_rank} entries, one per spatial axis")
+        return tuple(whole_number(name, v, minimum) for v in value)
+    return (whole_number(name, value, minimum),) * spatial_rank
+
+
+def padding_pairs(value: Any, spatial_rank: int, dilated_kernel: tuple[int, ...], stride: tuple[int, ...]) -> tuple[
+    tuple[int, int], ...
+]:
+    """`padding` in any of its forms as one (before, after) pair per axis.
+
+    Parameters
+    ----------
+    value : int, one int per axis, one (before, after) pair per axis, "valid" or "same"
+        "same" keeps the size (stride 1 only); where the total is odd, the extra element goes after.
+    dilated_kernel : tuple of int
+        dilation * (kernel - 1) + 1 per axis.
+    """
+    if isinstance(value, str):
+        if value == "valid":
+            return ((0, 0),) * spatial_rank
+        if value != "same":
+            raise ValueError(f"padding={value!r}: the words allowed are 'valid' and 'same'")
+        if any(s != 1 for s in stride):
+            raise ValueError(f"padding='same' needs stride 1, not {stride}")
+        return tuple(((k - 1) // 2, (k - 1) - (k - 1) // 2) for k in dilated_kernel)
+    if not isinstance(value, (tuple, list)):
+        value = (value,) * spatial_rank
+    if len(value) != spatial_rank:
+        raise ValueError(f"padding={value!r}: must have {spatial_rank} entries, one per spatial axis")
+    pairs = []
+    for entry in value:
+        if isinstance(entry, (tuple, list)):
+            if len(entry) != 2:
+                raise ValueError(f"padding={value!r}: each pair must be (before, after)")
+            pairs.append((whole_number("padding", entry[0], 0), whole_number("padding", entry[1], 0)))
+        else:
+            pairs.append((whole_number("padding", entry, 0),) * 2)
+    return tuple(pairs)
+
+
+def _triple(values: tuple[int, ...], fill: int) -> Triple:
+    """One number per spatial axis as (D, H, W), `fill` for the axes in front that the call does not have."""
+    return (fill,) * (3 - len(values)) + tuple(values)  # type: ignore[return-value]
+
+
+def _checked_product(name: str, *factors: int) -> int:
+    product = 1
+    for factor in factors:
+        product *= factor
+    if product > LIMIT:
+        raise ValueError(f"{name}: {' * '.join(map(str, factors))} is beyond what shape arithmetic can hold")
+    return product
+
+
+# ---- convolution -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConvGeometry:
+    """A convolution in numbers. Channels are totals over all groups; triples are (D, H, W)."""
+
+    spatial_rank: int
+    batched: bool
+    n: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    input_size: Triple
+    kernel: Triple
+    stride: Triple
+    before: Triple  #: zeros in front of each axis; those behind follow from output_size
+    dilation: Triple
+    output_size: Triple
+
+    def _shape(self, channels: int, size: Triple) -> tuple[int, ...]:
+        spatial = size[3 - self.spatial_rank :]
+        return (self.n, channels, *spatial) if self.batched else (channels, *spatial)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of input and grad_input, as the caller sees it."""
+        return self._shape(self.in_channels, self.input_size)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of output and grad_output, as the caller sees it."""
+        return self._shape(self.out_channels, self.output_size)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of weight and grad_weight: (out channels, in channels per group, *kernel)."""
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel[3 - self.spatial_rank :])
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions, windows that overhang the edge counted whole."""
+        multiply_adds = self.n * self.out_channels * (self.in_channels // self.groups)
+        for k, o in zip(self.kernel, self.output_size):
+            multiply_adds *= k * o
+        return 2 * multiply_adds
+
+
+def _check_weight_shape(weight_shape: tuple[int, ...], spatial_rank: int) -> None:
+    if len(weight_shape) != spatial_rank + 2:
+        raise ValueError(
+            f"weight: shape {weight_shape} must have {spatial_rank + 2} axes (two of channels, {spatial_rank} spatial)"
+        )
+    if 0 in weight_shape:
+        raise ValueError(f"weight: shape {weight_shape} has an empty axis")
+
+
+def _dilated(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(_checked_product("dilation", d, k - 1) + 1 for k, d in zip(kernel, dilation))
+
+
+def conv_geometry(
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    spatial_rank: int,
+) -> ConvGeometry:
+    """Check a convolution's shapes and parameters and work out its output.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (N, C, *spatial), or (C, *spatial) without a batch; `check_rank` has seen the array.
+    weight_shape : tuple of int
+        (K, C / groups, *kernel).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that breaks a rule.
+    """
+    _check_weight_shape(weight_shape, spatial_rank)
+    groups = whole_number("groups", groups, 1)
+    strides = per_axis("stride", stride, spatial_rank, 1)
+    dilations = per_axis("dilation", dilation, spatial_rank, 1)
+    batched = len(input_shape) == spatial_rank + 2
+    n, in_channels = (input_shape[0], input_shape[1]) if batched else (1, input_shape[0])
+    size = input_shape[-spatial_rank:]
+    out_channels, group_channels = weight_shape[:2]
+    kernel = weight_shape[2:]
+    if in_channels != group_channels * groups:
+        raise ValueError(
+            f"input: {in_channels} channels, but weight of shape {weight_shape} with groups={groups} "
+            f"needs {group_channels * groups}"
+        )
+    if out_channels % groups:
+        raise ValueError(f"groups={groups}: must divide the {out_channels} output channels of weight")
+    window = _dilated(kernel, dilations)
+    pads = padding_pairs(padding, spatial_rank, window, strides)
+    output_size = []
+    for i in range(spatial_rank):
+        padded = size[i] + pads[i][0] + pads[i][1]
+        if padded > LIMIT:
+            raise ValueError(f"padding={padding!r}: padded input is beyond what shape arithmetic can hold")
+        if window[i] > padded:
+            raise ValueError(
+                f"weight: kernel {kernel} (with dilation={dilation!r} it spans {window[i]}) is larger than the "
+                f"padded input's {padded} along spatial axis {i}"
+            )
+        output_size.append((padded - window[i]) // strides[i] + 1)
+    _checked_product("input", n, in_channels, *(s + sum(p) for s, p in zip(size, pads)))
+    _checked_product("output", max(n, 1), out_channels, *output_size)
+    return ConvGeometry(
+        spatial_rank,
+        batched,
+        n,
+        in_channels,
+        out_channels,
+        groups,
+        _triple(size, 1),
+        _triple(kernel, 1),
+        _triple(strides, 1),
+        _triple(tuple(p[0] for p in pads), 0),
+        _triple(dilations, 1),
+        _triple(tuple(output_size), 1),
+    )
+
+
+def conv_transpose_geometry(
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
+    spatial_rank: int,
+) -> ConvGeometry:
+    """The convolution whose input gradient a transposed convolution is.
+
+    In the geometry returned, `output` is the transposed convolution's input and `input` its output.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (N, C, *spatial) or (C, *spatial) of the transposed convolution's input.
+    weight_shape : tuple of int
+        (C, K / groups, *kernel).
+    """
+    _check_weight_shape(weight_shape, spatial_rank)
+    groups = whole_number("groups", groups, 1)
+    strides = per_axis("stride", stride, spatial_rank, 1)
+    dilations = per_axis("dilation", dilation, spatial_rank, 1)
+    extra = per_axis("output_padding", output_padding, spatial_rank, 0)
+    batched = len(input_shape) == spatial_rank + 2
+    n, in_channels = (input_shape[0], input_shape[1]) if batched else (1, input_shape[0])
+    size = input_shape[-spatial_rank:]
+    kernel = weight_shape[2:]
+    if in_channels != weight_shape[0]:
+        raise ValueError(f"input: {in_channels} channels, but weight of shape {weight_shape} needs {weight_shape[0]}")
+    if in_channels % groups:
+        raise ValueError(f"groups={groups}: must divide the {in_channels} input channels")
+    if isinstance(padding, str):
+        raise ValueError(f"padding={padding!r}: a transposed convolution takes numbers")
+    window = _dilated(kernel, dilations)
+    pads = padding_pairs(padding, spatial_rank, window, strides)
+    output_size = []
+    for i in range(spatial_rank):
+        if extra[i] >= max(strides[i], dilations[i]):
+            raise ValueError(
+                f"output_padding={output_padding!r}: must be smaller than stride or dilation "
+                f"({max(strides[i], dilations[i])} along spatial axis {i})"
+            )
+        full = _checked_product("stride", size[i] - 1, strides[i]) + window[i] + extra[i]
+        if full <= sum(pads[i]):
+            raise ValueError(
+                f"padding={padding!r}: leaves no output of the {full} elements along spatial axis {i}"
+            )
+        output_size.append(full - sum(pads[i]))
+    out_channels = _checked_product("weight", weight_shape[1], groups)
+    _checked_product("output", max(n, 1), out_channels, *output_size)
+    return ConvGeometry(
+        spatial_rank,
+        batched,
+        n,
+        out_channels,
+        in_channels,
+        groups,
+        _triple(tuple(output_size), 1),
+        _triple(kernel, 1),
+        _triple(strides, 1),
+        _triple(tuple(p[0] for p in pads), 0),
+        _triple(dilations, 1),
+        _triple(size, 1),
+    )
+
+
+# ---- pooling ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGeometry:
+    """A pooling in numbers; triples are (D, H, W)."""
+
+    spatial_rank: int
+    batched: bool
+    n: int
+    channels: int
+    input_size: Triple
+    kernel: Triple
+    stride: Triple
+    before: Triple  #: padding in front of each axis
+    after: Triple  #: padding behind each axis, as asked for (ceil_mode windows may reach further)
+    dilation: Triple
+    output_size: Triple
+
+    def _shape(self, size: Triple) -> tuple[int, ...]:
+        spatial = size[3 - self.spatial_rank :]
+        return (self.n, self.channels, *spatial) if self.batched else (self.channels, *spatial)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of input and grad_input, as the caller sees it."""
+        return self._shape(self.input_size)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of output, indices and grad_output, as the caller sees it."""
+        return self._shape(self.output_size)
+
+
+def pool_geometry(
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    spatial_rank: int,
+) -> PoolGeometry:
+    """Check a pooling's shape and parameters and work out its output.
+
+    `stride=None` means `kernel_size`. With `ceil_mode` windows that hang over the end are kept, unless they
+    would start in the padding behind the input. Padding may be at most half the (dilated) window, so that
+    every window covers at least one element.
+    """
+    kernel = per_axis("kernel_size", kernel_size, spatial_rank, 1)
+    strides = kernel if stride is None else per_axis("stride", stride, spatial_rank, 1)
+    dilations = per_axis("dilation", dilation, spatial_rank, 1)
+    batched = len(input_shape) == spatial_rank + 2
+    n, channels = (input_shape[0], input_shape[1]) if batched else (1, input_shape[0])
+    size = input_shape[-spatial_rank:]
+    window = _dilated(kernel, dilations)
+    pads = padding_pairs(padding, spatial_rank, window, strides)
+    output_size = []
+    for i in range(spatial_rank):
+        if max(pads[i]) > window[i] // 2:
+            raise ValueError(f"padding={padding!r}: must be at most half of the window, which spans {window[i]}")
+        padded = size[i] + sum(pads[i])
+        if window[i] > padded and not ceil_mode:
+            raise ValueError(
+                f"kernel_size={kernel_size!r}: spans {window[i]}, larger than the padded input's {padded} "
+                f"along spatial axis {i}"
+            )
+        count = (padded - window[i] + (strides[i] - 1 if ceil_mode else 0)) // strides[i] + 1
+        if ceil_mode and (count - 1) * strides[i] >= size[i] + pads[i][0]:
+            count -= 1
+        if count < 1:
+            raise ValueError(
+                f"kernel_size={kernel_size!r}: no window fits the input's {size[i]} along spatial axis {i}"
+            )
+        output_size.append(count)
+    _checked_product("output", max(n, 1), channels, *output_size)
+    return PoolGeometry(
+        spatial_rank,
+        batched,
+        n,
+        channels,
+        _triple(size, 1),
+        _triple(kernel, 1),
+        _triple(strides, 1),
+        _triple(tuple(p[0] for p in pads), 0),
+        _triple(tuple(p[1] for p in pads), 0),
+        _triple(dilations, 1),
+        _triple(tuple(output_size), 1),
+    )

@@ -1,0 +1,456 @@
+"""Gradients of convolution, transposed convolution and the fully connected layer.
+
+Names and arguments follow `torch.nn.grad`. A bias gradient is the sum of grad_output over everything but its
+channel axis.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv._kernels import reference
+from fastconv._kernels.weight_gradient import WeightGradientPlan
+from fastconv.functional.conv import (
+    PLANS,
+    check_algorithm,
+    check_linear,
+    dense_plan,
+    remembered_geometry,
+)
+from fastconv.geometry import (
+    ConvGeometry,
+    as_array,
+    check_rank,
+    check_shape,
+    conv_transpose_geometry,
+    new_output,
+)
+
+
+@lru_cache(maxsize=PLANS)
+def _weight_plan(geometry: ConvGeometry) -> WeightGradientPlan:
+    return WeightGradientPlan(geometry)
+
+
+def _shape_argument(name: str, value: Any, length: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or len(value) not in length:
+        raise ValueError(f"{name}={value!r}: must be a shape of {' or '.join(map(str, length))} entries")
+    return tuple(int(v) for v in value)
+
+
+def _conv_input(
+    spatial_rank: int,
+    input_size: Any,
+    weight: Any,
+    grad_output: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+) -> np.ndarray:
+    grad_output = as_array("grad_output", grad_output)
+    batched = check_rank("grad_output", grad_output, spatial_rank)
+    weight = as_array("weight", weight, grad_output.dtype)
+    input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
+    if 0 in input_size[batched:] or min(input_size) < 0:
+        raise ValueError(f"input_size={input_size}: only the batch may be empty")
+    geometry = remembered_geometry(input_size, weight.shape, stride, padding, dilation, groups, spatial_rank)
+    check_shape("grad_output", grad_output, geometry.output_shape)
+    check_algorithm(algorithm)
+    out = new_output(geometry.input_shape, grad_output.dtype, grad_output, batched)
+    if algorithm == "reference":
+        return reference.conv_input_gradient(geometry, weight, grad_output, out)
+    return dense_plan(geometry, "input_gradient").run(grad_output, weight, None, out)
+
+
+def _conv_weight(
+    spatial_rank: int,
+    input: Any,
+    weight_size: Any,
+    grad_output: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+) -> np.ndarray:
+    input = as_array("input", input)
+    check_rank("input", input, spatial_rank)
+    grad_output = as_array("grad_output", grad_output, input.dtype)
+    weight_size = _shape_argument("weight_size", weight_size, (spatial_rank + 2,))
+    geometry = remembered_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
+    check_shape("grad_output", grad_output, geometry.output_shape)
+    check_algorithm(algorithm)
+    out = np.empty(geometry.weight_shape, input.dtype)
+    if algorithm == "reference":
+        return reference.conv_weight_gradient(geometry, input, grad_output, out)
+    return _weight_plan(geometry).run(input, grad_output, out)
+
+
+def conv1d_input(
+    input_size: Any,
+    weight: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv1d` with respect to its input; see `conv2d_input`."""
+    return _conv_input(1, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv2d_input(
+    input_size: Any,
+    weight: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv2d` with respect to its input.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    weight : array, shape (K, C / groups, KH, KW), float32 or float64
+    grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
+    stride, padding, dilation, groups
+        As given to `conv2d`.
+    algorithm : {"auto", "direct", "reference"}
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv2d_input((1, 1, 3, 3), np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)))[0, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
+    """
+    return _conv_input(2, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv3d_input(
+    input_size: Any,
+    weight: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv3d` with respect to its input; see `conv2d_input`."""
+    return _conv_input(3, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv1d_weight(
+    input: Any,
+    weight_size: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv1d` with respect to its weight; see `conv2d_weight`."""
+    return _conv_weight(1, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv2d_weight(
+    input: Any,
+    weight_size: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv2d` with respect to its weight, summed over the batch.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, H, W) or (C, H, W), float32 or float64
+    weight_size : tuple of int
+        Shape of the weight, (K, C / groups, KH, KW).
+    grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
+    stride, padding, dilation, groups
+        As given to `conv2d`.
+    algorithm : {"auto", "direct", "reference"}
+
+    Returns
+    -------
+    ndarray of shape `weight_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv2d_weight(np.ones((1, 1, 3, 3)), (1, 1, 2, 2), np.ones((1, 1, 2, 2)))[0, 0]
+    array([[4., 4.],
+           [4., 4.]])
+    """
+    return _conv_weight(2, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv3d_weight(
+    input: Any,
+    weight_size: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of `conv3d` with respect to its weight; see `conv2d_weight`."""
+    return _conv_weight(3, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+
+
+def conv_bias(grad_output: Any, batched: bool = True) -> np.ndarray:
+    """Gradient of any convolution with respect to its bias.
+
+    Parameters
+    ----------
+    grad_output : array, shape (N, K, *spatial), or (K, *spatial) if not `batched`
+
+    Returns
+    -------
+    ndarray, shape (K,)
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv_bias(np.ones((2, 3, 4, 4)))
+    array([32., 32., 32.])
+    """
+    grad_output = as_array("grad_output", grad_output)
+    channel = 1 if batched else 0
+    if grad_output.ndim <= channel:
+        raise ValueError(f"grad_output: shape {grad_output.shape} has no channel axis")
+    return grad_output.sum(axis=tuple(axis for axis in range(grad_output.ndim) if axis != channel))
+
+
+def _transpose_geometry(
+    spatial_rank: int, input_shape: Any, weight_shape: Any, grad_output: np.ndarray, stride: Any, padding: Any,
+    output_padding: Any, groups: int, dilation: Any,
+) -> ConvGeometry:
+    geometry = conv_transpose_geometry(
+        input_shape, weight_shape, stride, padding, output_padding, groups, dilation, spatial_rank
+    )
+    check_shape("grad_output", grad_output, geometry.input_shape)
+    return geometry
+
+
+def conv_transpose_input(
+    input_size: Any,
+    weight: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> np.ndarray:
+    """Gradient of `conv_transpose1d/2d/3d` with respect to its input: a plain convolution of grad_output.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the transposed convolution's input; its length decides the rank together with `weight`.
+    weight : array, shape (C, K / groups, *kernel), float32 or float64
+    grad_output : array, shape (N, K, *spatial) or (K, *spatial), same dtype
+    stride, padding, output_padding, groups, dilation
+        As given to the forward call.
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv_transpose_input((1, 1, 2), np.ones((1, 1, 2)), np.ones((1, 1, 3)))
+    array([[[2., 2.]]])
+    """
+    grad_output = as_array("grad_output", grad_output)
+    weight = as_array("weight", weight, grad_output.dtype)
+    spatial_rank = _weight_rank(weight.shape)
+    batched = check_rank("grad_output", grad_output, spatial_rank)
+    input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
+    geometry = _transpose_geometry(
+        spatial_rank, input_size, weight.shape, grad_output, stride, padding, output_padding, groups, dilation
+    )
+    out = new_output(geometry.output_shape, grad_output.dtype, grad_output, batched)
+    return dense_plan(geometry, "forward").run(grad_output, weight, None, out)
+
+
+def conv_transpose_weight(
+    input: Any,
+    weight_size: Any,
+    grad_output: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> np.ndarray:
+    """Gradient of `conv_transpose1d/2d/3d` with respect to its weight.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, *spatial) or (C, *spatial), float32 or float64
+    weight_size : tuple of int
+        Shape of the weight, (C, K / groups, *kernel).
+    grad_output : array, shape (N, K, *spatial) or (K, *spatial), same dtype
+    stride, padding, output_padding, groups, dilation
+        As given to the forward call.
+
+    Returns
+    -------
+    ndarray of shape `weight_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv_transpose_weight(np.ones((1, 1, 2)), (1, 1, 2), np.ones((1, 1, 3)))
+    array([[[2., 2.]]])
+    """
+    input = as_array("input", input)
+    weight_size = _shape_argument("weight_size", weight_size, (3, 4, 5))
+    spatial_rank = _weight_rank(weight_size)
+    check_rank("input", input, spatial_rank)
+    grad_output = as_array("grad_output", grad_output, input.dtype)
+    geometry = _transpose_geometry(
+        spatial_rank, input.shape, weight_size, grad_output, stride, padding, output_padding, groups, dilation
+    )
+    out = np.empty(geometry.weight_shape, input.dtype)
+    return _weight_plan(geometry).run(grad_output, input, out)
+
+
+def _weight_rank(weight_shape: tuple[int, ...]) -> int:
+    if not 3 <= len(weight_shape) <= 5:
+        raise ValueError(f"weight: shape {weight_shape} must have 3 to 5 axes (two of channels, 1 to 3 spatial)")
+    return len(weight_shape) - 2
+
+
+def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `linear` with respect to its input.
+
+    Parameters
+    ----------
+    weight : array, shape (K, C), float32 or float64
+    grad_output : array, shape (..., K), same dtype
+
+    Returns
+    -------
+    ndarray, shape (..., C)
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.linear_input(np.ones((2, 3)), np.ones((1, 2)))
+    array([[2., 2., 2.]])
+    """
+    grad_output = as_array("grad_output", grad_output)
+    weight = as_array("weight", weight, grad_output.dtype)
+    if weight.ndim != 2 or grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"grad_output: shape {grad_output.shape} must end in the out features of weight {weight.shape}"
+        )
+    check_linear(np.empty((0, weight.shape[1])), weight)
+    rows = grad_output.reshape(-1, weight.shape[0])
+    out = np.empty((rows.shape[0], weight.shape[1]), weight.dtype)
+    if rows.shape[0]:
+        geometry = remembered_geometry(out.T.shape, weight[..., None].shape, 1, 0, 1, 1, 1)
+        dense_plan(geometry, "input_gradient").run(rows.T, weight[..., None], None, out.T)
+    return out.reshape(*grad_output.shape[:-1], weight.shape[1])
+
+
+def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `linear` with respect to its weight, summed over all rows.
+
+    Parameters
+    ----------
+    input : array, shape (..., C), float32 or float64
+    grad_output : array, shape (..., K), same dtype
+
+    Returns
+    -------
+    ndarray, shape (K, C)
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.linear_weight(np.ones((4, 3)), np.ones((4, 2)))
+    array([[4., 4., 4.],
+           [4., 4., 4.]])
+    """
+    input = as_array("input", input)
+    grad_output = as_array("grad_output", grad_output, input.dtype)
+    if input.ndim < 1 or grad_output.ndim < 1 or 0 in (input.shape[-1], grad_output.shape[-1]):
+        raise ValueError(f"input: shape {input.shape} and grad_output: shape {grad_output.shape} need features")
+    check_shape("grad_output", grad_output, (*input.shape[:-1], grad_output.shape[-1]))
+    rows = input.reshape(-1, input.shape[-1])
+    gradients = grad_output.reshape(-1, grad_output.shape[-1])
+    out = np.empty((gradients.shape[1], rows.shape[1], 1), input.dtype)
+    if not rows.shape[0]:
+        out[...] = 0
+        return out[..., 0]
+    geometry = remembered_geometry(rows.T.shape, out.shape, 1, 0, 1, 1, 1)
+    _weight_plan(geometry).run(rows.T, gradients.T, out)
+    return out[..., 0]
+
+
+def linear_bias(grad_output: Any) -> np.ndarray:
+    """Gradient of `linear` with respect to its bias: the sum of grad_output (..., K) over its rows.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.linear_bias(np.ones((4, 2)))
+    array([4., 4.])
+    """
+    grad_output = as_array("grad_output", grad_output)
+    if grad_output.ndim < 1:
+        raise ValueError("grad_output: needs a feature axis")
+    return grad_output.reshape(-1, grad_output.shape[-1]).sum(axis=0)

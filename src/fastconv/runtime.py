@@ -1,0 +1,90 @@
+"""What is chosen at run time: instruction set and threads, and how to see it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import numpy as np
+
+from fastconv._kernels import native
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads a large call uses; results do not depend on it.
+
+    The default is the number of CPUs this process may use (affinity and cgroup quota), or
+    `FASTCONV_NUM_THREADS`. Calls below about 25 microseconds of work stay on the calling thread.
+
+    Parameters
+    ----------
+    count : int, from 1 to 256
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not an int, or out of range.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_num_threads(2)
+    >>> fastconv.get_num_threads()
+    2
+    """
+    native.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads a large call uses; see `set_num_threads`."""
+    return native.num_threads()
+
+
+def set_isa(name: str) -> None:
+    """Use the kernels of one instruction set from now on; `FASTCONV_ISA` does the same at import.
+
+    Parameters
+    ----------
+    name : str
+        One of `runnable_isas()`.
+
+    Raises
+    ------
+    ValueError
+        Not compiled in, or this machine cannot run it.
+    """
+    native.set_isa(name)
+
+
+def get_isa() -> str:
+    """The instruction set in use: "avx512", "avx2", "baseline" or "neon"."""
+    return native.isa()
+
+
+def runnable_isas() -> tuple[str, ...]:
+    """The instruction sets compiled in that this machine runs, best first."""
+    return native.runnable_isa_names()
+
+
+def config() -> dict[str, object]:
+    """What `show_config` prints, as a dictionary."""
+    from fastconv import __version__
+
+    return {
+        "fastconv": __version__,
+        "isa": native.isa(),
+        "isas compiled": native.isa_names(),
+        "isas runnable": native.runnable_isa_names(),
+        "threads": native.num_threads(),
+        "cpus": native.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def show_config() -> None:
+    """Print versions, the instruction set in use and those available, and the number of threads."""
+    for key, value in config().items():
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        sys.stdout.write(f"{key + ':':15}{text}\n")
