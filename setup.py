@@ -87,7 +87,7 @@ def extension(name: str) -> Extension:
         [str(KERNELS / f"{name}.pyx"), *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if name == "native" else [])],
         include_dirs=["csrc"],
         depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, Path("csrc").glob("*.h"))],
-        extra_compile_args=[*C_FLAGS, *SANITIZE_FLAGS, "-fvisibility=hidden"],
+        extra_compile_args=[*C_FLAGS[:1], "-O0" if DEBUG else "-O2", *C_FLAGS[2:], *SANITIZE_FLAGS, "-fvisibility=hidden"],
         extra_link_args=["-pthread", *SANITIZE_FLAGS],
     )
 

@@ -43,6 +43,15 @@ typedef struct fc_run {
     int64_t column, count, offset, stride;
 } fc_run;
 
+/* How the windows of a (sub-)convolution lie in its source. Pixels are numbered n, then D, H, W. */
+typedef struct fc_window {
+    int64_t count[3];           /* pixels along D, H, W */
+    int64_t step[3];            /* source positions between the windows of neighbouring pixels */
+    int64_t extent[3];          /* source size; positions outside it read as zero */
+    int64_t stride[5];          /* of the source: N, C, D, H, W */
+    const int64_t (*shift)[3];  /* per tap: source position it has in the window of pixel 0 */
+} fc_window;
+
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
     int max_rows;            /* rows of C that one call may compute */
@@ -64,7 +73,13 @@ typedef struct fc_kernels {
     /* panel[k * step + i] = 0  for i < width, k < depth. */
     void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth);
 
-    /* Dependent-free fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
+    /* Windows of `count` <= width pixels from number `pixel` on, one column each; depth is channel, then tap:
+     * panel[(c * taps + t) * width + i] = source[channel c, where tap first_tap + t of pixel + i lies]. Columns
+     * from `count` on become zero. `source` is the address of (n=0, first channel, 0, 0, 0). */
+    void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source, int64_t pixel,
+                         int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
+
+    /* Independent fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
     double (*fma_peak)(int64_t rounds);
 } fc_kernels;
 
@@ -92,8 +107,19 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
 /* Threads a pool has been started with so far in this process (0: none yet). */
 int fc_workers_started(void);
 
-/* Scratch memory of the calling thread, at least `bytes`, 64-byte aligned, contents undefined; valid until
- * the thread asks again. NULL if it cannot be had. Freed when the thread ends. */
-void *fc_scratch(size_t bytes);
+/* Scratch memory of the calling thread, kept from call to call because fresh pages cost more than the work of
+ * a small call. One block per purpose: */
+typedef enum fc_scratch_use {
+    FC_SCRATCH_TASK = 0, /* packed panels of the task that the thread runs */
+    FC_SCRATCH_CALL = 1, /* packed weights or partial sums of the call that the thread made */
+    FC_SCRATCH_USES = 2
+} fc_scratch_use;
+
+/* At least `bytes`, 64-byte aligned, contents undefined; valid until the thread asks for the same use again.
+ * NULL if it cannot be had. Freed when the thread ends. */
+void *fc_scratch(fc_scratch_use use, size_t bytes);
+
+/* The call is over: give a block of unusual size (above 32 MiB) back. */
+void fc_scratch_trim(fc_scratch_use use);
 
 #endif

@@ -161,23 +161,47 @@ int fc_workers_started(void) { return workers; }
 
 /* ---- scratch memory ---------------------------------------------------------------------------- */
 
-static pthread_key_t scratch_key;
-static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
-static _Thread_local void *scratch;
-static _Thread_local size_t scratch_bytes;
+enum { KEPT_BYTES = 32 << 20 };
 
-static void make_scratch_key(void) { pthread_key_create(&scratch_key, free); }
+typedef struct block {
+    void *memory;
+    size_t bytes;
+} block;
 
-void *fc_scratch(size_t bytes)
+static pthread_key_t blocks_key;
+static pthread_once_t blocks_once = PTHREAD_ONCE_INIT;
+static _Thread_local block blocks[FC_SCRATCH_USES];
+
+static void free_blocks(void *thread_blocks)
 {
-    if (bytes <= scratch_bytes) return scratch;
-    pthread_once(&scratch_once, make_scratch_key);
-    free(scratch);
-    scratch = NULL;
-    scratch_bytes = 0;
-    bytes = (bytes + 4095) & ~(size_t)4095;
-    if (posix_memalign(&scratch, 64, bytes) != 0) scratch = NULL;
-    if (scratch) scratch_bytes = bytes;
-    pthread_setspecific(scratch_key, scratch);  /* so that it is freed with the thread */
-    return scratch;
+    for (block *b = thread_blocks; b < (block *)thread_blocks + FC_SCRATCH_USES; b++) {
+        free(b->memory);
+        b->memory = NULL;
+        b->bytes = 0;
+    }
+}
+
+static void make_blocks_key(void) { pthread_key_create(&blocks_key, free_blocks); }
+
+void *fc_scratch(fc_scratch_use use, size_t bytes)
+{
+    block *b = &blocks[use];
+    if (bytes <= b->bytes && b->memory) return b->memory;
+    pthread_once(&blocks_once, make_blocks_key);
+    pthread_setspecific(blocks_key, blocks);  /* so that they are freed with the thread */
+    free(b->memory);
+    b->bytes = (bytes + 4095) & ~(size_t)4095;
+    if (b->bytes == 0) b->bytes = 4096;
+    if (b->bytes < bytes || posix_memalign(&b->memory, 64, b->bytes) != 0) b->memory = NULL;
+    if (!b->memory) b->bytes = 0;
+    return b->memory;
+}
+
+void fc_scratch_trim(fc_scratch_use use)
+{
+    block *b = &blocks[use];
+    if (b->bytes <= KEPT_BYTES) return;
+    free(b->memory);
+    b->memory = NULL;
+    b->bytes = 0;
 }

@@ -1,8 +1,10 @@
-/* The packer: any strided block of the user's memory becomes part of a panel (see fc_api.h).
+/* The packers: strided blocks and convolution windows of the user's memory become panels (see fc_api.h).
  *
- * One routine serves weights, im2col windows and gradients alike. Two memory orders are fast: neighbouring
- * panel columns adjacent in memory (copied) and neighbouring depths adjacent (transposed in registers).
+ * `pack` serves weights and gradients, `pack_windows` the windows of neighbouring pixels (im2col). Two memory
+ * orders are fast: neighbouring panel columns adjacent in memory (copied) and neighbouring depths adjacent
+ * (transposed in registers).
  */
+#include "../fc_api.h"
 #include "simd.h"
 
 INLINE void pack_adjacent_columns(real *panel, int64_t step, int64_t width, int64_t depth, const real *source,
@@ -54,4 +56,62 @@ static void clear(void *panel_, int64_t step, int64_t width, int64_t depth)
     real *panel = panel_;
     for (int64_t k = 0; k < depth; k++)
         for (int64_t i = 0; i < width; i++) panel[k * step + i] = 0;
+}
+
+INLINE int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+
+/* One tap of a run of pixels whose source elements are adjacent; columns outside [low, high) become zero. */
+INLINE void pack_adjacent_run(real *panel, int64_t step, int64_t run, int64_t low, int64_t high, int64_t depth,
+                              const real *source, int64_t k_stride)
+{
+    for (int64_t i = 0; i < run; i += LANES) {
+        const mask inside = lane_range((int)clamp(low - i, 0, LANES), (int)clamp(high - i, 0, LANES));
+        const mask columns = first_lanes((int)clamp(run - i, 0, LANES));
+        for (int64_t k = 0; k < depth; k++)
+            store_masked(panel + k * step + i, load_masked(source + k * k_stride + i, inside), columns);
+    }
+}
+
+static void pack_windows(void *panel_, int64_t width, const fc_window *window, const void *source_,
+                         int64_t pixel, int64_t count, int64_t channels, int64_t first_tap, int64_t taps)
+{
+    const int64_t *stride = window->stride, *size = window->count, *extent = window->extent;
+    const int64_t step = taps * width, x_stride = window->step[2] * stride[4];
+    real *panel = panel_;
+    int64_t run;
+    for (int64_t filled = 0; filled < count; filled += run) {
+        int64_t rest = pixel + filled;
+        const int64_t ow = rest % size[2];
+        rest /= size[2];
+        const int64_t oh = rest % size[1];
+        rest /= size[1];
+        const int64_t od = rest % size[0];
+        const real *image = (const real *)source_ + rest / size[0] * stride[0];
+        run = count - filled < size[2] - ow ? count - filled : size[2] - ow;
+        for (int64_t t = 0; t < taps; t++) {
+            const int64_t *shift = window->shift[first_tap + t];
+            const int64_t z = od * window->step[0] + shift[0];
+            const int64_t y = oh * window->step[1] + shift[1];
+            const int64_t x = ow * window->step[2] + shift[2];
+            real *to = panel + t * width + filled;
+            if (z < 0 || z >= extent[0] || y < 0 || y >= extent[1]) {
+                clear(to, step, run, channels);
+                continue;
+            }
+            /* columns [low, high) of the run lie inside the source's width */
+            int64_t low = 0, high = run;
+            if (x < 0) low = clamp((-x + window->step[2] - 1) / window->step[2], 0, run);
+            if (x + (run - 1) * window->step[2] >= extent[2])
+                high = x >= extent[2] ? low : clamp((extent[2] - x + window->step[2] - 1) / window->step[2], low, run);
+            const int64_t offset = z * stride[2] + y * stride[3] + x * stride[4];
+            if (x_stride == 1) {
+                pack_adjacent_run(to, step, run, low, high, channels, image + offset, stride[1]);
+            } else {
+                clear(to, step, low, channels);
+                clear(to + high, step, run - high, channels);
+                pack(to + low, step, high - low, channels, image + offset + low * x_stride, x_stride, stride[1]);
+            }
+        }
+    }
+    clear(panel + count, width, width - count, channels * taps);
 }

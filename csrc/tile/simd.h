@@ -47,37 +47,62 @@ typedef lane_index ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
 INLINE vec load(const real *p) { return *(const unaligned_vec *)p; }
 INLINE void store(real *p, vec v) { *(unaligned_vec *)p = v; }
 
-/* The first n lanes (0 <= n <= LANES); the others read as zero and are not written. Memory past the n-th
- * element is never touched. */
-#if defined(__AVX512F__) && FC_REAL_BYTES == 4
-INLINE vec load_first(const real *p, int n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
-INLINE void store_first(real *p, vec v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
-#elif defined(__AVX512F__)
-INLINE vec load_first(const real *p, int n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
-INLINE void store_first(real *p, vec v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
-#elif defined(__AVX2__) && FC_REAL_BYTES == 4
-INLINE __m256i first_lanes(int n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-INLINE vec load_first(const real *p, int n) { return (vec)_mm256_maskload_ps(p, first_lanes(n)); }
-INLINE void store_first(real *p, vec v, int n) { _mm256_maskstore_ps(p, first_lanes(n), (__m256)v); }
-#elif defined(__AVX2__)
-INLINE __m256i first_lanes(int n)
-{
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
-}
-INLINE vec load_first(const real *p, int n) { return (vec)_mm256_maskload_pd(p, first_lanes(n)); }
-INLINE void store_first(real *p, vec v, int n) { _mm256_maskstore_pd(p, first_lanes(n), (__m256d)v); }
+/* The first n lanes (0 <= n <= LANES), or lanes low <= i < high: the others read as zero and are not written.
+ * Memory outside them is never touched. */
+#if defined(__AVX512F__)
+typedef uint32_t mask;
+INLINE mask first_lanes(int n) { return (1u << n) - 1; }
+INLINE mask lane_range(int low, int high) { return first_lanes(high) & ~first_lanes(low); }
+#if FC_REAL_BYTES == 4
+INLINE vec load_masked(const real *p, mask m) { return (vec)_mm512_maskz_loadu_ps((__mmask16)m, p); }
+INLINE void store_masked(real *p, vec v, mask m) { _mm512_mask_storeu_ps(p, (__mmask16)m, (__m512)v); }
 #else
-INLINE vec load_first(const real *p, int n)
+INLINE vec load_masked(const real *p, mask m) { return (vec)_mm512_maskz_loadu_pd((__mmask8)m, p); }
+INLINE void store_masked(real *p, vec v, mask m) { _mm512_mask_storeu_pd(p, (__mmask8)m, (__m512d)v); }
+#endif
+#elif defined(__AVX2__)
+typedef __m256i mask;
+INLINE mask lane_range(int low, int high)
 {
+#if FC_REAL_BYTES == 4
+    const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    const ivec lane = {0, 1, 2, 3};
+#endif
+    return (__m256i)((lane >= low) & (lane < high));
+}
+INLINE mask first_lanes(int n) { return lane_range(0, n); }
+#if FC_REAL_BYTES == 4
+INLINE vec load_masked(const real *p, mask m) { return (vec)_mm256_maskload_ps(p, m); }
+INLINE void store_masked(real *p, vec v, mask m) { _mm256_maskstore_ps(p, m, (__m256)v); }
+#else
+INLINE vec load_masked(const real *p, mask m) { return (vec)_mm256_maskload_pd(p, m); }
+INLINE void store_masked(real *p, vec v, mask m) { _mm256_maskstore_pd(p, m, (__m256d)v); }
+#endif
+#else
+typedef struct mask {
+    int low, high;
+} mask;
+INLINE mask lane_range(int low, int high) { return (mask){low, high > low ? high : low}; }
+INLINE mask first_lanes(int n) { return lane_range(0, n); }
+INLINE vec load_masked(const real *p, mask m)
+{
+    if (m.low == 0 && m.high == LANES) return load(p);
     vec v = {0};
-    memcpy(&v, p, (size_t)n * sizeof(real));
+    for (int i = m.low; i < m.high; i++) v[i] = p[i];
     return v;
 }
-INLINE void store_first(real *p, vec v, int n) { memcpy(p, &v, (size_t)n * sizeof(real)); }
+INLINE void store_masked(real *p, vec v, mask m)
+{
+    if (m.low == 0 && m.high == LANES) {
+        store(p, v);
+        return;
+    }
+    for (int i = m.low; i < m.high; i++) p[i] = v[i];
+}
 #endif
+INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }
+INLINE void store_first(real *p, vec v, int n) { store_masked(p, v, first_lanes(n)); }
 
 INLINE vec splat(real x)
 {

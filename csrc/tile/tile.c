@@ -35,5 +35,6 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .scatter = scatter,
     .pack = pack,
     .clear = clear,
+    .pack_windows = pack_windows,
     .fma_peak = fma_peak,
 };

@@ -44,48 +44,53 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
     ------
     TypeError
         Not an array, not float32/float64 in native byte order, or another dtype than `dtype`.
-    ValueError
-        Strides that are no whole number of elements, or data not aligned to its element size.
+
+    Notes
+    -----
+    Data that is not aligned to its element size is refused by the kernels' door, `_kernels/arrays.pxd`.
     """
-    if not isinstance(value, np.ndarray):
-        if hasattr(value, "__dlpack__"):
-            try:
-                value = np.from_dlpack(value)
-            except (BufferError, RuntimeError, TypeError, ValueError) as error:
-                raise TypeError(f"{name}: DLPack object cannot be read on the CPU: {error}") from None
-        else:
-            try:
-                value = np.asarray(memoryview(value))
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), "
-                    f"not {type(value).__name__}"
-                ) from None
-    if value.dtype not in _DTYPES or not value.dtype.isnative:
-        raise TypeError(f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}")
-    if dtype is not None and value.dtype != dtype:
+    if type(value) is np.ndarray and value.dtype in _DTYPES:
+        if dtype is None or value.dtype == dtype:
+            return value
         raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
-    if not value.flags.aligned or any(s % value.itemsize for s in value.strides):
-        raise ValueError(f"{name}: strides {value.strides} must be multiples of the element size {value.itemsize}")
-    return value
+    if not isinstance(value, np.ndarray):
+        return as_array(name, _imported(name, value), dtype)
+    if value.dtype not in _DTYPES:
+        raise TypeError(f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}")
+    return as_array(name, value.view(np.ndarray), dtype)  # a subclass
 
 
-def check_rank(name: str, array: np.ndarray, spatial_rank: int) -> bool:
-    """Whether `array` is batched, (N, C, *spatial), rather than (C, *spatial); no empty axis but the batch.
+def _imported(name: str, value: Any) -> np.ndarray:
+    """A foreign array as an ndarray on the same memory."""
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"{name}: DLPack object cannot be read on the CPU: {error}") from None
+    try:
+        return np.asarray(memoryview(value))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), not {type(value).__name__}"
+        ) from None
+
+
+def check_rank(name: str, shape: tuple[int, ...], spatial_rank: int) -> bool:
+    """Whether `shape` is batched, (N, C, *spatial), rather than (C, *spatial); no empty axis but the batch.
 
     Raises
     ------
     ValueError
         Any other number of axes, or an empty axis that is not the batch.
     """
-    if array.ndim not in (spatial_rank + 1, spatial_rank + 2):
+    if len(shape) not in (spatial_rank + 1, spatial_rank + 2):
         raise ValueError(
-            f"{name}: shape {array.shape} must have {spatial_rank + 2} axes (N, C, {spatial_rank} spatial) "
+            f"{name}: shape {shape} must have {spatial_rank + 2} axes (N, C, {spatial_rank} spatial) "
             f"or {spatial_rank + 1} without a batch"
         )
-    batched = array.ndim == spatial_rank + 2
-    if 0 in array.shape[batched:]:
-        raise ValueError(f"{name}: shape {array.shape} has an empty axis; only the batch may be empty")
+    batched = len(shape) == spatial_rank + 2
+    if 0 in shape[batched:]:
+        raise ValueError(f"{name}: shape {shape} has an empty axis; only the batch may be empty")
     return batched
 
 
@@ -164,19 +169,30 @@ def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
 # ---- numbers per axis ------------------------------------------------------------------------------
 
 
-def whole_number(name: str, value: Any, minimum: int) -> int:
-    """`value` as an int of at least `minimum`."""
+def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError(f"{name}={value!r}: must be an integer")
     try:
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
         raise TypeError(f"{name}={value!r}: must be an integer") from None
+
+
+def whole_number(name: str, value: Any, minimum: int) -> int:
+    """`value` as an int of at least `minimum`."""
+    number = _integer(name, value)
     if number < minimum:
         raise ValueError(f"{name}={value!r}: must be at least {minimum}")
     if number > LIMIT:
         raise ValueError(f"{name}={value!r}: must be at most {LIMIT}")
     return number
+
+
+def hashable(name: str, value: Any) -> Any:
+    """A parameter (number, word, or nested sequence of numbers) as a key: whole numbers as int, lists as tuples."""
+    if isinstance(value, (tuple, list)):
+        return tuple(hashable(name, entry) for entry in value)
+    return value if isinstance(value, str) else _integer(name, value)
 
 
 def per_axis(name: str, value: Any, spatial_rank: int, minimum: int) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ class DensePlan:
         self,
         source: np.ndarray,
         weight: np.ndarray,
-        bias: np.ndarray | None,
-        out: np.ndarray,
-        activation: str | None = None,
+        bias: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+        activation: int = 0,
         slope: float = 0.01,
     ) -> np.ndarray: ...

@@ -24,16 +24,22 @@ filter. Where there are few of those to share among threads, the pixels are spli
 that the geometry fixes, and the parts are added in order.
 """
 
-from libc.stdint cimport int64_t
+from math import prod
+
+import numpy as np
+
+from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
-    fc_run,
+    fc_run, fc_window,
 )
-from fastconv._kernels.native cimport kernels, parallel, scratch, worker_threads
+from fastconv._kernels.native cimport (
+    call_scratch, end_call, kernels, parallel, task_scratch, worker_threads,
+)
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
@@ -43,24 +49,24 @@ cdef int64_t CHUNK_TAPS = 512
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
 
+cdef int64_t LARGEST = INT64_MAX // 2   # bytes
+cdef object empty = np.empty
 
-cdef struct Tap:
-    int64_t shift[3]          # source position of this tap for output 0, per axis
-    int64_t weight[3]         # which kernel element it is
+
+ctypedef int64_t Triple[3]
 
 
 cdef struct Dense:
     int64_t n, groups
     int64_t channels          # output channels per group
     int64_t depth             # source channels per group
-    int64_t count[3]          # output pixels per axis
-    int64_t step[3]           # source elements between windows of neighbouring outputs
-    int64_t extent[3]         # source size
-    int64_t begin[3]          # where the first output pixel lies in the output array ...
-    int64_t out_step[3]       # ... and how far apart they lie
+    fc_window window          # without strides, which are the call's
+    Triple begin              # where the first output pixel lies in the output array ...
+    Triple out_step           # ... and how far apart they lie
     int64_t taps
-    Tap *tap
-    int64_t pixels            # n * count[0] * count[1] * count[2]
+    Triple *shift             # per tap: see fc_window
+    Triple *weight            # per tap: which kernel element it is
+    int64_t pixels            # over the batch
     int64_t depth_block       # channels per chunk
     int64_t tap_block         # taps per chunk
     double flops
@@ -73,7 +79,7 @@ cdef struct Call:
     const char *bias
     const char *weights       # packed: per group, per chunk, per panel: [k][width]
     char *out
-    int64_t source_stride[5]
+    fc_window window
     int64_t out_stride[5]
     int64_t itemsize
     bint pixels_are_rows
@@ -92,63 +98,6 @@ cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef inline int64_t first_inside(int64_t position, int64_t step) noexcept nogil:
-    """The first j >= 0 with position + j * step >= 0."""
-    return 0 if position >= 0 else divide_up(-position, step)
-
-
-# ---- pixel panels (im2col) -------------------------------------------------------------------------
-
-
-cdef void pack_windows(const Call *call, int64_t group, int64_t pixel, int64_t count, int64_t channel,
-                       int64_t channels, int64_t first_tap, int64_t taps, char *panel) noexcept nogil:
-    """One panel of `count` <= pixel_width pixels from `pixel` on; depth order: channel, then tap."""
-    cdef const Dense *d = call.dense
-    cdef const fc_kernels *kernel = call.kernel
-    # the micro-kernel steps through A by the rows it is given, through B by its full width
-    cdef int64_t width = count if call.pixels_are_rows else call.pixel_width
-    cdef int64_t item = call.itemsize, step = taps * width
-    cdef int64_t filled = 0, run, rest, od, oh, ow, n, t, z, y, x, low, high
-    cdef const Tap *tap
-    cdef const char *image
-    cdef char *to
-    cdef const char *base = call.source + (group * d.depth + channel) * call.source_stride[1] * item
-    while filled < count:
-        rest = pixel + filled
-        ow = rest % d.count[2]
-        rest //= d.count[2]
-        oh = rest % d.count[1]
-        rest //= d.count[1]
-        od = rest % d.count[0]
-        n = rest // d.count[0]
-        run = min(count - filled, d.count[2] - ow)
-        image = base + n * call.source_stride[0] * item
-        for t in range(taps):
-            tap = &d.tap[first_tap + t]
-            to = panel + (t * width + filled) * item
-            z = od * d.step[0] + tap.shift[0]
-            y = oh * d.step[1] + tap.shift[1]
-            x = ow * d.step[2] + tap.shift[2]
-            if z < 0 or z >= d.extent[0] or y < 0 or y >= d.extent[1]:
-                kernel.clear(to, step, run, channels)
-                continue
-            low = min(first_inside(x, d.step[2]), run)
-            high = max(low, min(run, divide_up(d.extent[2] - x, d.step[2]) if x < d.extent[2] else 0))
-            if low > 0:
-                kernel.clear(to, step, low, channels)
-            if high < run:
-                kernel.clear(to + high * item, step, run - high, channels)
-            if high > low:
-                kernel.pack(
-                    to + low * item, step, high - low, channels,
-                    image + (z * call.source_stride[2] + y * call.source_stride[3]
-                             + (x + low * d.step[2]) * call.source_stride[4]) * item,
-                    d.step[2] * call.source_stride[4], call.source_stride[1])
-        filled += run
-    if filled < width:
-        kernel.clear(panel + filled * item, width, width - filled, channels * taps)
-
-
 cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
     """Where `count` pixels from `pixel` on lie in the output: runs of equal stride, merged where they meet."""
     cdef const Dense *d = call.dense
@@ -156,13 +105,13 @@ cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *run
     cdef int found = 0
     while filled < count:
         rest = pixel + filled
-        ow = rest % d.count[2]
-        rest //= d.count[2]
-        oh = rest % d.count[1]
-        rest //= d.count[1]
-        od = rest % d.count[0]
-        run = min(count - filled, d.count[2] - ow)
-        offset = (rest // d.count[0] * call.out_stride[0]
+        ow = rest % d.window.count[2]
+        rest //= d.window.count[2]
+        oh = rest % d.window.count[1]
+        rest //= d.window.count[1]
+        od = rest % d.window.count[0]
+        run = min(count - filled, d.window.count[2] - ow)
+        offset = (rest // d.window.count[0] * call.out_stride[0]
                   + (d.begin[0] + od * d.out_step[0]) * call.out_stride[2]
                   + (d.begin[1] + oh * d.out_step[1]) * call.out_stride[3]
                   + (d.begin[2] + ow * d.out_step[2]) * call.out_stride[4])
@@ -194,7 +143,8 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t channel, channels, tap, taps, panel, p, count, depth
     cdef int64_t padded_channels = call.channel_panels * call.channel_width
     cdef const char *weights
-    cdef char *tile = <char *>scratch(
+    cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
+    cdef char *tile = <char *>task_scratch(
         (FC_MAX_ROWS * FC_MAX_COLUMNS
          + d.depth_block * d.tap_block * divide_up(pixels, width) * width) * item)
     cdef char *panels = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
@@ -211,8 +161,11 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
             depth = channels * taps
             for panel in range(divide_up(pixels, width)):
                 p = panel * width
-                pack_windows(call, group, pixel + p, min(width, pixels - p), channel, channels, tap, taps,
-                             panels + p * depth * item)
+                count = min(width, pixels - p)
+                # the micro-kernel steps through A by the rows it is given, through B by its full width
+                call.kernel.pack_windows(panels + p * depth * item, count if call.pixels_are_rows else width,
+                                         &call.window, source + channel * call.window.stride[1] * item,
+                                         pixel + p, count, channels, tap, taps)
             for panel in range(divide_up(pixels, width)):
                 p = panel * width
                 count = min(width, pixels - p)
@@ -310,7 +263,7 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t step = w.channel_width if w.channels_are_columns else rows
     cdef int64_t padded_channels = w.channel_panels * w.channel_width
     cdef int64_t channel = 0, channels, tap, taps, t, depth
-    cdef const Tap *which
+    cdef const int64_t *which
     cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride) * item
     cdef char *chunk = w.packed + group * padded_channels * d.depth * d.taps * item
     cdef char *to
@@ -327,11 +280,11 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
                 kernel.pack(to, step, rows, depth, source + channel * w.depth_stride * item, w.channel_stride, 1)
             else:
                 for t in range(taps):
-                    which = &d.tap[tap + t]
+                    which = d.weight[tap + t]
                     kernel.pack(to + t * step * item, taps * step, rows, channels,
-                                source + (channel * w.depth_stride + which.weight[0] * w.tap_stride[0]
-                                          + which.weight[1] * w.tap_stride[1]
-                                          + which.weight[2] * w.tap_stride[2]) * item,
+                                source + (channel * w.depth_stride + which[0] * w.tap_stride[0]
+                                          + which[1] * w.tap_stride[1]
+                                          + which[2] * w.tap_stride[2]) * item,
                                 w.channel_stride, w.depth_stride)
             chunk += padded_channels * depth * item
             tap += taps
@@ -351,7 +304,7 @@ cdef int set_blocks(Dense *d) except -1:
     """Fix the chunks of the depth; they decide the order of summation, so they follow the geometry alone."""
     even_blocks(d.taps, CHUNK_TAPS, &d.tap_block)
     even_blocks(d.depth, CHUNK_DEPTH // d.tap_block, &d.depth_block)
-    d.pixels = d.n * d.count[0] * d.count[1] * d.count[2]
+    d.pixels = d.n * d.window.count[0] * d.window.count[1] * d.window.count[2]
     d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
     return 0
 
@@ -366,12 +319,19 @@ cdef class DensePlan:
     cdef int64_t count
     cdef readonly object geometry
     cdef bint forward
+    cdef int spatial_rank
+    cdef bint batched
+    cdef tuple out_shape
+    cdef int64_t out_elements
 
     def __cinit__(self, geometry, direction):
         cdef int64_t axis, i, rest
         cdef int64_t parity[3]
         self.geometry = geometry
         self.forward = direction == "forward"
+        self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched
+        self.out_shape = geometry.output_shape if self.forward else geometry.input_shape
+        self.out_elements = prod(self.out_shape)
         self.count = 1
         if not self.forward:
             for axis in range(3):
@@ -391,7 +351,8 @@ cdef class DensePlan:
         cdef int64_t i
         if self.dense != NULL:
             for i in range(self.count):
-                free(self.dense[i].tap)
+                free(self.dense[i].shift)
+                free(self.dense[i].weight)
             free(self.dense)
 
     cdef int describe(self, Dense *d, const int64_t *parity) except -1:
@@ -405,16 +366,16 @@ cdef class DensePlan:
         taps = []     # per axis: (source shift, kernel index) of each tap
         for axis in range(3):
             if self.forward:
-                d.count[axis] = g.output_size[axis]
-                d.step[axis] = g.stride[axis]
-                d.extent[axis] = g.input_size[axis]
+                d.window.count[axis] = g.output_size[axis]
+                d.window.step[axis] = g.stride[axis]
+                d.window.extent[axis] = g.input_size[axis]
                 d.begin[axis], d.out_step[axis] = 0, 1
                 taps.append([(t * g.dilation[axis] - g.before[axis], t) for t in range(g.kernel[axis])])
             else:
                 # input position q * stride + parity meets tap t of output q + (parity + before - t * dilation) / stride
-                d.count[axis] = divide_up(g.input_size[axis] - parity[axis], g.stride[axis])
-                d.step[axis] = 1
-                d.extent[axis] = g.output_size[axis]
+                d.window.count[axis] = divide_up(g.input_size[axis] - parity[axis], g.stride[axis])
+                d.window.step[axis] = 1
+                d.window.extent[axis] = g.output_size[axis]
                 d.begin[axis], d.out_step[axis] = parity[axis], g.stride[axis]
                 taps.append([
                     ((parity[axis] + g.before[axis] - t * g.dilation[axis]) // g.stride[axis], t)
@@ -422,33 +383,34 @@ cdef class DensePlan:
                     if (parity[axis] + g.before[axis] - t * g.dilation[axis]) % g.stride[axis] == 0
                 ])
         d.taps = len(taps[0]) * len(taps[1]) * len(taps[2])
-        d.tap = <Tap *>malloc(max(1, d.taps) * sizeof(Tap))
-        if d.tap == NULL:
+        d.shift = <Triple *>malloc(max(1, d.taps) * sizeof(Triple))
+        d.weight = <Triple *>malloc(max(1, d.taps) * sizeof(Triple))
+        if d.shift == NULL or d.weight == NULL:
             raise MemoryError("convolution plan")
+        d.window.shift = d.shift
         i = 0
         for z in taps[0]:
             for y in taps[1]:
                 for x in taps[2]:
                     for axis, (shift, index) in enumerate((z, y, x)):
-                        d.tap[i].shift[axis] = shift
-                        d.tap[i].weight[axis] = index
+                        d.shift[i][axis] = shift
+                        d.weight[i][axis] = index
                     i += 1
         set_blocks(d)
         return 0
 
-    def run(self, source, weight, bias, out, activation=None, double slope=0.01):
-        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input)."""
+    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
+        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
         cdef Array source_array, weight_array, bias_array, out_array
-        cdef int rank = self.geometry.spatial_rank
-        cdef bint batched = self.geometry.batched
         cdef const char *bias_data = NULL
-        cdef int kind = ACTIVATIONS[activation]
         cdef int64_t i
-        acquire(&source_array, source, rank, batched, False)
+        acquire(&source_array, source, self.spatial_rank, self.batched, False)
         try:
-            acquire(&weight_array, weight, rank, True, False)
+            if out is None:
+                out = self.new_output(source, &source_array)
+            acquire(&weight_array, weight, self.spatial_rank, True, False)
             try:
-                acquire(&out_array, out, rank, batched, True)
+                acquire(&out_array, out, self.spatial_rank, self.batched, True)
                 try:
                     if bias is not None:
                         acquire(&bias_array, bias, 0, False, False)
@@ -457,7 +419,7 @@ cdef class DensePlan:
                         for i in range(self.count):
                             if self.dense[i].pixels:
                                 self.run_dense(&self.dense[i], &source_array, &weight_array, bias_data, &out_array,
-                                               kind, slope)
+                                               activation, slope)
                     finally:
                         if bias is not None:
                             release(&bias_array)
@@ -469,6 +431,18 @@ cdef class DensePlan:
             release(&source_array)
         return out
 
+    cdef object new_output(self, source, const Array *array):
+        """An uninitialised output in the memory order of the source."""
+        cdef int64_t channel_stride = array.stride[1], x = array.stride[4], y = array.stride[3]
+        if self.out_elements > LARGEST // (8 if array.float64 else 4):
+            raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
+        if channel_stride == 1 and (x > 1 or x < -1 or (x == 0 and (y > 1 or y < -1))):
+            channel = 1 if self.batched else 0
+            shape = self.out_shape
+            return np.moveaxis(
+                np.empty((*shape[:channel], *shape[channel + 1:], shape[channel]), source.dtype), -1, channel)
+        return empty(self.out_shape, source.dtype)
+
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
                        const Array *out, int activation, double slope) except -1:
         cdef Call call
@@ -479,13 +453,14 @@ cdef class DensePlan:
         call.kernel = weights.kernel = kernel
         call.itemsize = weights.itemsize = 8 if source.float64 else 4
         call.source = source.data
+        call.window = d.window
         call.out = out.data
         call.bias = bias
         call.activation = activation
         call.slope = slope
         call.out_of_memory = False
         for axis in range(5):
-            call.source_stride[axis] = source.stride[axis]
+            call.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
         if call.pixels_are_rows:
@@ -519,17 +494,15 @@ cdef class DensePlan:
         for axis in range(3):
             weights.tap_stride[axis] = weight.stride[axis + 2]
         weights.taps_adjacent = self.forward and taps_adjacent(weight, d)
-        weights.packed = <char *>malloc(
-            max(64, d.groups * call.channel_panels * call.channel_width * d.depth * d.taps * call.itemsize))
-        if weights.packed == NULL:
-            raise MemoryError("packed weights")
+        weights.packed = <char *>call_scratch(
+            d.groups * call.channel_panels * call.channel_width * d.depth * d.taps * call.itemsize)
         call.weights = weights.packed
         try:
             parallel(pack_weights_task, &weights, d.groups * call.channel_panels,
                      20.0 * d.groups * d.channels * d.depth * d.taps)
             parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
         finally:
-            free(weights.packed)
+            end_call()
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0

@@ -24,6 +24,13 @@ cdef extern from "fc_api.h" nogil:
         int64_t offset
         int64_t stride
 
+    ctypedef struct fc_window:
+        int64_t count[3]
+        int64_t step[3]
+        int64_t extent[3]
+        int64_t stride[5]
+        const int64_t (*shift)[3]
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -36,6 +43,9 @@ cdef extern from "fc_api.h" nogil:
         void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,
                      const void *source, int64_t i_stride, int64_t k_stride) noexcept nogil
         void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth) noexcept nogil
+        void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
+                             int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
+                             int64_t taps) noexcept nogil
         double (*fma_peak)(int64_t rounds) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil
@@ -46,4 +56,10 @@ cdef extern from "fc_api.h" nogil:
     int fc_cpu_count()
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
     int fc_workers_started()
-    void *fc_scratch(size_t bytes)
+
+    ctypedef enum fc_scratch_use:
+        FC_SCRATCH_TASK
+        FC_SCRATCH_CALL
+
+    void *fc_scratch(fc_scratch_use use, size_t bytes)
+    void fc_scratch_trim(fc_scratch_use use)

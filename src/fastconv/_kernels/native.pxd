@@ -7,4 +7,6 @@ from fastconv._kernels.fc_api cimport fc_kernels, fc_task
 cdef const fc_kernels *kernels(bint float64) noexcept nogil
 cdef int worker_threads(double flops) noexcept nogil
 cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1
-cdef void *scratch(size_t size_bytes) noexcept nogil
+cdef void *task_scratch(size_t size_bytes) noexcept nogil
+cdef void *call_scratch(size_t size_bytes) except NULL
+cdef void end_call() noexcept nogil

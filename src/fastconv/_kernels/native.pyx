@@ -7,8 +7,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.fc_api cimport (
-    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_kernels, fc_scratch, fc_task, fc_workers_run,
+    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, FC_SCRATCH_CALL, FC_SCRATCH_TASK, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
+    fc_isa_table, fc_kernels, fc_scratch, fc_scratch_trim, fc_task, fc_workers_run,
 )
 
 # Thresholds in FLOPs; a core does about 50-200 of them per nanosecond.
@@ -49,9 +49,21 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     return 0
 
 
-cdef void *scratch(size_t size_bytes) noexcept nogil:
-    """See fc_scratch."""
-    return fc_scratch(size_bytes)
+cdef void *task_scratch(size_t size_bytes) noexcept nogil:
+    """Panels of the running task; NULL if memory is short. See fc_scratch."""
+    return fc_scratch(FC_SCRATCH_TASK, size_bytes)
+
+
+cdef void *call_scratch(size_t size_bytes) except NULL:
+    """Packed weights or partial sums of the call in hand; pair with `end_call`."""
+    cdef void *memory = fc_scratch(FC_SCRATCH_CALL, size_bytes)
+    if memory == NULL:
+        raise MemoryError(f"workspace of {size_bytes} bytes")
+    return memory
+
+
+cdef void end_call() noexcept nogil:
+    fc_scratch_trim(FC_SCRATCH_CALL)
 
 
 def isa_names():

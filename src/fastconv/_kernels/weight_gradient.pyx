@@ -9,11 +9,10 @@ depends on the geometry alone, and the parts are added in order: the bits do not
 """
 
 from libc.stdint cimport int64_t
-from libc.stdlib cimport free, malloc
 
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.native cimport kernels, parallel, scratch
+from fastconv._kernels.native cimport call_scratch, end_call, kernels, parallel, task_scratch
 
 cdef int64_t CHUNK_PIXELS = 256        # depth of a chunk
 cdef int64_t BLOCK = 256               # rows, and columns, of one task
@@ -147,7 +146,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
     cdef char *sums = call.sums + (part * p.groups + group) * p.rows * p.columns * item
-    cdef char *row_panel = <char *>scratch(
+    cdef char *row_panel = <char *>task_scratch(
         CHUNK_PIXELS * (last_row - first_row + divide_up(last_column - first_column, width) * width) * item)
     cdef char *column_panel = row_panel + CHUNK_PIXELS * (last_row - first_row) * item
     if row_panel == NULL:
@@ -289,9 +288,7 @@ cdef class WeightGradientPlan:
             call.grad_stride[axis] = grad_output.stride[axis]
             call.out_stride[axis] = out.stride[axis]
         call.out_of_memory = False
-        call.sums = <char *>malloc(p.parts * p.groups * p.rows * p.columns * call.itemsize)
-        if call.sums == NULL:
-            raise MemoryError("weight gradient sums")
+        call.sums = <char *>call_scratch(p.parts * p.groups * p.rows * p.columns * call.itemsize)
         try:
             parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.column_blocks,
                      2.0 * p.pixels * weights)
@@ -299,5 +296,5 @@ cdef class WeightGradientPlan:
                 raise MemoryError("weight gradient workspace")
             parallel(row_task, &call, p.groups * p.rows, 4.0 * weights * p.parts)
         finally:
-            free(call.sums)
+            end_call()
         return 0

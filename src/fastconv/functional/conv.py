@@ -21,6 +21,7 @@ from fastconv.geometry import (
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
+    hashable,
     new_output,
 )
 
@@ -32,28 +33,34 @@ PLANS = 512
 
 
 @lru_cache(maxsize=PLANS)
-def _geometry(*arguments: Any) -> ConvGeometry:
-    return conv_geometry(*arguments)
-
-
-@lru_cache(maxsize=PLANS)
 def dense_plan(geometry: ConvGeometry, direction: str) -> DensePlan:
     """The plan of one geometry: "forward" or "input_gradient"."""
     return DensePlan(geometry, direction)
 
 
-def remembered_geometry(*arguments: Any) -> ConvGeometry:
-    """`conv_geometry`, remembered; parameters given as lists are not hashable and take the slow way."""
-    try:
-        return _geometry(*arguments)
-    except TypeError:
-        return conv_geometry(*arguments)
+@lru_cache(maxsize=PLANS)
+def _forward_plan(
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    activation: str | None,
+    algorithm: str,
+    spatial_rank: int,
+) -> DensePlan:
+    """Everything about a call that follows from shapes and parameters: checked once, then remembered."""
+    check_rank("input", input_shape, spatial_rank)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
+    check_algorithm(algorithm)
+    geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
+    return dense_plan(geometry, "forward")
 
 
-def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray | None:
-    """A bias of shape (channels,) and this dtype, contiguous; or None."""
-    if bias is None:
-        return None
+def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
+    """A bias of shape (channels,) and this dtype, contiguous."""
     bias = as_array("bias", bias, dtype)
     check_shape("bias", bias, (channels,))
     return np.ascontiguousarray(bias)
@@ -79,23 +86,36 @@ def _conv(
     out: np.ndarray | None,
 ) -> np.ndarray:
     input = as_array("input", input)
-    batched = check_rank("input", input, spatial_rank)
     weight = as_array("weight", weight, input.dtype)
-    geometry = remembered_geometry(input.shape, weight.shape, stride, padding, dilation, groups, spatial_rank)
-    bias = check_bias(bias, geometry.out_channels, input.dtype)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
-    check_algorithm(algorithm)
-    if out is None:
-        out = new_output(geometry.output_shape, input.dtype, input, batched)
-    else:
+    try:
+        plan = _forward_plan(
+            input.shape,
+            weight.shape,
+            stride if type(stride) is int else hashable("stride", stride),
+            padding if type(padding) is int else hashable("padding", padding),
+            dilation if type(dilation) is int else hashable("dilation", dilation),
+            groups if type(groups) is int else hashable("groups", groups),
+            activation,
+            algorithm,
+            spatial_rank,
+        )
+    except TypeError as error:
+        if "unhashable" in str(error):
+            raise TypeError(f"activation={activation!r}, algorithm={algorithm!r}: must be names") from None
+        raise
+    if bias is not None:
+        bias = check_bias(bias, weight.shape[0], input.dtype)
+    if out is not None:
         inputs = {"input": input, "weight": weight}
         if bias is not None:
             inputs["bias"] = bias
-        out = check_out(out, geometry.output_shape, input.dtype, inputs)
+        out = check_out(out, plan.geometry.output_shape, input.dtype, inputs)
+    kind = ACTIVATIONS[activation]
     if algorithm == "reference":
-        return reference.conv_forward(geometry, input, weight, bias, ACTIVATIONS[activation], out)
-    return dense_plan(geometry, "forward").run(input, weight, bias, out, activation)
+        if out is None:
+            out = new_output(plan.geometry.output_shape, input.dtype, input, plan.geometry.batched)
+        return reference.conv_forward(plan.geometry, input, weight, bias, kind, out)
+    return plan.run(input, weight, bias, out, kind)
 
 
 def conv1d(
@@ -221,14 +241,14 @@ def _conv_transpose(
     dilation: Any,
 ) -> np.ndarray:
     input = as_array("input", input)
-    batched = check_rank("input", input, spatial_rank)
+    check_rank("input", input.shape, spatial_rank)
     weight = as_array("weight", weight, input.dtype)
     geometry = conv_transpose_geometry(
         input.shape, weight.shape, stride, padding, output_padding, groups, dilation, spatial_rank
     )
-    bias = check_bias(bias, geometry.in_channels, input.dtype)
-    out = new_output(geometry.input_shape, input.dtype, input, batched)
-    return dense_plan(geometry, "input_gradient").run(input, weight, bias, out)
+    if bias is not None:
+        bias = check_bias(bias, geometry.in_channels, input.dtype)
+    return dense_plan(geometry, "input_gradient").run(input, weight, bias)
 
 
 def conv_transpose1d(
@@ -352,13 +372,19 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
     check_linear(input, weight)
-    bias = check_bias(bias, weight.shape[0], input.dtype)
+    if bias is not None:
+        bias = check_bias(bias, weight.shape[0], input.dtype)
     rows = input.reshape(-1, input.shape[-1])
     out = np.empty((rows.shape[0], weight.shape[0]), input.dtype)
     if rows.shape[0]:
-        geometry = remembered_geometry(rows.T.shape, weight[..., None].shape, 1, 0, 1, 1, 1)
-        dense_plan(geometry, "forward").run(rows.T, weight[..., None], bias, out.T)
+        dense_plan(linear_geometry(rows.shape, weight.shape), "forward").run(rows.T, weight[..., None], bias, out.T)
     return out.reshape(*input.shape[:-1], weight.shape[0])
+
+
+@lru_cache(maxsize=PLANS)
+def linear_geometry(rows_shape: tuple[int, int], weight_shape: tuple[int, int]) -> ConvGeometry:
+    """`linear` of (rows, C) with (K, C) as an unbatched 1-D convolution: rows are the pixels."""
+    return conv_geometry(rows_shape[::-1], (*weight_shape, 1), 1, 0, 1, 1, 1)
 
 
 def check_linear(input: np.ndarray, weight: np.ndarray) -> None:

@@ -18,13 +18,14 @@ from fastconv.functional.conv import (
     check_algorithm,
     check_linear,
     dense_plan,
-    remembered_geometry,
+    linear_geometry,
 )
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
     check_rank,
     check_shape,
+    conv_geometry,
     conv_transpose_geometry,
     new_output,
 )
@@ -53,18 +54,17 @@ def _conv_input(
     algorithm: str,
 ) -> np.ndarray:
     grad_output = as_array("grad_output", grad_output)
-    batched = check_rank("grad_output", grad_output, spatial_rank)
+    batched = check_rank("grad_output", grad_output.shape, spatial_rank)
     weight = as_array("weight", weight, grad_output.dtype)
     input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
-    if 0 in input_size[batched:] or min(input_size) < 0:
-        raise ValueError(f"input_size={input_size}: only the batch may be empty")
-    geometry = remembered_geometry(input_size, weight.shape, stride, padding, dilation, groups, spatial_rank)
+    check_rank("input_size", input_size, spatial_rank)
+    geometry = conv_geometry(input_size, weight.shape, stride, padding, dilation, groups, spatial_rank)
     check_shape("grad_output", grad_output, geometry.output_shape)
     check_algorithm(algorithm)
-    out = new_output(geometry.input_shape, grad_output.dtype, grad_output, batched)
     if algorithm == "reference":
+        out = new_output(geometry.input_shape, grad_output.dtype, grad_output, batched)
         return reference.conv_input_gradient(geometry, weight, grad_output, out)
-    return dense_plan(geometry, "input_gradient").run(grad_output, weight, None, out)
+    return dense_plan(geometry, "input_gradient").run(grad_output, weight)
 
 
 def _conv_weight(
@@ -79,10 +79,10 @@ def _conv_weight(
     algorithm: str,
 ) -> np.ndarray:
     input = as_array("input", input)
-    check_rank("input", input, spatial_rank)
+    check_rank("input", input.shape, spatial_rank)
     grad_output = as_array("grad_output", grad_output, input.dtype)
     weight_size = _shape_argument("weight_size", weight_size, (spatial_rank + 2,))
-    geometry = remembered_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
+    geometry = conv_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
     check_shape("grad_output", grad_output, geometry.output_shape)
     check_algorithm(algorithm)
     out = np.empty(geometry.weight_shape, input.dtype)
@@ -310,13 +310,12 @@ def conv_transpose_input(
     grad_output = as_array("grad_output", grad_output)
     weight = as_array("weight", weight, grad_output.dtype)
     spatial_rank = _weight_rank(weight.shape)
-    batched = check_rank("grad_output", grad_output, spatial_rank)
+    batched = check_rank("grad_output", grad_output.shape, spatial_rank)
     input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
     geometry = _transpose_geometry(
         spatial_rank, input_size, weight.shape, grad_output, stride, padding, output_padding, groups, dilation
     )
-    out = new_output(geometry.output_shape, grad_output.dtype, grad_output, batched)
-    return dense_plan(geometry, "forward").run(grad_output, weight, None, out)
+    return dense_plan(geometry, "forward").run(grad_output, weight)
 
 
 def conv_transpose_weight(
@@ -358,7 +357,7 @@ def conv_transpose_weight(
     input = as_array("input", input)
     weight_size = _shape_argument("weight_size", weight_size, (3, 4, 5))
     spatial_rank = _weight_rank(weight_size)
-    check_rank("input", input, spatial_rank)
+    check_rank("input", input.shape, spatial_rank)
     grad_output = as_array("grad_output", grad_output, input.dtype)
     geometry = _transpose_geometry(
         spatial_rank, input.shape, weight_size, grad_output, stride, padding, output_padding, groups, dilation
@@ -401,7 +400,7 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     rows = grad_output.reshape(-1, weight.shape[0])
     out = np.empty((rows.shape[0], weight.shape[1]), weight.dtype)
     if rows.shape[0]:
-        geometry = remembered_geometry(out.T.shape, weight[..., None].shape, 1, 0, 1, 1, 1)
+        geometry = linear_geometry(out.shape, weight.shape)
         dense_plan(geometry, "input_gradient").run(rows.T, weight[..., None], None, out.T)
     return out.reshape(*grad_output.shape[:-1], weight.shape[1])
 
@@ -436,7 +435,7 @@ def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
     if not rows.shape[0]:
         out[...] = 0
         return out[..., 0]
-    geometry = remembered_geometry(rows.T.shape, out.shape, 1, 0, 1, 1, 1)
+    geometry = linear_geometry(rows.shape, out.shape[:2])
     _weight_plan(geometry).run(rows.T, gradients.T, out)
     return out[..., 0]
 
