@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 
 from fastconv.geometry import ConvGeometry
@@ -16,3 +18,4 @@ class DensePlan:
         activation: int = 0,
         slope: float = 0.01,
     ) -> np.ndarray: ...
+    def info(self, float64: bool, channels_last: bool) -> dict[str, Any]: ...

@@ -1,12 +1,6 @@
-"""Convolution and its gradients as one blocked driver over the tiles of csrc.
+"""Convolution and its input gradient as one blocked driver over the tiles of csrc.
 
-Forward and input gradient are *dense sub-convolutions* (`Dense`): every output pixel takes a window of taps
-of its source, one source element between neighbouring taps' rows being any fixed number. A forward pass is one
-of them. An input gradient with stride s splits by the parity of the input position into s per axis, each with
-the taps that can reach that parity: nothing is ever multiplied by inserted zeros. A transposed convolution is an
-input gradient with a bias.
-
-The walk of one task (a strip of pixels, or a part of its channels):
+Both are dense sub-convolutions (dense.pyx). The walk of one task (a strip of pixels, or a part of its channels):
 
     for each chunk of the depth (channels x taps):
         pack the strip's windows into pixel panels          (im2col, a few hundred KiB, never whole)
@@ -18,21 +12,13 @@ places, so that stores stay contiguous.
 
 The depth is cut at places that depend on the geometry alone, and threads split outputs, never a sum: the bits do
 not depend on the number of threads, nor on an image's neighbours in the batch.
-
-The weight gradient walks the pixels as its depth: rows are output channels, columns the taps x channels of one
-filter. Where there are few of those to share among threads, the pixels are split too, into a number of parts
-that the geometry fixes, and the parts are added in order.
 """
 
-from math import prod
-
-import numpy as np
-
-from libc.stdint cimport INT64_MAX, int64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
     fc_run, fc_window,
@@ -49,31 +35,15 @@ cdef int64_t CHUNK_TAPS = 512
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
 
-cdef int64_t LARGEST = INT64_MAX // 2   # bytes
-cdef object empty = np.empty
 
-
-ctypedef int64_t Triple[3]
-
-
-cdef struct Dense:
-    int64_t n, groups
-    int64_t channels          # output channels per group
-    int64_t depth             # source channels per group
-    fc_window window          # without strides, which are the call's
-    Triple begin              # where the first output pixel lies in the output array ...
-    Triple out_step           # ... and how far apart they lie
+cdef struct Chunks:
+    int64_t channels          # of one chunk of the depth
     int64_t taps
-    Triple *shift             # per tap: see fc_window
-    Triple *weight            # per tap: which kernel element it is
-    int64_t pixels            # over the batch
-    int64_t depth_block       # channels per chunk
-    int64_t tap_block         # taps per chunk
-    double flops
 
 
 cdef struct Call:
     const Dense *dense
+    Chunks chunk
     const fc_kernels *kernel
     const char *source
     const char *bias
@@ -92,10 +62,6 @@ cdef struct Call:
     int activation
     double slope
     bint out_of_memory
-
-
-cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b
 
 
 cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
@@ -127,6 +93,18 @@ cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *run
     return found
 
 
+cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
+    """Elements of all weight panels of a call."""
+    cdef const Dense *d = call.dense
+    return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
+
+
+cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nogil:
+    """Elements of scratch that a strip takes: one tile, and one chunk of its pixel panels."""
+    return (FC_MAX_ROWS * FC_MAX_COLUMNS
+            + call.chunk.channels * call.chunk.taps * divide_up(pixels, call.pixel_width) * call.pixel_width)
+
+
 # ---- one strip ---------------------------------------------------------------------------------------
 
 
@@ -144,9 +122,7 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t padded_channels = call.channel_panels * call.channel_width
     cdef const char *weights
     cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
-    cdef char *tile = <char *>task_scratch(
-        (FC_MAX_ROWS * FC_MAX_COLUMNS
-         + d.depth_block * d.tap_block * divide_up(pixels, width) * width) * item)
+    cdef char *tile = <char *>task_scratch(strip_scratch(call, pixels) * item)
     cdef char *panels = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
     if tile == NULL:
         call.out_of_memory = True
@@ -154,10 +130,10 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     weights = call.weights + group * padded_channels * d.depth * d.taps * item
     channel = 0
     while channel < d.depth:
-        channels = min(d.depth_block, d.depth - channel)
+        channels = min(call.chunk.channels, d.depth - channel)
         tap = 0
-        while True:
-            taps = min(d.tap_block, d.taps - tap)
+        while tap < d.taps:
+            taps = min(call.chunk.taps, d.taps - tap)
             depth = channels * taps
             for panel in range(divide_up(pixels, width)):
                 p = panel * width
@@ -174,8 +150,6 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
                                channel + channels == d.depth and tap + taps == d.taps, tile)
             weights += padded_channels * depth * item
             tap += taps
-            if tap >= d.taps:
-                break
         channel += channels
 
 
@@ -237,6 +211,7 @@ cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t
 
 cdef struct Weights:
     const Dense *dense
+    Chunks chunk
     const fc_kernels *kernel
     const char *source
     char *packed
@@ -268,10 +243,10 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
     cdef char *chunk = w.packed + group * padded_channels * d.depth * d.taps * item
     cdef char *to
     while channel < d.depth:
-        channels = min(d.depth_block, d.depth - channel)
+        channels = min(w.chunk.channels, d.depth - channel)
         tap = 0
         while tap < d.taps:
-            taps = min(d.tap_block, d.taps - tap)
+            taps = min(w.chunk.taps, d.taps - tap)
             depth = channels * taps
             to = chunk + first * depth * item
             if rows < step:
@@ -294,110 +269,49 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
 # ---- plans -------------------------------------------------------------------------------------------
 
 
-cdef void even_blocks(int64_t total, int64_t limit, int64_t *block) noexcept nogil:
-    """Cut `total` into equal blocks of at most `limit`."""
-    cdef int64_t blocks = max(1, divide_up(total, max(1, limit)))
-    block[0] = max(1, divide_up(total, blocks))
+cdef int64_t even_block(int64_t total, int64_t limit) noexcept nogil:
+    """The block length that cuts `total` into equal blocks of at most `limit`."""
+    return divide_up(total, divide_up(total, max(1, limit)))
 
 
-cdef int set_blocks(Dense *d) except -1:
-    """Fix the chunks of the depth; they decide the order of summation, so they follow the geometry alone."""
-    even_blocks(d.taps, CHUNK_TAPS, &d.tap_block)
-    even_blocks(d.depth, CHUNK_DEPTH // d.tap_block, &d.depth_block)
-    d.pixels = d.n * d.window.count[0] * d.window.count[1] * d.window.count[2]
-    d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
-    return 0
+cdef Chunks chunks(const Dense *d) noexcept nogil:
+    """The chunks of the depth: they decide the order of summation, so they follow the geometry alone."""
+    cdef Chunks c
+    c.taps = even_block(d.taps, CHUNK_TAPS)
+    c.channels = even_block(d.depth, CHUNK_DEPTH // c.taps)
+    return c
 
 
-cdef class DensePlan:
-    """A geometry's dense sub-convolutions for one direction: "forward" or "input_gradient".
+cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
+    """Tile shape, strips and parts. None of it decides a sum, only who computes which outputs when."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t panels
+    call.chunk = chunks(d)
+    if call.pixels_are_rows:
+        call.pixel_width = kernel.max_rows
+        call.channel_width = kernel.max_columns
+        call.channel_panels = divide_up(d.channels, kernel.max_columns)
+    else:
+        call.pixel_width = kernel.max_columns
+        call.channel_width = even_block(d.channels, kernel.max_rows)
+        call.channel_panels = divide_up(d.channels, call.channel_width)
 
-    Immutable once made, so that calls on several threads may share it.
-    """
+    # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
+    panels = divide_up(d.pixels, call.pixel_width)
+    call.strip = max(4, STRIP_BYTES // (call.chunk.channels * call.chunk.taps * call.pixel_width * call.itemsize))
+    call.strips = divide_up(panels, call.strip)
+    if threads > 1:
+        call.strips = min(panels, divide_up(call.strips, threads) * threads)
+    call.strip = divide_up(panels, call.strips) * call.pixel_width
+    call.strips = divide_up(d.pixels, call.strip)
+    call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
+                     <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
+    call.parts = max(1, min(call.parts, call.channel_panels, divide_up(d.channels, 64)))
 
-    cdef Dense *dense
-    cdef int64_t count
-    cdef readonly object geometry
-    cdef bint forward
-    cdef int spatial_rank
-    cdef bint batched
-    cdef tuple out_shape
-    cdef int64_t out_elements
 
-    def __cinit__(self, geometry, direction):
-        cdef int64_t axis, i, rest
-        cdef int64_t parity[3]
-        self.geometry = geometry
-        self.forward = direction == "forward"
-        self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched
-        self.out_shape = geometry.output_shape if self.forward else geometry.input_shape
-        self.out_elements = prod(self.out_shape)
-        self.count = 1
-        if not self.forward:
-            for axis in range(3):
-                # an axis shorter than its stride has no output at the higher parities
-                self.count *= min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
-        self.dense = <Dense *>calloc(self.count, sizeof(Dense))
-        if self.dense == NULL:
-            raise MemoryError("convolution plan")
-        for i in range(self.count):
-            rest = i
-            for axis in range(2, -1, -1):
-                parity[axis] = rest % min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
-                rest //= min(<int64_t>geometry.stride[axis], <int64_t>geometry.input_size[axis])
-            self.describe(&self.dense[i], parity)
-
-    def __dealloc__(self):
-        cdef int64_t i
-        if self.dense != NULL:
-            for i in range(self.count):
-                free(self.dense[i].shift)
-                free(self.dense[i].weight)
-            free(self.dense)
-
-    cdef int describe(self, Dense *d, const int64_t *parity) except -1:
-        """Fill in one sub-convolution; `parity` is the input position modulo stride (input gradient only)."""
-        g = self.geometry
-        cdef int64_t axis, i, t, distance
-        d.n = g.n
-        d.groups = g.groups
-        d.channels = (g.out_channels if self.forward else g.in_channels) // g.groups
-        d.depth = (g.in_channels if self.forward else g.out_channels) // g.groups
-        taps = []     # per axis: (source shift, kernel index) of each tap
-        for axis in range(3):
-            if self.forward:
-                d.window.count[axis] = g.output_size[axis]
-                d.window.step[axis] = g.stride[axis]
-                d.window.extent[axis] = g.input_size[axis]
-                d.begin[axis], d.out_step[axis] = 0, 1
-                taps.append([(t * g.dilation[axis] - g.before[axis], t) for t in range(g.kernel[axis])])
-            else:
-                # input position q * stride + parity meets tap t of output q + (parity + before - t * dilation) / stride
-                d.window.count[axis] = divide_up(g.input_size[axis] - parity[axis], g.stride[axis])
-                d.window.step[axis] = 1
-                d.window.extent[axis] = g.output_size[axis]
-                d.begin[axis], d.out_step[axis] = parity[axis], g.stride[axis]
-                taps.append([
-                    ((parity[axis] + g.before[axis] - t * g.dilation[axis]) // g.stride[axis], t)
-                    for t in range(g.kernel[axis])
-                    if (parity[axis] + g.before[axis] - t * g.dilation[axis]) % g.stride[axis] == 0
-                ])
-        d.taps = len(taps[0]) * len(taps[1]) * len(taps[2])
-        d.shift = <Triple *>malloc(max(1, d.taps) * sizeof(Triple))
-        d.weight = <Triple *>malloc(max(1, d.taps) * sizeof(Triple))
-        if d.shift == NULL or d.weight == NULL:
-            raise MemoryError("convolution plan")
-        d.window.shift = d.shift
-        i = 0
-        for z in taps[0]:
-            for y in taps[1]:
-                for x in taps[2]:
-                    for axis, (shift, index) in enumerate((z, y, x)):
-                        d.shift[i][axis] = shift
-                        d.weight[i][axis] = index
-                    i += 1
-        set_blocks(d)
-        return 0
+cdef class DensePlan(Subconvolutions):
+    """How one geometry is computed by the blocked driver, in one direction."""
 
     def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
         """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
@@ -416,6 +330,8 @@ cdef class DensePlan:
                         acquire(&bias_array, bias, 0, False, False)
                         bias_data = bias_array.data
                     try:
+                        if self.leaves_gaps:
+                            self.fill_gaps(out, bias)
                         for i in range(self.count):
                             if self.dense[i].pixels:
                                 self.run_dense(&self.dense[i], &source_array, &weight_array, bias_data, &out_array,
@@ -431,23 +347,33 @@ cdef class DensePlan:
             release(&source_array)
         return out
 
-    cdef object new_output(self, source, const Array *array):
-        """An uninitialised output in the memory order of the source."""
-        cdef int64_t channel_stride = array.stride[1], x = array.stride[4], y = array.stride[3]
-        if self.out_elements > LARGEST // (8 if array.float64 else 4):
-            raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
-        if channel_stride == 1 and (x > 1 or x < -1 or (x == 0 and (y > 1 or y < -1))):
-            channel = 1 if self.batched else 0
-            shape = self.out_shape
-            return np.moveaxis(
-                np.empty((*shape[:channel], *shape[channel + 1:], shape[channel]), source.dtype), -1, channel)
-        return empty(self.out_shape, source.dtype)
+    def info(self, bint float64, bint channels_last):
+        """What a call would use: tile, threads, tasks and bytes, of its largest sub-convolution."""
+        cdef Call call
+        cdef int64_t i, largest = 0, itemsize = 8 if float64 else 4
+        for i in range(self.count):
+            if self.dense[i].flops > self.dense[largest].flops:
+                largest = i
+        call.dense = &self.dense[largest]
+        call.kernel = kernels(float64)
+        call.itemsize = itemsize
+        call.pixels_are_rows = channels_last
+        set_blocking(&call, worker_threads(call.dense.flops))
+        tasks = call.dense.groups * call.strips * call.parts
+        return {
+            "isa": call.kernel.isa.decode(),
+            "tile": (call.kernel.max_rows, call.kernel.max_columns),
+            "threads": min(worker_threads(call.dense.flops), tasks),
+            "tasks": tasks,
+            "packed_weight_bytes": packed_weights(&call) * itemsize,
+            "workspace_bytes": strip_scratch(&call, call.strip) * itemsize,
+        }
 
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
                        const Array *out, int activation, double slope) except -1:
         cdef Call call
         cdef Weights weights
-        cdef int64_t axis, panels, threads = worker_threads(d.flops)
+        cdef int64_t axis
         cdef const fc_kernels *kernel = kernels(source.float64)
         call.dense = weights.dense = d
         call.kernel = weights.kernel = kernel
@@ -463,27 +389,9 @@ cdef class DensePlan:
             call.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
-        if call.pixels_are_rows:
-            call.pixel_width = kernel.max_rows
-            call.channel_width = kernel.max_columns
-            call.channel_panels = divide_up(d.channels, kernel.max_columns)
-        else:
-            call.pixel_width = kernel.max_columns
-            even_blocks(d.channels, kernel.max_rows, &call.channel_width)
-            call.channel_panels = divide_up(d.channels, call.channel_width)
+        set_blocking(&call, worker_threads(d.flops))
 
-        # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
-        panels = divide_up(d.pixels, call.pixel_width)
-        call.strip = max(4, STRIP_BYTES // (d.depth_block * d.tap_block * call.pixel_width * call.itemsize))
-        call.strips = divide_up(panels, call.strip)
-        if threads > 1:
-            call.strips = min(panels, divide_up(call.strips, threads) * threads)
-        call.strip = divide_up(panels, call.strips) * call.pixel_width
-        call.strips = divide_up(d.pixels, call.strip)
-        call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
-                         <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
-        call.parts = max(1, min(call.parts, call.channel_panels, divide_up(d.channels, 64)))
-
+        weights.chunk = call.chunk
         weights.source = weight.data
         weights.channels_are_columns = call.pixels_are_rows
         weights.channel_width = call.channel_width
@@ -494,8 +402,7 @@ cdef class DensePlan:
         for axis in range(3):
             weights.tap_stride[axis] = weight.stride[axis + 2]
         weights.taps_adjacent = self.forward and taps_adjacent(weight, d)
-        weights.packed = <char *>call_scratch(
-            d.groups * call.channel_panels * call.channel_width * d.depth * d.taps * call.itemsize)
+        weights.packed = <char *>call_scratch(packed_weights(&call) * call.itemsize)
         call.weights = weights.packed
         try:
             parallel(pack_weights_task, &weights, d.groups * call.channel_panels,

@@ -11,6 +11,7 @@ depends on the geometry alone, and the parts are added in order: the bits do not
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels
 from fastconv._kernels.native cimport call_scratch, end_call, kernels, parallel, task_scratch
 
@@ -52,10 +53,6 @@ cdef struct Call:
     int64_t itemsize
     bint float64
     bint out_of_memory
-
-
-cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b
 
 
 cdef void pack_gradient(const Call *call, int64_t group, int64_t row, int64_t rows, int64_t pixel, int64_t count,

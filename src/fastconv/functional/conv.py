@@ -6,7 +6,9 @@ flipped), as in every framework.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -227,6 +229,72 @@ def conv3d(
     (1, 3, 2, 2, 2)
     """
     return _conv(3, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+
+
+@dataclass(frozen=True)
+class ConvInfo:
+    """What `conv_info` tells of a call."""
+
+    algorithm: str
+    isa: str
+    tile: tuple[int, int]  #: rows x columns of the micro-kernel
+    threads: int
+    tasks: int  #: independent pieces of work that the threads share
+    flops: int
+    bytes: int  #: input, weight and output, each once
+    packed_weight_bytes: int
+    workspace_bytes: int  #: per thread
+
+
+def conv_info(
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    dtype: Any = np.float32,
+    channels_last: bool = False,
+    algorithm: str = "auto",
+) -> ConvInfo:
+    """Tell which algorithm, tile, threads and memory a convolution of these shapes would use.
+
+    Parameters
+    ----------
+    input_shape : tuple of int, (N, C, *spatial)
+    weight_shape : tuple of int, (K, C / groups, *kernel)
+    stride, padding, dilation, groups, algorithm
+        As for `conv2d`.
+    dtype : float32 or float64
+    channels_last : bool
+        Whether the input's channels are adjacent in memory.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Whatever the call itself would raise.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.conv_info((1, 64, 56, 56), (64, 64, 3, 3), padding=1).flops
+    231211008
+    """
+    dtype = np.dtype(dtype)
+    as_array("dtype", np.empty(0, dtype))
+    spatial_rank = len(weight_shape) - 2
+    if not 1 <= spatial_rank <= 3:
+        raise ValueError(f"weight_shape={weight_shape}: must have 3 to 5 entries")
+    check_rank("input_shape", tuple(input_shape), spatial_rank)
+    check_algorithm(algorithm)
+    geometry = conv_geometry(tuple(input_shape), tuple(weight_shape), stride, padding, dilation, groups, spatial_rank)
+    shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
+    moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
+    if algorithm == "reference":
+        return ConvInfo("reference", "none", (1, 1), 1, 1, geometry.flops, moved, 0, 0)
+    info = dense_plan(geometry, "forward").info(dtype == np.float64, channels_last)
+    return ConvInfo("direct", flops=geometry.flops, bytes=moved, **info)
 
 
 def _conv_transpose(

@@ -1,0 +1,42 @@
+"""A convolution pass as dense sub-convolutions; see dense.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.fc_api cimport fc_window
+
+ctypedef int64_t Triple[3]
+
+
+cdef struct Dense:
+    int64_t n, groups
+    int64_t channels          # output channels per group
+    int64_t depth             # source channels per group
+    fc_window window          # without strides, which are the call's
+    Triple begin              # where the first output pixel lies in the output array ...
+    Triple out_step           # ... and how far apart they lie
+    int64_t taps
+    Triple *shift             # per tap: see fc_window
+    Triple *weight            # per tap: which kernel element it is
+    int64_t pixels            # over the batch
+    double flops
+
+
+cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef class Subconvolutions:
+    cdef Dense *dense
+    cdef int64_t count
+    cdef readonly object geometry
+    cdef bint forward
+    cdef bint leaves_gaps     # some outputs belong to no sub-convolution: they are the bias alone
+    cdef int spatial_rank
+    cdef bint batched
+    cdef tuple out_shape
+    cdef int64_t out_elements
+
+    cdef int describe(self, Dense *d, list taps, tuple parity) except -1
+    cdef object new_output(self, object source, const Array *array)
+    cdef int fill_gaps(self, object out, object bias) except -1
