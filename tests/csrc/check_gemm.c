@@ -1,0 +1,240 @@
+/* The micro-kernel and the way of a tile to memory: gemm and scatter against plain loops. */
+#include "check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- finish: accumulation, bias, activation ------------------------------------------------------ */
+
+enum { BIAS_NONE, BIAS_ROW, BIAS_COLUMN, BIAS_BOTH, BIASES };
+enum { ACTIVATIONS = FC_RELU6 + 1, FINISHES = 2 * (1 + BIASES * ACTIVATIONS) };
+
+/* Finish number `which` of FINISHES: accumulate or not; not final, or final with each bias and activation. */
+static fc_finish finish_number(int which, const real *row_bias, const real *column_bias)
+{
+    fc_finish finish = {.accumulate = which % 2, .slope = 0.25};
+    finish.row_bias = row_bias;
+    finish.column_bias = column_bias;
+    which /= 2;
+    finish.final = which > 0;
+    if (!finish.final) return finish;  /* biases are given and must be ignored */
+    const int bias = (which - 1) % BIASES;
+    finish.activation = (which - 1) / BIASES;
+    if (!(bias & BIAS_ROW)) finish.row_bias = NULL;
+    if (!(bias & BIAS_COLUMN)) finish.column_bias = NULL;
+    return finish;
+}
+
+static real finished(real sum, real before, const fc_finish *finish, int row, int64_t column)
+{
+    if (finish->accumulate) sum += before;
+    if (!finish->final) return sum;
+    if (finish->row_bias) sum += ((const real *)finish->row_bias)[row];
+    if (finish->column_bias) sum += ((const real *)finish->column_bias)[column];
+    switch (finish->activation) {
+    case FC_RELU: return sum < 0 ? 0 : sum;
+    case FC_LEAKY_RELU: return sum < 0 ? sum * (real)finish->slope : sum;
+    case FC_RELU6: return sum < 0 ? 0 : sum > 6 ? 6 : sum;
+    default: return sum;
+    }
+}
+
+/* ---- gemm ---------------------------------------------------------------------------------------- */
+
+typedef struct problem {
+    int64_t depth, b_step;
+    int rows, columns;
+    guarded a, b, row_bias, column_bias;
+} problem;
+
+static problem problem_new(int64_t depth, int rows, int columns, enum side side,
+                           void (*fill)(real *data, int64_t count))
+{
+    problem p = {.depth = depth, .rows = rows, .columns = columns};
+    p.b_step = table->max_columns + (depth % 2 ? 3 : 0);  /* panels of several taps are interleaved */
+    p.a = guarded_new(depth * rows, side);
+    p.b = guarded_new(depth ? (depth - 1) * p.b_step + table->max_columns : 0, side);
+    p.row_bias = guarded_new(rows, side);
+    p.column_bias = guarded_new(columns, side);
+    fill(p.a.data, p.a.count);
+    fill(p.b.data, p.b.count);
+    fill(p.row_bias.data, rows);
+    fill(p.column_bias.data, columns);
+    return p;
+}
+
+static void problem_free(problem p)
+{
+    guarded_free(p.a);
+    guarded_free(p.b);
+    guarded_free(p.row_bias);
+    guarded_free(p.column_bias);
+}
+
+static real exact_sum(const problem *p, int row, int column)
+{
+    real sum = 0;
+    for (int64_t k = 0; k < p->depth; k++)
+        sum += p->a.data[k * p->rows + row] * p->b.data[k * p->b_step + column];
+    return sum;
+}
+
+/* One tile with every finish. Rows of C lie apart and in reverse order; what is between them must stay. */
+static void check_gemm_tile(int64_t depth, int rows, int columns, enum side side)
+{
+    const problem p = problem_new(depth, rows, columns, side, fill_integers);
+    const int64_t gap = 3, step = columns + gap, size = rows * step - gap;
+    const guarded c = guarded_new(size, side);
+    real *sums = malloc((size_t)(rows * columns) * sizeof(real));
+    real *expected = malloc((size_t)size * sizeof(real));
+    int64_t row_offset[FC_MAX_ROWS];
+    for (int i = 0; i < rows; i++) {
+        row_offset[i] = (rows - 1 - i) * step;
+        for (int j = 0; j < columns; j++) sums[i * columns + j] = exact_sum(&p, i, j);
+    }
+    for (int which = 0; which < FINISHES; which++) {
+        const fc_finish finish = finish_number(which, p.row_bias.data, p.column_bias.data);
+        for (int64_t i = 0; i < size; i++)
+            expected[i] = c.data[i] = i % step < columns ? (real)(i % 5 - 2) : UNTOUCHED;
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < columns; j++) {
+                real *to = &expected[row_offset[i] + j];
+                *to = finished(sums[i * columns + j], *to, &finish, i, j);
+            }
+        describe("gemm, depth %lld, %d rows, %d columns, finish %d", (long long)depth, rows, columns, which);
+        table->gemm(depth, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
+        expect_same(c.data, expected, size);
+    }
+    free(sums);
+    free(expected);
+    guarded_free(c);
+    problem_free(p);
+}
+
+void check_gemm(void)
+{
+    static const int64_t depths[] = {0, 1, 2, 17};
+    for (int d = 0; d < COUNT(depths); d++)
+        for (int rows = 1; rows <= table->max_rows; rows++)
+            for (int columns = 1; columns <= table->max_columns; columns++)
+                check_gemm_tile(depths[d], rows, columns, (rows + columns) % 2 ? AT_START : AT_END);
+}
+
+/* Every output must see the same operations wherever it falls in a tile: a partial tile has the bits of the
+ * whole one, also where rounding makes the order of operations visible. */
+void check_gemm_bits(void)
+{
+    const int all_rows = table->max_rows, all_columns = table->max_columns;
+    const int64_t depth = 50;
+    const problem whole = problem_new(depth, all_rows, all_columns, AT_END, fill_fractions);
+    const guarded c = guarded_new(all_rows * all_columns, AT_END), part = guarded_new(all_columns, AT_END);
+    const guarded a = guarded_new(depth * all_rows, AT_END);
+    int64_t row_offset[FC_MAX_ROWS], at_zero[FC_MAX_ROWS] = {0};
+    const fc_finish finish = {.final = 1};
+    for (int i = 0; i < all_rows; i++) row_offset[i] = i * all_columns;
+    table->gemm(depth, whole.a.data, whole.b.data, whole.b_step, c.data, row_offset, all_rows, all_columns,
+                &finish);
+    for (int rows = 1; rows <= all_rows; rows++)
+        for (int columns = 1; columns <= all_columns; columns++)
+            for (int last = rows - 1; last < all_rows; last += all_rows > rows ? all_rows - rows : 1) {
+                /* rows last-rows+1 .. last of the whole; all land on one row, the last one stays */
+                for (int64_t k = 0; k < depth; k++)
+                    for (int i = 0; i < rows; i++)
+                        a.data[k * rows + i] = whole.a.data[k * all_rows + last - rows + 1 + i];
+                describe("gemm, %d rows up to row %d, %d columns of a tile", rows, last, columns);
+                table->gemm(depth, a.data, whole.b.data, whole.b_step, part.data, at_zero, rows, columns,
+                            &finish);
+                if (memcmp(part.data, c.data + last * all_columns, (size_t)columns * sizeof(real)) != 0)
+                    fail("other bits than in the whole tile");
+            }
+    guarded_free(a);
+    guarded_free(part);
+    guarded_free(c);
+    problem_free(whole);
+}
+
+/* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
+void check_gemm_non_finite(void)
+{
+    const int rows = table->max_rows, columns = table->max_columns;
+    const guarded c = guarded_new(rows * columns, AT_END);
+    int64_t row_offset[FC_MAX_ROWS];
+    for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
+    for (int activation = 0; activation < ACTIVATIONS; activation++) {
+        const problem p = problem_new(3, rows, columns, AT_END, fill_integers);
+        const fc_finish finish = {.final = 1, .activation = activation, .slope = 0.25};
+        const int row = rows / 2, column = columns - 1;
+        p.a.data[rows + row] = NAN;
+        p.b.data[2 * p.b_step + column] = NAN;
+        describe("gemm with two NaNs, activation %d", activation);
+        table->gemm(3, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < columns; j++)
+                if (!!isnan(c.data[i * columns + j]) != (i == row || j == column))
+                    fail("row %d, column %d is %g", i, j, (double)c.data[i * columns + j]);
+        problem_free(p);
+    }
+    guarded_free(c);
+}
+
+/* ---- scatter ------------------------------------------------------------------------------------- */
+
+/* Cut `columns` into random runs, one after the other in C, their elements `stride` apart; returns the extent
+ * used. */
+static int64_t random_runs(fc_run *runs, int *run_count, int columns, int64_t stride)
+{
+    const int64_t apart = stride < 0 ? -stride : stride;
+    int64_t column = 0, extent = 0;
+    *run_count = 0;
+    while (column < columns) {
+        const int64_t count = 1 + random_below(columns - column), span = (count - 1) * apart + 1;
+        extent += random_below(3);  /* a gap that must stay untouched */
+        runs[(*run_count)++] = (fc_run){column, count, extent + (stride < 0 ? span - 1 : 0), stride};
+        extent += span;
+        column += count;
+    }
+    return extent;
+}
+
+static void check_scatter_tile(int rows, int columns, int64_t stride, enum side side)
+{
+    const problem p = problem_new(0, rows, columns, side, fill_integers);
+    const int64_t width = table->max_columns;
+    const guarded tile = guarded_new((rows - 1) * width + columns, side);
+    fc_run runs[FC_MAX_COLUMNS];
+    int run_count;
+    const int64_t extent = random_runs(runs, &run_count, columns, stride), size = rows * extent;
+    const guarded c = guarded_new(size, side);
+    real *expected = malloc((size_t)size * sizeof(real));
+    int64_t row_offset[FC_MAX_ROWS];
+    fill_integers(tile.data, tile.count);
+    for (int i = 0; i < rows; i++) row_offset[i] = (rows - 1 - i) * extent;
+    for (int which = 0; which < FINISHES; which++) {
+        const fc_finish finish = finish_number(which, p.row_bias.data, p.column_bias.data);
+        for (int64_t i = 0; i < size; i++) expected[i] = c.data[i] = (real)(i % 7 - 3);
+        for (int i = 0; i < rows; i++)
+            for (const fc_run *run = runs; run < runs + run_count; run++)
+                for (int64_t j = 0; j < run->count; j++) {
+                    real *to = &expected[row_offset[i] + run->offset + j * run->stride];
+                    *to = finished(tile.data[i * width + run->column + j], *to, &finish, i, run->column + j);
+                }
+        describe("scatter, %d rows, %d columns in %d runs of stride %lld, finish %d", rows, columns,
+                 run_count, (long long)stride, which);
+        table->scatter(tile.data, c.data, row_offset, rows, runs, run_count, &finish);
+        expect_same(c.data, expected, size);
+    }
+    free(expected);
+    guarded_free(c);
+    guarded_free(tile);
+    problem_free(p);
+}
+
+void check_scatter(void)
+{
+    static const int64_t strides[] = {1, 2, 7, -1, -3};
+    for (int s = 0; s < COUNT(strides); s++)
+        for (int rows = 1; rows <= table->max_rows; rows++)
+            for (int columns = 1; columns <= table->max_columns; columns++)
+                check_scatter_tile(rows, columns, strides[s], (rows + columns) % 2 ? AT_START : AT_END);
+}

@@ -1,0 +1,68 @@
+/* Checks every entry of one kernel table (csrc/fc_api.h) against plain loops, on any instruction set.
+ *
+ * Compile with csrc/tile/tile.c and the same -DFC_ISA and -DFC_REAL_BYTES; tests/test_tiles.py does, for
+ * every instruction set, and runs foreign ones under an emulator. Prints one line per entry; exits with 1 at
+ * the first difference and says which call it was.
+ *
+ * Data are small integers, so every order of summation gives the same exact result. Each array ends (or
+ * begins) at a page that may not be touched, and what lies between its elements must keep its value.
+ */
+#include "check.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define JOIN_(a, b, c, d) a##b##c##d
+#define JOIN(a, b, c, d) JOIN_(a, b, c, d)
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+extern const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES);
+const fc_kernels *const table = &JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES);
+
+static void touched_guard_page(int signal_number)
+{
+    (void)signal_number;
+    fail("touches memory outside of its arrays");
+}
+
+static void check_table(void)
+{
+    describe("table");
+    if (strcmp(table->isa, TEXT(FC_ISA)) != 0) fail("is called %s in its table", table->isa);
+    if (table->max_rows < 1 || table->max_rows > FC_MAX_ROWS) fail("max_rows %d", table->max_rows);
+    if (table->max_columns < 1 || table->max_columns > FC_MAX_COLUMNS)
+        fail("max_columns %d", table->max_columns);
+}
+
+static void check_fma_peak(void)
+{
+    describe("fma_peak");
+    const double one = table->fma_peak(1000);
+    if (!(one > 0) || table->fma_peak(3000) != 3 * one) fail("%g FLOPs for 1000 rounds", one);
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } checks[] = {
+        {"table", check_table},
+        {"gemm", check_gemm},
+        {"gemm, same bits in partial tiles", check_gemm_bits},
+        {"gemm, non-finite values", check_gemm_non_finite},
+        {"scatter", check_scatter},
+        {"pack, clear", check_pack},
+        {"pack_windows", check_pack_windows},
+        {"fma_peak", check_fma_peak},
+    };
+    signal(SIGSEGV, touched_guard_page);
+    signal(SIGBUS, touched_guard_page);
+    for (int i = 0; i < COUNT(checks); i++) {
+        checks[i].run();
+        printf("%s float%d: %s: ok\n", table->isa, 8 * FC_REAL_BYTES, checks[i].name);
+    }
+    return 0;
+}
