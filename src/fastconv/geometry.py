@@ -10,6 +10,7 @@ the argument, its value and the rule; a size that cannot exist in memory is a `M
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,10 @@ def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: shape {array.shape} must be {shape}")
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Check a caller's `out` array: an ndarray of this shape and dtype, writable, apart from every input.
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[str, np.ndarray], name: str = "out"
+) -> np.ndarray:
+    """Check an array to be written to: an ndarray of this shape and dtype, writable, apart from every input.
 
     Raises
     ------
@@ -111,16 +114,16 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[st
         Another shape, read-only, elements that share memory with each other or with an input.
     """
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out: must be a NumPy array, not {type(out).__name__}")
-    as_array("out", out, dtype)
-    check_shape("out", out, shape)
+        raise TypeError(f"{name}: must be a NumPy array, not {type(out).__name__}")
+    as_array(name, out, dtype)
+    check_shape(name, out, shape)
     if not out.flags.writeable:
-        raise ValueError("out: must be writable")
+        raise ValueError(f"{name}: must be writable")
     if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape)):
-        raise ValueError(f"out: strides {out.strides} let elements share memory")
-    for name, array in inputs.items():
+        raise ValueError(f"{name}: strides {out.strides} let elements share memory")
+    for other, array in inputs.items():
         if np.may_share_memory(out, array) and _overlap(out, array):
-            raise ValueError(f"out: overlaps {name} in memory")
+            raise ValueError(f"{name}: overlaps {other} in memory")
     return out
 
 
@@ -237,6 +240,46 @@ def padding_pairs(value: Any, spatial_rank: int, dilated_kernel: tuple[int, ...]
         else:
             pairs.append((whole_number("padding", entry, 0),) * 2)
     return tuple(pairs)
+
+
+def axis_number(name: str, value: Any, rank: int) -> int:
+    """An axis of an array with `rank` axes, counted from 0; negative ones count from the end.
+
+    As in torch, an array without axes is taken for one with a single axis.
+    """
+    axis, axes = _integer(name, value), max(rank, 1)
+    if not -axes <= axis < axes:
+        raise ValueError(f"{name}={value!r}: must be from {-axes} to {axes - 1}, an axis of {rank}")
+    return axis % axes
+
+
+def real_number(
+    name: str, value: Any, *, at_least: float | None = None, nonzero: bool = False, finite: bool = True
+) -> float:
+    """`value` as a float: not NaN, finite unless told otherwise, at least `at_least`.
+
+    Raises
+    ------
+    TypeError
+        Not a real number (a bool, an array and a string are none).
+    ValueError
+        A number that breaks a rule.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}={value!r}: must be a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name}={value!r}: must fit a float") from None
+    if finite and not math.isfinite(number):
+        raise ValueError(f"{name}={value!r}: must be finite")
+    if math.isnan(number):
+        raise ValueError(f"{name}={value!r}: must not be NaN")
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{name}={value!r}: must be at least {at_least:g}")
+    if nonzero and number == 0:
+        raise ValueError(f"{name}={value!r}: must not be zero")
+    return number
 
 
 def _triple(values: tuple[int, ...], fill: int) -> Triple:
