@@ -1,0 +1,77 @@
+"""What all tests share: which instruction sets are tested, and global state put back after every test."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastconv
+from fastconv.runtime import config, runnable_isas
+
+#: Every instruction set fastconv has kernels for, and the machine it is for.
+ALL_ISAS = {"avx512": "x86_64", "avx2": "x86_64", "baseline": "any machine but aarch64", "neon": "aarch64"}
+
+# One example may take long on a busy machine, and the `isa` fixture is meant to last for all examples of a test.
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("default", derandomize=True, **_COMMON)
+#: `HYPOTHESIS_PROFILE=thorough pytest`: ten times the examples, new ones in every run.
+settings.register_profile("thorough", max_examples=1000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_report_header() -> list[str]:
+    tested = runnable_isas()
+    compiled = config()["isas compiled"]
+    untested = [
+        f"{isa} ({'this machine cannot run it' if isa in compiled else f'only compiled on {machine}'})"
+        for isa, machine in ALL_ISAS.items()
+        if isa not in tested
+    ]
+    return [
+        f"fastconv {fastconv.__version__} on {platform.machine()}, {fastconv.get_num_threads()} threads",
+        f"instruction sets tested: {', '.join(tested)}",
+        f"instruction sets NOT tested: {', '.join(untested) or 'none'}",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_runtime() -> Iterator[None]:
+    """Instruction set and thread count are global: no test hands its choice to the next."""
+    isa, threads = fastconv.get_isa(), fastconv.get_num_threads()
+    yield
+    fastconv.set_isa(isa)
+    fastconv.set_num_threads(threads)
+
+
+@pytest.fixture(params=runnable_isas())
+def isa(request: pytest.FixtureRequest) -> str:
+    """Run the test once on every instruction set of this machine."""
+    fastconv.set_isa(request.param)
+    return request.param
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a piece of Python in a process of its own, where it may crash, run out of memory or be killed."""
+
+    def run(code: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-W", "error", "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

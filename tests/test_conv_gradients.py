@@ -1,0 +1,250 @@
+"""Gradients of convolution: equal to plain float64 loops, whatever the geometry, layout, dtype and instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from conv_cases import (
+    CONV,
+    CONV_INPUT,
+    CONV_WEIGHT,
+    INPUT_LAYOUTS,
+    ConvCase,
+    assert_close,
+    conv_cases,
+    examples,
+    lay_out,
+)
+from fastconv.runtime import runnable_isas
+from reference import conv as reference
+
+ALGORITHMS = st.sampled_from(["auto", "direct"])
+
+
+def with_batch(array: np.ndarray, case: ConvCase) -> np.ndarray:
+    return array if case.batched else array[None]
+
+
+# ---- input gradient ------------------------------------------------------------------------------------
+
+
+@given(case=conv_cases(kinds=("small", "depthwise")))
+@examples(400)
+def test_plain_input_gradient_equals_float64_loops(case: ConvCase) -> None:
+    """`algorithm="reference"`, the oracle of all others, against loops that share nothing with it."""
+    weight, grad_output = case.make_weight(), case.make_grad_output(case.layouts[0])
+    result = CONV_INPUT[case.rank](
+        case.input_shape, weight, grad_output, **case.parameters, algorithm="reference"
+    )
+    assert result.dtype == np.dtype(case.dtype)
+    shape = case.input_shape if case.batched else (1, *case.input_shape)
+    expected = reference.conv_input_gradient(
+        shape, weight, with_batch(grad_output, case), **case.loop_parameters
+    )
+    assert_close(with_batch(result, case), expected, case.exact)
+
+
+@given(case=conv_cases(), algorithm=ALGORITHMS)
+@examples(2000)
+def test_input_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
+    weight, grad_output = case.make_weight(), case.make_grad_output(case.layouts[0])
+    before = weight.copy(), grad_output.copy()
+    gradient = CONV_INPUT[case.rank]
+    arguments = (case.input_shape, weight, grad_output)
+    expected = gradient(*arguments, **case.parameters, algorithm="reference")
+    for isa in runnable_isas():
+        fastconv.set_isa(isa)
+        assert_close(gradient(*arguments, **case.parameters, algorithm=algorithm), expected, case.exact, isa)
+    np.testing.assert_array_equal(weight, before[0])
+    np.testing.assert_array_equal(grad_output, before[1])
+
+
+def test_input_gradient_worked_example(isa: str) -> None:
+    """Each output hands its gradient to the inputs under its window, times the weight that lies there."""
+    weight = np.array([[[1.0, 10.0, 100.0]]])
+    gradient = fastconv.grad.conv1d_input((1, 1, 7), weight, np.array([[[1.0, 2.0, 3.0]]]), stride=2)
+    np.testing.assert_array_equal(gradient, [[[1.0, 10.0, 102.0, 20.0, 203.0, 30.0, 300.0]]])
+
+
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_inputs_that_no_window_reaches_have_gradient_zero(isa: str, stride: int) -> None:
+    """Stride beyond the kernel, and a remainder behind the last window: exact zeros, not leftovers of memory."""
+    shape = (2, 3, 4 * stride + 2, 3 * stride + 3)
+    size = [(s - 2) // stride + 1 for s in shape[2:]]
+    weight, grad_output = np.ones((4, 3, 2, 2), np.float32), np.ones((2, 4, *size), np.float32)
+    for _ in range(3):  # the allocator hands out memory that the call before has filled
+        gradient = fastconv.grad.conv2d_input(shape, weight, grad_output, stride=stride)
+        covered = fastconv.grad.conv2d_input(shape, weight, grad_output, stride=stride, algorithm="reference")
+        np.testing.assert_array_equal(gradient, covered)
+    assert (gradient[:, :, size[0] * stride :] == 0).all()
+    assert stride == 2 or (gradient[:, :, 2] == 0).all()
+
+
+def test_input_gradient_keeps_the_memory_order_of_grad_output() -> None:
+    grad_output = lay_out(np.ones((2, 5, 4, 4), np.float32), "channels_last", 1)
+    gradient = fastconv.grad.conv2d_input((2, 3, 5, 5), np.ones((5, 3, 2, 2), np.float32), grad_output)
+    assert gradient.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize(("stride", "pads"), [((1, 1), ((1, 1), (0, 2))), ((2, 3), ((1, 0), (2, 1)))])
+def test_non_finite_grad_output_reaches_exactly_the_inputs_under_its_window(
+    isa: str, stride: tuple[int, int], pads: tuple, layout: str, value: float
+) -> None:
+    size, kernel = (6, 7), (3, 2)
+    spatial = reference.output_size(size, kernel, stride, pads, (1, 1))
+    weight = np.ones((4, 3, *kernel), np.float32)
+    under: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for output, _, position in reference.meetings(size, kernel, stride, pads, (1, 1)):
+        under.setdefault(output, set()).add(position)
+    for output in np.ndindex(*spatial):
+        grad_output = np.ones((1, 4, *spatial), np.float32)
+        grad_output[(0, 1, *output)] = value
+        gradient = fastconv.grad.conv2d_input(
+            (1, 3, *size), weight, lay_out(grad_output, layout, 1), stride=stride, padding=pads
+        )
+        expected = np.zeros(size, bool)
+        for position in under.get(output, ()):
+            expected[position] = True
+        np.testing.assert_array_equal(~np.isfinite(gradient[0]), np.broadcast_to(expected, (3, *size)))
+
+
+# ---- weight gradient -----------------------------------------------------------------------------------
+
+
+@given(case=conv_cases(kinds=("small", "depthwise")))
+@examples(400)
+def test_plain_weight_gradient_equals_float64_loops(case: ConvCase) -> None:
+    """`algorithm="reference"`, the oracle of all others, against loops that share nothing with it."""
+    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
+    result = CONV_WEIGHT[case.rank](
+        input, case.weight_shape, grad_output, **case.parameters, algorithm="reference"
+    )
+    assert result.dtype == np.dtype(case.dtype)
+    expected = reference.conv_weight_gradient(
+        with_batch(input, case), case.weight_shape, with_batch(grad_output, case), **case.loop_parameters
+    )
+    assert_close(result, expected, case.exact)
+
+
+@given(case=conv_cases(), algorithm=ALGORITHMS)
+@examples(2000)
+def test_weight_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
+    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
+    before = input.copy(), grad_output.copy()
+    gradient = CONV_WEIGHT[case.rank]
+    arguments = (input, case.weight_shape, grad_output)
+    expected = gradient(*arguments, **case.parameters, algorithm="reference")
+    for isa in runnable_isas():
+        fastconv.set_isa(isa)
+        assert_close(gradient(*arguments, **case.parameters, algorithm=algorithm), expected, case.exact, isa)
+    np.testing.assert_array_equal(input, before[0])
+    np.testing.assert_array_equal(grad_output, before[1])
+
+
+def test_weight_gradient_worked_example(isa: str) -> None:
+    """Each weight collects what it was multiplied with, times the gradient of that output; the batch is summed."""
+    input = np.array([[[1.0, 10.0, 100.0, 1000.0]], [[5.0, 0.0, 0.0, 0.0]]])
+    gradient = fastconv.grad.conv1d_weight(input, (1, 1, 2), np.array([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]))
+    np.testing.assert_array_equal(gradient, [[[321.0 + 20.0, 3210.0]]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", INPUT_LAYOUTS)
+def test_weight_gradient_over_many_pixels(isa: str, layout: str, dtype: type) -> None:
+    """Enough pixels to be split into parts, and a last chunk that is not full; exact in small integers."""
+    generator = np.random.default_rng(6)
+    input = lay_out(generator.integers(-2, 3, (3, 5, 41, 43)).astype(dtype), layout, 1)
+    grad_output = lay_out(generator.integers(-2, 3, (3, 7, 41, 43)).astype(dtype), layout, 1)
+    gradient = fastconv.grad.conv2d_weight(input, (7, 5, 3, 3), grad_output, padding=1)
+    expected = fastconv.grad.conv2d_weight(
+        input, (7, 5, 3, 3), grad_output, padding=1, algorithm="reference"
+    )
+    np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("shape", [(300, 290, 1, 1), (270, 35, 3, 3)])
+def test_weight_gradient_of_many_channels(isa: str, shape: tuple[int, ...]) -> None:
+    """More rows, and more columns, than one task takes; exact in small integers."""
+    generator = np.random.default_rng(7)
+    input = generator.integers(-2, 3, (1, shape[1], 6, 5)).astype(np.float32)
+    size = (7 - shape[2], 6 - shape[3])
+    grad_output = generator.integers(-2, 3, (1, shape[0], *size)).astype(np.float32)
+    gradient = fastconv.grad.conv2d_weight(input, shape, grad_output)
+    expected = fastconv.grad.conv2d_weight(input, shape, grad_output, algorithm="reference")
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_weight_gradient_of_an_empty_batch_is_zero(isa: str) -> None:
+    for _ in range(3):  # zeros, not leftovers of memory
+        gradient = fastconv.grad.conv2d_weight(np.ones((0, 3, 6, 6)), (4, 3, 3, 3), np.ones((0, 4, 4, 4)))
+        np.testing.assert_array_equal(gradient, np.zeros((4, 3, 3, 3)))
+
+
+def test_input_gradient_of_an_empty_batch_is_empty(isa: str) -> None:
+    gradient = fastconv.grad.conv2d_input((0, 3, 6, 6), np.ones((4, 3, 3, 3)), np.ones((0, 4, 4, 4)))
+    assert gradient.shape == (0, 3, 6, 6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(isa: str, value: float) -> None:
+    """In the corner of a padded picture only some of the taps ever see a pixel."""
+    size, kernel, stride, pads = (5, 6), (3, 3), (2, 2), ((1, 1), (1, 1))
+    spatial = reference.output_size(size, kernel, stride, pads, (1, 1))
+    grad_output = np.ones((1, 4, *spatial), np.float32)
+    touching: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for _, tap, position in reference.meetings(size, kernel, stride, pads, (1, 1)):
+        touching.setdefault(position, set()).add(tap)
+    for position in np.ndindex(*size):
+        input = np.ones((1, 2, *size), np.float32)
+        input[(0, 1, *position)] = value
+        gradient = fastconv.grad.conv2d_weight(
+            input, (4, 2, *kernel), grad_output, stride=stride, padding=pads
+        )
+        expected = np.zeros((2, *kernel), bool)
+        for tap in touching.get(position, ()):
+            expected[(1, *tap)] = True
+        np.testing.assert_array_equal(~np.isfinite(gradient), np.broadcast_to(expected, gradient.shape))
+
+
+# ---- all three together ----------------------------------------------------------------------------------
+
+
+@given(case=conv_cases())
+@examples(200)
+def test_gradients_are_adjoint_to_the_forward_pass(case: ConvCase) -> None:
+    """<conv(x, w), g> = <x, conv_input(w, g)> = <w, conv_weight(x, g)>: no reference needed, and any error shows."""
+    input = case.values(case.input_shape, 0).astype(np.float64)
+    weight = case.values(case.weight_shape, 1, 0).astype(np.float64)
+    grad_output = case.values(case.output_shape, 2, case.channel).astype(np.float64)
+    output = CONV[case.rank](input, weight, **case.parameters)
+    grad_input = CONV_INPUT[case.rank](case.input_shape, weight, grad_output, **case.parameters)
+    grad_weight = CONV_WEIGHT[case.rank](input, case.weight_shape, grad_output, **case.parameters)
+    product = np.vdot(output, grad_output)
+    scale = np.vdot(abs(output), abs(grad_output)) + 1
+    assert abs(np.vdot(input, grad_input) - product) <= 1e-12 * scale
+    assert abs(np.vdot(weight, grad_weight) - product) <= 1e-12 * scale
+
+
+# ---- bias gradient -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", INPUT_LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 4, 7), (2, 5, 6, 7), (2, 3, 4, 5, 6), (3, 2, 200, 210)])
+def test_bias_gradient_is_the_sum_over_everything_but_channels(
+    shape: tuple[int, ...], layout: str, dtype: type
+) -> None:
+    """In every layout, and as precise over 100,000 elements as the rest."""
+    generator = np.random.default_rng(8)
+    grad_output = lay_out(generator.uniform(0.5, 1.5, shape).astype(dtype), layout, 1)
+    expected = np.moveaxis(grad_output, 1, 0).reshape(shape[1], -1).astype(np.longdouble).sum(axis=1)
+    result = fastconv.grad.conv_bias(grad_output)
+    assert result.dtype == dtype
+    assert_close(result, expected)
+    assert_close(fastconv.grad.conv_bias(grad_output[0], batched=False), fastconv.grad.conv_bias(grad_output[:1]))
