@@ -17,7 +17,7 @@ from fastconv.runtime import config, runnable_isas
 #: Every instruction set fastconv has kernels for, and the machine it is for.
 ALL_ISAS = {"avx512": "x86_64", "avx2": "x86_64", "baseline": "any machine but aarch64", "neon": "aarch64"}
 
-# One example may take long on a busy machine, and the `isa` fixture is meant to last for all examples of a test.
+# One example may take long on a busy machine, and the `isa` fixture is meant to last for all of a test.
 _COMMON = {
     "deadline": None,
     "print_blob": True,

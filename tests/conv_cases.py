@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
+from reference import conv as reference
 
 import fastconv
-from reference import conv as reference
 
 #: What a result may differ by from the float64 reference, relative to the largest output.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
@@ -30,10 +30,12 @@ def examples(count: int) -> settings:
     return settings(max_examples=count * settings.default.max_examples // 100)
 
 
-# ---- memory ------------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------
 
 
-def buffer_and_view(shape: tuple[int, ...], dtype: Any, layout: str, channel: int) -> tuple[np.ndarray, np.ndarray]:
+def buffer_and_view(
+    shape: tuple[int, ...], dtype: Any, layout: str, channel: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A NaN-filled buffer, and an array of `shape` in it whose elements lie as `layout` says."""
     whole = (slice(None),) * len(shape)
     if layout == "F":
@@ -67,7 +69,7 @@ def lay_out(values: np.ndarray, layout: str, channel: int) -> np.ndarray:
     return view
 
 
-# ---- geometry ----------------------------------------------------------------------------------------
+# ---- geometry --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _kernel(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
 def _counts(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     """Output positions per axis."""
     if kind == "pixels":  # rows longer than a panel of pixels, and many panels
-        return tuple(draw(st.integers(1, 3)) for _ in range(rank - 1)) + (draw(st.integers(30, 140)),)
+        return (*(draw(st.integers(1, 3)) for _ in range(rank - 1)), draw(st.integers(30, 140)))
     largest = {"small": 6, "depthwise": 9}.get(kind, 3)
     return tuple(draw(st.integers(1, largest)) for _ in range(rank))
 
@@ -222,7 +224,9 @@ def conv_cases(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> ConvCase:
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     padding, pads = _paddings(draw, stride, span)
     size = []
-    for count, step, width, (before, after) in zip(_counts(draw, kind, rank), stride, span, pads, strict=True):
+    for count, step, width, (before, after) in zip(
+        _counts(draw, kind, rank), stride, span, pads, strict=True
+    ):
         left_over = draw(st.integers(0, step - 1))  # behind the last window, never read
         size.append(max(1, (count - 1) * step + width + left_over - before - after))
     batched = draw(st.booleans())

@@ -1,4 +1,4 @@
-"""Forward convolution: equal to plain float64 loops, whatever the geometry, layout, dtype and instruction set."""
+"""Forward convolution: equal to plain float64 loops, whatever geometry, layout, dtype, instruction set."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from conv_cases import CONV, ConvCase, assert_close, buffer_and_view, conv_cases, examples, lay_out
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import conv as reference
 
 import fastconv
-from conv_cases import CONV, ConvCase, assert_close, buffer_and_view, conv_cases, examples, lay_out
 from fastconv.runtime import runnable_isas
-from reference import conv as reference
 
 
 def loops(case: ConvCase, input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_plain_algorithm_equals_float64_loops(case: ConvCase) -> None:
 @given(case=conv_cases(), algorithm=st.sampled_from(["auto", "direct"]))
 @examples(2000)
 def test_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
-    """Any geometry, any layout of every array, on every instruction set; `out` is written and nothing else."""
+    """Any geometry, any layout of every array, on every instruction set; only `out` is written."""
     input, weight, bias = case.make_input(), case.make_weight(), case.make_bias()
     before = input.copy(), weight.copy()
     conv = CONV[case.rank]
@@ -66,7 +66,10 @@ def test_kernel_is_not_flipped(isa: str) -> None:
     picture = np.arange(20.0).reshape(1, 1, 4, 5)
     kernel = np.array([[[[1.0, 10.0, 100.0], [1000.0, 0.0, 0.0]]]])
     expected = [
-        [r * 5 + c + 10 * (r * 5 + c + 1) + 100 * (r * 5 + c + 2) + 1000 * ((r + 1) * 5 + c) for c in range(3)]
+        [
+            r * 5 + c + 10 * (r * 5 + c + 1) + 100 * (r * 5 + c + 2) + 1000 * ((r + 1) * 5 + c)
+            for c in range(3)
+        ]
         for r in range(3)
     ]
     np.testing.assert_array_equal(fastconv.conv2d(picture, kernel)[0, 0], expected)
@@ -120,7 +123,9 @@ def test_activation_is_applied_after_the_bias(isa: str, activation: str | None, 
     }
     assert plain.min() < 0
     assert plain.max() > 6
-    np.testing.assert_array_equal(fastconv.conv2d(input, weight, bias, activation=activation), steps[activation])
+    np.testing.assert_array_equal(
+        fastconv.conv2d(input, weight, bias, activation=activation), steps[activation]
+    )
 
 
 def test_output_keeps_the_memory_order_of_the_input() -> None:
@@ -144,11 +149,11 @@ def test_empty_batch_gives_empty_result(isa: str) -> None:
     assert output.dtype == np.float32
 
 
-# ---- other kinds of array ------------------------------------------------------------------------------
+# ---- other kinds of array --------------------------------------------------------------------------
 
 
 def test_buffer_protocol_and_dlpack_objects_are_read_in_place() -> None:
-    """Anything that speaks DLPack or the buffer protocol is an input, and gives the same result as an ndarray."""
+    """Anything that speaks DLPack or the buffer protocol is an input, and gives an ndarray's result."""
 
     class OnlyDLPack:
         def __init__(self, array: np.ndarray) -> None:
@@ -175,13 +180,13 @@ def test_integer_like_parameters_are_accepted() -> None:
         np.testing.assert_array_equal(output, expected)
 
 
-# ---- precision ---------------------------------------------------------------------------------------------
+# ---- precision -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["C", "channels_last"])
 @pytest.mark.parametrize("channels", [16, 256])
 def test_precision_is_that_of_plain_float32_accumulation(isa: str, channels: int, layout: str) -> None:
-    """The promise of "highest": rms error at most twice that of adding the products up one by one in float32."""
+    """The promise of "highest": rms error at most twice that of adding up one by one in float32."""
     generator = np.random.default_rng(3)
     input = lay_out(generator.standard_normal((1, channels, 9, 9), np.float32), layout, 1)
     weight = generator.standard_normal((16, channels, 3, 3), np.float32)
@@ -208,7 +213,7 @@ def test_denormals_are_not_flushed(isa: str) -> None:
         np.testing.assert_array_equal(fastconv.conv2d(tiny, np.ones((1, 1, 1, 1), dtype)), tiny)
 
 
-# ---- what is not finite ----------------------------------------------------------------------------------------
+# ---- what is not finite ----------------------------------------------------------------------------
 
 NON_FINITE_GEOMETRIES = {
     # name: input (C, *size), weight (K, C, *kernel), stride, pads, dilation
@@ -229,7 +234,7 @@ NON_FINITE_GEOMETRIES = {
 def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
     isa: str, geometry: tuple, layout: str, value: float
 ) -> None:
-    """Neither more outputs nor fewer: beside padding, at tile edges, in any position, also times a zero weight."""
+    """Neither more outputs nor fewer: beside padding, at tile edges, anywhere, also times a zero weight."""
     input_shape, weight_shape, stride, pads, dilation = geometry
     conv = CONV[len(stride)]
     weight = np.ones(weight_shape, np.float32)
@@ -246,7 +251,9 @@ def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
         for o in covering.get(position, ()):
             expected[o] = True
         affected = ~np.isfinite(output)
-        np.testing.assert_array_equal(affected, np.broadcast_to(expected, output.shape), err_msg=str(position))
+        np.testing.assert_array_equal(
+            affected, np.broadcast_to(expected, output.shape), err_msg=str(position)
+        )
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "leaky_relu", "relu6"])
@@ -258,7 +265,7 @@ def test_activations_let_nan_through(isa: str, activation: str | None, layout: s
     assert np.isnan(output).all()
 
 
-# ---- out -------------------------------------------------------------------------------------------------------
+# ---- out -------------------------------------------------------------------------------------------
 
 
 def test_out_in_the_gaps_of_the_input(isa: str) -> None:

@@ -1,13 +1,9 @@
-"""Gradients of convolution: equal to plain float64 loops, whatever the geometry, layout, dtype and instruction set."""
+"""Gradients of convolution: equal to plain float64 loops, whatever geometry, layout, instruction set."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-import fastconv
 from conv_cases import (
     CONV,
     CONV_INPUT,
@@ -19,8 +15,12 @@ from conv_cases import (
     examples,
     lay_out,
 )
-from fastconv.runtime import runnable_isas
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import conv as reference
+
+import fastconv
+from fastconv.runtime import runnable_isas
 
 ALGORITHMS = st.sampled_from(["auto", "direct"])
 
@@ -29,7 +29,7 @@ def with_batch(array: np.ndarray, case: ConvCase) -> np.ndarray:
     return array if case.batched else array[None]
 
 
-# ---- input gradient ------------------------------------------------------------------------------------
+# ---- input gradient --------------------------------------------------------------------------------
 
 
 @given(case=conv_cases(kinds=("small", "depthwise")))
@@ -72,7 +72,7 @@ def test_input_gradient_worked_example(isa: str) -> None:
 
 @pytest.mark.parametrize("stride", [2, 3, 5])
 def test_inputs_that_no_window_reaches_have_gradient_zero(isa: str, stride: int) -> None:
-    """Stride beyond the kernel, and a remainder behind the last window: exact zeros, not leftovers of memory."""
+    """Stride beyond the kernel, a remainder behind the last window: exact zeros, no leftovers of memory."""
     shape = (2, 3, 4 * stride + 2, 3 * stride + 3)
     size = [(s - 2) // stride + 1 for s in shape[2:]]
     weight, grad_output = np.ones((4, 3, 2, 2), np.float32), np.ones((2, 4, *size), np.float32)
@@ -114,7 +114,7 @@ def test_non_finite_grad_output_reaches_exactly_the_inputs_under_its_window(
         np.testing.assert_array_equal(~np.isfinite(gradient[0]), np.broadcast_to(expected, (3, *size)))
 
 
-# ---- weight gradient -----------------------------------------------------------------------------------
+# ---- weight gradient -------------------------------------------------------------------------------
 
 
 @given(case=conv_cases(kinds=("small", "depthwise")))
@@ -148,7 +148,7 @@ def test_weight_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase, alg
 
 
 def test_weight_gradient_worked_example(isa: str) -> None:
-    """Each weight collects what it was multiplied with, times the gradient of that output; the batch is summed."""
+    """Each weight collects what it was multiplied with, times the gradient there; the batch is summed."""
     input = np.array([[[1.0, 10.0, 100.0, 1000.0]], [[5.0, 0.0, 0.0, 0.0]]])
     gradient = fastconv.grad.conv1d_weight(input, (1, 1, 2), np.array([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]))
     np.testing.assert_array_equal(gradient, [[[321.0 + 20.0, 3210.0]]])
@@ -162,9 +162,7 @@ def test_weight_gradient_over_many_pixels(isa: str, layout: str, dtype: type) ->
     input = lay_out(generator.integers(-2, 3, (3, 5, 41, 43)).astype(dtype), layout, 1)
     grad_output = lay_out(generator.integers(-2, 3, (3, 7, 41, 43)).astype(dtype), layout, 1)
     gradient = fastconv.grad.conv2d_weight(input, (7, 5, 3, 3), grad_output, padding=1)
-    expected = fastconv.grad.conv2d_weight(
-        input, (7, 5, 3, 3), grad_output, padding=1, algorithm="reference"
-    )
+    expected = fastconv.grad.conv2d_weight(input, (7, 5, 3, 3), grad_output, padding=1, algorithm="reference")
     np.testing.assert_array_equal(gradient, expected)
 
 
@@ -212,13 +210,13 @@ def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(isa: str, va
         np.testing.assert_array_equal(~np.isfinite(gradient), np.broadcast_to(expected, gradient.shape))
 
 
-# ---- all three together ----------------------------------------------------------------------------------
+# ---- all three together ----------------------------------------------------------------------------
 
 
 @given(case=conv_cases())
 @examples(200)
 def test_gradients_are_adjoint_to_the_forward_pass(case: ConvCase) -> None:
-    """<conv(x, w), g> = <x, conv_input(w, g)> = <w, conv_weight(x, g)>: no reference needed, and any error shows."""
+    """<conv(x, w), g> = <x, conv_input(w, g)> = <w, conv_weight(x, g)>: needs no reference."""
     input = case.values(case.input_shape, 0).astype(np.float64)
     weight = case.values(case.weight_shape, 1, 0).astype(np.float64)
     grad_output = case.values(case.output_shape, 2, case.channel).astype(np.float64)
@@ -231,7 +229,7 @@ def test_gradients_are_adjoint_to_the_forward_pass(case: ConvCase) -> None:
     assert abs(np.vdot(weight, grad_weight) - product) <= 1e-12 * scale
 
 
-# ---- bias gradient -----------------------------------------------------------------------------------------
+# ---- bias gradient ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -247,4 +245,6 @@ def test_bias_gradient_is_the_sum_over_everything_but_channels(
     result = fastconv.grad.conv_bias(grad_output)
     assert result.dtype == dtype
     assert_close(result, expected)
-    assert_close(fastconv.grad.conv_bias(grad_output[0], batched=False), fastconv.grad.conv_bias(grad_output[:1]))
+    assert_close(
+        fastconv.grad.conv_bias(grad_output[0], batched=False), fastconv.grad.conv_bias(grad_output[:1])
+    )

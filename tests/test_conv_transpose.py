@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-import fastconv
 from conv_cases import (
     CONV_INPUT,
     CONV_TRANSPOSE,
@@ -21,8 +17,12 @@ from conv_cases import (
     examples,
     lay_out,
 )
-from fastconv.runtime import runnable_isas
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import conv as reference
+
+import fastconv
+from fastconv.runtime import runnable_isas
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def transpose_cases(draw: st.DrawFn) -> TransposeCase:
     kernel = tuple(draw(st.integers(1, 4 if rank < 3 else 3)) for _ in range(rank))
     stride = tuple(draw(st.sampled_from([1, 2, 3, 6])) for _ in range(rank))
     dilation = tuple(draw(st.sampled_from([1, 1, 2, 3])) for _ in range(rank))
-    output_padding = tuple(
-        draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)
-    )
+    output_padding = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True))
     size = tuple(draw(st.integers(1, 5 if rank < 3 else 3)) for _ in range(rank))
     pads = []
     for extent, k, s, d, extra in zip(size, kernel, stride, dilation, output_padding, strict=True):
@@ -131,13 +129,11 @@ def test_transposed_convolution_equals_float64_loops(case: TransposeCase) -> Non
 @given(case=transpose_cases())
 @examples(600)
 def test_gradients_are_those_of_the_loops(case: TransposeCase) -> None:
-    """The loops are linear in input and in weight: their gradients are exact differences, here by adjointness."""
+    """The loops are linear in input and in weight, so products with their output fix both gradients."""
     input = case.integers(case.input_shape, 0, case.layouts[0], int(case.batched))
     weight = case.integers(case.weight_shape, 1, case.layouts[1], 0)
     shape = reference.conv_transpose(batch(input, case), weight, None, **case.parameters).shape
-    grad_output = case.integers(
-        shape if case.batched else shape[1:], 3, case.layouts[2], int(case.batched)
-    )
+    grad_output = case.integers(shape if case.batched else shape[1:], 3, case.layouts[2], int(case.batched))
     other_input = case.integers(case.input_shape, 4, "C", 0)
     other_weight = case.integers(case.weight_shape, 5, "C", 0)
 
@@ -158,13 +154,15 @@ def test_gradients_are_those_of_the_loops(case: TransposeCase) -> None:
         assert grad_input.dtype == grad_weight.dtype == np.dtype(case.dtype)
         # in integers, so equality is exact; random directions catch an error in any single element
         assert float(np.vdot(grad_input.astype(np.float64), other_input)) == product(other_input, weight), isa
-        assert float(np.vdot(grad_weight.astype(np.float64), other_weight)) == product(input, other_weight), isa
+        assert float(np.vdot(grad_weight.astype(np.float64), other_weight)) == product(input, other_weight), (
+            isa
+        )
 
 
 @given(case=conv_cases())
 @examples(300)
 def test_it_is_the_input_gradient_of_a_convolution(case: ConvCase) -> None:
-    """With channels and pixels beyond one tile: the same bits as `conv_input` with a matching output_padding."""
+    """Channels and pixels beyond one tile: the bits of `conv_input`, given the matching output_padding."""
     weight, grad_output = case.make_weight(), case.make_grad_output(case.layouts[0])
     spatial = case.output_shape[-case.rank :]
     left_over = tuple(
@@ -191,7 +189,7 @@ def test_worked_example(isa: str) -> None:
 
 @pytest.mark.parametrize("layout", ["C", "channels_last"])
 def test_bias_reaches_outputs_that_no_kernel_reaches(isa: str, layout: str) -> None:
-    """Stride beyond the kernel leaves gaps between the copies: they hold the bias, in every channel its own."""
+    """Stride beyond the kernel leaves gaps between the copies: they hold the bias, each channel its own."""
     input = lay_out(np.ones((2, 3, 2, 2), np.float32), layout, 1)
     bias = np.arange(40, dtype=np.float32)
     output = fastconv.conv_transpose2d(input, np.ones((3, 40, 1, 1), np.float32), bias, stride=4)

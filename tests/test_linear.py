@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conv_cases import INPUT_LAYOUTS, assert_close, examples, lay_out
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import conv as reference
 
 import fastconv
-from conv_cases import INPUT_LAYOUTS, assert_close, examples, lay_out
 from fastconv.grad import linear_bias, linear_input, linear_weight
 from fastconv.runtime import runnable_isas
-from reference import conv as reference
 
 DTYPES = st.sampled_from(["float32", "float64"])
 LAYOUTS = st.sampled_from(INPUT_LAYOUTS)
@@ -25,7 +25,12 @@ def integers(shape: tuple[int, ...], dtype: str, seed: int, layout: str = "C") -
 
 
 @given(
-    leading=LEADING, c=FEATURES, k=FEATURES, dtype=DTYPES, layouts=st.tuples(LAYOUTS, LAYOUTS), bias=st.booleans()
+    leading=LEADING,
+    c=FEATURES,
+    k=FEATURES,
+    dtype=DTYPES,
+    layouts=st.tuples(LAYOUTS, LAYOUTS),
+    bias=st.booleans(),
 )
 @examples(400)
 def test_linear_and_its_gradients_equal_matrix_products(
@@ -58,7 +63,10 @@ def test_linear_equals_float64_loops(isa: str, dtype: type) -> None:
     """Real numbers: within 1e-5 and 1e-12 of the largest output, also where one sum is 900 products long."""
     generator = np.random.default_rng(5)
     input = generator.standard_normal((3, 900)).astype(dtype)
-    weight, bias = generator.standard_normal((21, 900)).astype(dtype), generator.standard_normal(21).astype(dtype)
+    weight, bias = (
+        generator.standard_normal((21, 900)).astype(dtype),
+        generator.standard_normal(21).astype(dtype),
+    )
     assert_close(fastconv.linear(input, weight, bias), reference.linear(input, weight, bias))
 
 

@@ -1,8 +1,8 @@
 """Convolution, its gradients, transposed convolution and the fully connected layer as plain float64 loops.
 
-The geometry is written out as loops over positions, never as a formula; only channels are left to NumPy's matrix
-product. Arrays are batched, (N, C, *spatial); `padding` is one (before, after) pair per axis, everything else
-one number per axis.
+The geometry is written out as loops over positions, never as a formula; only channels are left to NumPy's
+matrix product. Arrays are batched, (N, C, *spatial); `padding` is one (before, after) pair per axis,
+everything else one number per axis.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ Pairs = Sequence[tuple[int, int]]
 def meetings(
     size: Numbers, kernel: Numbers, stride: Numbers, padding: Pairs, dilation: Numbers
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
-    """Every (output position, kernel position, input position) that meet; positions in the padding meet nothing."""
+    """Every (output position, kernel position, input position) that meet; the padding meets nothing."""
     per_axis = []
-    for extent, taps, step, (before, after), spread in zip(size, kernel, stride, padding, dilation, strict=True):
+    for extent, taps, step, (before, after), spread in zip(
+        size, kernel, stride, padding, dilation, strict=True
+    ):
         found = []
         for output, start in enumerate(window_starts(extent, taps, step, (before, after), spread)):
             for tap in range(taps):
@@ -72,7 +74,9 @@ def conv(
     spatial = output_size(size, kernel, stride, padding, dilation)
     output = np.zeros((input.shape[0], weight.shape[0], *spatial))
     for o, t, position in meetings(size, kernel, stride, padding, dilation):
-        for inside, outside in zip(_groups(input.shape[1], groups), _groups(weight.shape[0], groups), strict=True):
+        for inside, outside in zip(
+            _groups(input.shape[1], groups), _groups(weight.shape[0], groups), strict=True
+        ):
             output[(slice(None), outside, *o)] += (
                 input[(slice(None), inside, *position)] @ weight[(outside, slice(None), *t)].T
             )
@@ -94,7 +98,9 @@ def conv_input_gradient(
     weight, grad_output = weight.astype(np.float64), grad_output.astype(np.float64)
     grad_input = np.zeros(input_shape)
     for o, t, position in meetings(input_shape[2:], weight.shape[2:], stride, padding, dilation):
-        for inside, outside in zip(_groups(input_shape[1], groups), _groups(weight.shape[0], groups), strict=True):
+        for inside, outside in zip(
+            _groups(input_shape[1], groups), _groups(weight.shape[0], groups), strict=True
+        ):
             grad_input[(slice(None), inside, *position)] += (
                 grad_output[(slice(None), outside, *o)] @ weight[(outside, slice(None), *t)]
             )
@@ -114,7 +120,9 @@ def conv_weight_gradient(
     input, grad_output = input.astype(np.float64), grad_output.astype(np.float64)
     grad_weight = np.zeros(weight_shape)
     for o, t, position in meetings(input.shape[2:], weight_shape[2:], stride, padding, dilation):
-        for inside, outside in zip(_groups(input.shape[1], groups), _groups(weight_shape[0], groups), strict=True):
+        for inside, outside in zip(
+            _groups(input.shape[1], groups), _groups(weight_shape[0], groups), strict=True
+        ):
             grad_weight[(outside, slice(None), *t)] += (
                 grad_output[(slice(None), outside, *o)].T @ input[(slice(None), inside, *position)]
             )

@@ -23,11 +23,13 @@ from fastconv.functional.conv import (
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
+    check_allocation,
     check_rank,
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
     new_output,
+    whole_number,
 )
 
 
@@ -36,10 +38,12 @@ def _weight_plan(geometry: ConvGeometry) -> WeightGradientPlan:
     return WeightGradientPlan(geometry)
 
 
-def _shape_argument(name: str, value: Any, length: tuple[int, ...]) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or len(value) not in length:
-        raise ValueError(f"{name}={value!r}: must be a shape of {' or '.join(map(str, length))} entries")
-    return tuple(int(v) for v in value)
+def _shape_argument(name: str, value: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name}={value!r}: must be a tuple of integers")
+    if len(value) not in lengths:
+        raise ValueError(f"{name}={value!r}: must be a shape of {' or '.join(map(str, lengths))} entries")
+    return tuple(whole_number(name, v, 0) for v in value)
 
 
 def _conv_input(
@@ -85,6 +89,7 @@ def _conv_weight(
     geometry = conv_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
     check_shape("grad_output", grad_output, geometry.output_shape)
     check_algorithm(algorithm)
+    check_allocation(geometry.weight_shape, input.dtype)
     out = np.empty(geometry.weight_shape, input.dtype)
     if algorithm == "reference":
         return reference.conv_weight_gradient(geometry, input, grad_output, out)
@@ -257,7 +262,12 @@ def conv_bias(grad_output: Any, batched: bool = True) -> np.ndarray:
     channel = 1 if batched else 0
     if grad_output.ndim <= channel:
         raise ValueError(f"grad_output: shape {grad_output.shape} has no channel axis")
-    return grad_output.sum(axis=tuple(axis for axis in range(grad_output.ndim) if axis != channel))
+    return _sum(grad_output, tuple(axis for axis in range(grad_output.ndim) if axis != channel))
+
+
+def _sum(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Sum in float64: adding rows one by one, NumPy would lose digits in float32 and stall at 2**24 ones."""
+    return array.sum(axis=axes, dtype=np.float64).astype(array.dtype)
 
 
 def _transpose_geometry(
@@ -362,6 +372,7 @@ def conv_transpose_weight(
     geometry = _transpose_geometry(
         spatial_rank, input.shape, weight_size, grad_output, stride, padding, output_padding, groups, dilation
     )
+    check_allocation(geometry.weight_shape, input.dtype)
     out = np.empty(geometry.weight_shape, input.dtype)
     return _weight_plan(geometry).run(grad_output, input, out)
 
@@ -452,4 +463,4 @@ def linear_bias(grad_output: Any) -> np.ndarray:
     grad_output = as_array("grad_output", grad_output)
     if grad_output.ndim < 1:
         raise ValueError("grad_output: needs a feature axis")
-    return grad_output.reshape(-1, grad_output.shape[-1]).sum(axis=0)
+    return _sum(grad_output, tuple(range(grad_output.ndim - 1)))
