@@ -43,13 +43,16 @@ typedef struct fc_run {
     int64_t column, count, offset, stride;
 } fc_run;
 
-/* How the windows of a (sub-)convolution lie in its source. Pixels are numbered n, then D, H, W. */
+/* How the windows of a (sub-)convolution lie in its source; triples are D, H, W. Pixels are numbered n, then
+ * D, H, W; taps D, H, W. Tap t of pixel p lies at source position p * step + first + t * delta, per axis. */
 typedef struct fc_window {
-    int64_t count[3];           /* pixels along D, H, W */
-    int64_t step[3];            /* source positions between the windows of neighbouring pixels */
-    int64_t extent[3];          /* source size; positions outside it read as zero */
-    int64_t stride[5];          /* of the source: N, C, D, H, W */
-    const int64_t (*shift)[3];  /* per tap: source position it has in the window of pixel 0 */
+    int64_t count[3];   /* pixels */
+    int64_t step[3];
+    int64_t extent[3];  /* source size; positions outside it read as zero */
+    int64_t taps[3];
+    int64_t first[3];
+    int64_t delta[3];
+    int64_t stride[5];  /* of the source in memory: N, C, D, H, W */
 } fc_window;
 
 typedef struct fc_kernels {

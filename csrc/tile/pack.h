@@ -89,10 +89,11 @@ static void pack_windows(void *panel_, int64_t width, const fc_window *window, c
         const real *image = (const real *)source_ + rest / size[0] * stride[0];
         run = count - filled < size[2] - ow ? count - filled : size[2] - ow;
         for (int64_t t = 0; t < taps; t++) {
-            const int64_t *shift = window->shift[first_tap + t];
-            const int64_t z = od * window->step[0] + shift[0];
-            const int64_t y = oh * window->step[1] + shift[1];
-            const int64_t x = ow * window->step[2] + shift[2];
+            const int64_t kw = (first_tap + t) % window->taps[2], kdh = (first_tap + t) / window->taps[2];
+            const int64_t kh = kdh % window->taps[1], kd = kdh / window->taps[1];
+            const int64_t z = od * window->step[0] + window->first[0] + kd * window->delta[0];
+            const int64_t y = oh * window->step[1] + window->first[1] + kh * window->delta[1];
+            const int64_t x = ow * window->step[2] + window->first[2] + kw * window->delta[2];
             real *to = panel + t * width + filled;
             if (z < 0 || z >= extent[0] || y < 0 || y >= extent[1]) {
                 clear(to, step, run, channels);

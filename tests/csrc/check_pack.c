@@ -53,7 +53,6 @@ void check_pack(void)
 
 /* ---- pack_windows -------------------------------------------------------------------------------- */
 
-enum { TAPS = 12 };
 static const int64_t PADDING = INT64_MIN;
 
 /* Element at position p (N, C, D, H, W) of the source lies at data[offset]; the order of the axes in memory,
@@ -80,12 +79,14 @@ static int64_t random_layout(const int64_t *size, int64_t *stride, int64_t *offs
 }
 
 /* Where a tap of a pixel lies in the source, or PADDING: straight from the contract. */
-static int64_t window_offset(const fc_window *w, int64_t pixel, const int64_t *shift)
+static int64_t window_offset(const fc_window *w, int64_t pixel, int64_t tap)
 {
     int64_t offset = 0;
     for (int axis = 2; axis >= 0; axis--) {
-        const int64_t position = pixel % w->count[axis] * w->step[axis] + shift[axis];
+        const int64_t position = pixel % w->count[axis] * w->step[axis] + w->first[axis]
+                               + tap % w->taps[axis] * w->delta[axis];
         pixel /= w->count[axis];
+        tap /= w->taps[axis];
         if (position < 0 || position >= w->extent[axis]) return PADDING;
         offset += position * w->stride[2 + axis];
     }
@@ -94,27 +95,28 @@ static int64_t window_offset(const fc_window *w, int64_t pixel, const int64_t *s
 
 static void check_random_windows(enum side side)
 {
-    int64_t shift[TAPS][3], size[5] = {1 + random_below(3), 1 + random_below(20)}, first;
-    fc_window w = {.shift = (const int64_t(*)[3])shift};
+    int64_t size[5] = {1 + random_below(3), 1 + random_below(20)}, all_taps = 1, first;
+    fc_window w;
     for (int axis = 0; axis < 3; axis++) {
         w.extent[axis] = size[2 + axis] = 1 + random_below(axis == 2 ? 40 : 4);
         w.count[axis] = 1 + random_below(axis == 2 ? 40 : 4);
         w.step[axis] = 1 + random_below(3) * random_below(2);
-        for (int t = 0; t < TAPS; t++)
-            shift[t][axis] = axis == 2 ? random_below(30) - 15 : random_below(7) - 3;
+        all_taps *= w.taps[axis] = 1 + random_below(4);
+        w.first[axis] = axis == 2 ? random_below(30) - 15 : random_below(7) - 3;
+        w.delta[axis] = random_below(5) - 2;
     }
     const guarded source = guarded_new(random_layout(size, w.stride, &first), side);
     const int64_t pixels = size[0] * w.count[0] * w.count[1] * w.count[2];
     const int64_t width = 1 + random_below(table->max_columns), channels = size[1];
     const int64_t pixel = random_below(pixels), count = 1 + random_below(least(width, pixels - pixel));
-    const int64_t first_tap = random_below(TAPS), taps = 1 + random_below(TAPS - first_tap);
+    const int64_t first_tap = random_below(all_taps), taps = 1 + random_below(all_taps - first_tap);
     const guarded panel = guarded_new(channels * taps * width, side);
     real *expected = malloc((size_t)panel.count * sizeof(real));
     for (int64_t i = 0; i < source.count; i++) source.data[i] = (real)(1 + i);
     for (int64_t c = 0; c < channels; c++)
         for (int64_t t = 0; t < taps; t++)
             for (int64_t i = 0; i < width; i++) {
-                const int64_t at = window_offset(&w, pixel + i, shift[first_tap + t]);
+                const int64_t at = window_offset(&w, pixel + i, first_tap + t);
                 expected[(c * taps + t) * width + i] =
                     i >= count || at == PADDING ? 0 : source.data[first + c * w.stride[1] + at];
             }

@@ -220,10 +220,20 @@ cdef struct Weights:
     int64_t depth_stride      # between source channels
     int64_t group_stride
     int64_t tap_stride[3]
-    bint taps_adjacent        # (source channel, tap) is one run of memory, taps in order
+    bint taps_adjacent        # the taps are one run of memory, in order ...
+    bint depth_adjacent       # ... and so is (source channel, tap)
     bint channels_are_columns
     int64_t channel_width
     int64_t channel_panels
+
+
+cdef inline int64_t tap_offset(const Weights *w, int64_t tap) noexcept nogil:
+    """Where a tap's kernel element lies in memory, from the first kernel element on."""
+    cdef const Dense *d = w.dense
+    cdef int64_t kw = tap % d.window.taps[2], kdh = tap // d.window.taps[2]
+    return ((d.kernel_begin[0] + kdh // d.window.taps[1] * d.kernel_step[0]) * w.tap_stride[0]
+            + (d.kernel_begin[1] + kdh % d.window.taps[1] * d.kernel_step[1]) * w.tap_stride[1]
+            + (d.kernel_begin[2] + kw * d.kernel_step[2]) * w.tap_stride[2])
 
 
 cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
@@ -237,8 +247,7 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t rows = min(w.channel_width, d.channels - first)
     cdef int64_t step = w.channel_width if w.channels_are_columns else rows
     cdef int64_t padded_channels = w.channel_panels * w.channel_width
-    cdef int64_t channel = 0, channels, tap, taps, t, depth
-    cdef const int64_t *which
+    cdef int64_t channel = 0, channels, tap, taps, t, c, depth
     cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride) * item
     cdef char *chunk = w.packed + group * padded_channels * d.depth * d.taps * item
     cdef char *to
@@ -251,15 +260,16 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
             to = chunk + first * depth * item
             if rows < step:
                 kernel.clear(to + rows * item, step, step - rows, depth)
-            if w.taps_adjacent and taps == d.taps:
+            if w.depth_adjacent and taps == d.taps:
                 kernel.pack(to, step, rows, depth, source + channel * w.depth_stride * item, w.channel_stride, 1)
+            elif w.taps_adjacent:
+                for c in range(channels):
+                    kernel.pack(to + c * taps * step * item, step, rows, taps,
+                                source + ((channel + c) * w.depth_stride + tap) * item, w.channel_stride, 1)
             else:
                 for t in range(taps):
-                    which = d.weight[tap + t]
                     kernel.pack(to + t * step * item, taps * step, rows, channels,
-                                source + (channel * w.depth_stride + which[0] * w.tap_stride[0]
-                                          + which[1] * w.tap_stride[1]
-                                          + which[2] * w.tap_stride[2]) * item,
+                                source + (channel * w.depth_stride + tap_offset(w, tap + t)) * item,
                                 w.channel_stride, w.depth_stride)
             chunk += padded_channels * depth * item
             tap += taps
@@ -401,7 +411,8 @@ cdef class DensePlan(Subconvolutions):
         weights.group_stride = weight.stride[0] * (d.channels if self.forward else d.depth)
         for axis in range(3):
             weights.tap_stride[axis] = weight.stride[axis + 2]
-        weights.taps_adjacent = self.forward and taps_adjacent(weight, d)
+        weights.taps_adjacent = taps_adjacent(weight, d)
+        weights.depth_adjacent = weights.taps_adjacent and weights.depth_stride == d.taps
         weights.packed = <char *>call_scratch(packed_weights(&call) * call.itemsize)
         call.weights = weights.packed
         try:
@@ -416,11 +427,13 @@ cdef class DensePlan(Subconvolutions):
 
 
 cdef bint taps_adjacent(const Array *weight, const Dense *d) noexcept:
-    """Whether one filter's weights (channel, taps) are one run of memory in the packed order."""
+    """Whether the taps take in the whole kernel in order, and the kernel is one run of memory."""
     cdef int axis
     cdef int64_t expected = 1
-    for axis in range(4, 0, -1):
-        if weight.size[axis] > 1 and weight.stride[axis] != expected:
+    for axis in range(2, -1, -1):
+        if d.window.taps[axis] != weight.size[axis + 2]:
             return False
-        expected *= weight.size[axis]
+        if weight.size[axis + 2] > 1 and weight.stride[axis + 2] != expected:
+            return False
+        expected *= weight.size[axis + 2]
     return True

@@ -15,9 +15,9 @@ cdef struct Dense:
     fc_window window          # without strides, which are the call's
     Triple begin              # where the first output pixel lies in the output array ...
     Triple out_step           # ... and how far apart they lie
-    int64_t taps
-    Triple *shift             # per tap: see fc_window
-    Triple *weight            # per tap: which kernel element it is
+    int64_t taps              # of all axes together
+    Triple kernel_begin       # the kernel element that tap 0 is ...
+    Triple kernel_step        # ... and how far the others are apart
     int64_t pixels            # over the batch
     double flops
 
@@ -37,6 +37,6 @@ cdef class Subconvolutions:
     cdef tuple out_shape
     cdef int64_t out_elements
 
-    cdef int describe(self, Dense *d, list taps, tuple parity) except -1
+    cdef int describe(self, Dense *d, list axes, tuple parity) except -1
     cdef object new_output(self, object source, const Array *array)
     cdef int fill_gaps(self, object out, object bias) except -1

@@ -7,12 +7,13 @@ A transposed convolution is an input gradient with a bias.
 """
 
 from itertools import product
-from math import prod
+from math import gcd, prod
+from typing import NamedTuple
 
 import numpy as np
 
 from libc.stdint cimport INT64_MAX, int64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2
 cdef object empty = np.empty
@@ -30,7 +31,7 @@ cdef class Subconvolutions:
         self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched
         self.out_shape = geometry.output_shape if self.forward else geometry.input_shape
         self.out_elements = prod(self.out_shape)
-        per_axis = [_forward_taps(geometry, axis) if self.forward else _gradient_taps(geometry, axis)
+        per_axis = [{0: _forward_taps(geometry, axis)} if self.forward else _gradient_taps(geometry, axis)
                     for axis in range(3)]
         self.count = prod(map(len, per_axis))
         self.leaves_gaps = not self.forward and any(
@@ -43,23 +44,21 @@ cdef class Subconvolutions:
             self.describe(&self.dense[<int64_t>i], [per_axis[axis][parity[axis]] for axis in range(3)], parity)
 
     def __dealloc__(self):
-        cdef int64_t i
-        if self.dense != NULL:
-            for i in range(self.count):
-                free(self.dense[i].shift)
-                free(self.dense[i].weight)
-            free(self.dense)
+        free(self.dense)
 
-    cdef int describe(self, Dense *d, list taps, tuple parity) except -1:
-        """Fill in one sub-convolution: `taps` per axis, for the input positions of this parity."""
+    cdef int describe(self, Dense *d, list axes, tuple parity) except -1:
+        """Fill in one sub-convolution from the `Taps` of each axis, for the input positions of this parity."""
         g = self.geometry
         cdef int axis
-        cdef int64_t i = 0
         d.n, d.groups = g.n, g.groups
         d.channels = (g.out_channels if self.forward else g.in_channels) // g.groups
         d.depth = (g.in_channels if self.forward else g.out_channels) // g.groups
-        d.pixels = g.n
+        d.pixels, d.taps = g.n, 1
         for axis in range(3):
+            taps = axes[axis]
+            d.window.taps[axis], d.window.first[axis], d.window.delta[axis] = taps.count, taps.first, taps.delta
+            d.kernel_begin[axis], d.kernel_step[axis] = taps.kernel_begin, taps.kernel_step
+            d.taps *= taps.count
             if self.forward:
                 d.window.count[axis] = g.output_size[axis]
                 d.window.step[axis] = g.stride[axis]
@@ -71,17 +70,7 @@ cdef class Subconvolutions:
                 d.window.extent[axis] = g.output_size[axis]
                 d.begin[axis], d.out_step[axis] = parity[axis], g.stride[axis]
             d.pixels *= d.window.count[axis]
-        d.taps = prod(map(len, taps))
         d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
-        d.shift = <Triple *>malloc(d.taps * sizeof(Triple))
-        d.weight = <Triple *>malloc(d.taps * sizeof(Triple))
-        if d.shift == NULL or d.weight == NULL:
-            raise MemoryError("convolution plan")
-        d.window.shift = d.shift
-        for tap in product(*taps):
-            for axis in range(3):
-                d.shift[i][axis], d.weight[i][axis] = tap[axis]
-            i += 1
         return 0
 
     cdef object new_output(self, object source, const Array *array):
@@ -102,21 +91,34 @@ cdef class Subconvolutions:
         return 0
 
 
+class Taps(NamedTuple):
+    """The taps of one axis that one sub-convolution has."""
+
+    count: int
+    first: int         # source position of tap 0 for output 0
+    delta: int         # source positions between taps
+    kernel_begin: int  # the kernel element that tap 0 is
+    kernel_step: int   # kernel elements between taps
+
+
 def _forward_taps(geometry, axis):
-    """{0: [(source position for output 0, kernel index) of each tap]} along one axis."""
-    return {0: [(t * geometry.dilation[axis] - geometry.before[axis], t) for t in range(geometry.kernel[axis])]}
+    return Taps(geometry.kernel[axis], -geometry.before[axis], geometry.dilation[axis], 0, 1)
 
 
 def _gradient_taps(geometry, axis):
-    """The same per parity of the input position, for the parities that any tap reaches.
+    """{parity of the input position: its Taps}, for the parities that any tap reaches.
 
-    Input position q * stride + parity meets tap t of output q + (parity + before - t * dilation) / stride.
+    Input position q * stride + parity meets kernel element t of output q + (parity + before - t * dilation) / stride,
+    where that is a whole number: at every (stride / gcd(stride, dilation))-th t.
     """
-    stride, before = geometry.stride[axis], geometry.before[axis]
+    stride, before, dilation = geometry.stride[axis], geometry.before[axis], geometry.dilation[axis]
+    kernel = geometry.kernel[axis]
+    divisor = gcd(stride, dilation)
+    step = stride // divisor
     taps = {}
-    for t in range(geometry.kernel[axis]):
-        distance = t * geometry.dilation[axis]
-        parity = (distance - before) % stride
+    for t in range(min(step, kernel)):
+        parity = (t * dilation - before) % stride
         if parity < geometry.input_size[axis]:
-            taps.setdefault(parity, []).append(((parity + before - distance) // stride, t))
+            first = (parity + before - t * dilation) // stride
+            taps[parity] = Taps((kernel - t + step - 1) // step, first, -(dilation // divisor), t, step)
     return dict(sorted(taps.items()))

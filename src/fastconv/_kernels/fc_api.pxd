@@ -28,8 +28,10 @@ cdef extern from "fc_api.h" nogil:
         int64_t count[3]
         int64_t step[3]
         int64_t extent[3]
+        int64_t taps[3]
+        int64_t first[3]
+        int64_t delta[3]
         int64_t stride[5]
-        const int64_t (*shift)[3]
 
     ctypedef struct fc_kernels:
         const char *isa

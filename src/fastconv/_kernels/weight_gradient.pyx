@@ -20,6 +20,7 @@ cdef int64_t BLOCK = 256               # rows, and columns, of one task
 cdef int64_t WANTED_TASKS = 16         # fewer blocks than this, and the pixels are split as well
 cdef int64_t PART_PIXELS = 1024        # but no finer than this
 cdef int64_t PARTS_ELEMENTS = 1 << 19  # and not into more sums than this many elements
+cdef double ROUND_FLOPS = 1e9          # of one task between two looks for a pending Ctrl-C
 
 
 cdef struct Problem:
@@ -38,6 +39,7 @@ cdef struct Problem:
     int64_t row_blocks, column_blocks
     int64_t parts               # how many ways the pixels are split
     int64_t part_pixels         # a multiple of CHUNK_PIXELS
+    int64_t round_pixels        # how many of them a task walks at once; likewise a multiple
 
 
 cdef struct Call:
@@ -50,6 +52,7 @@ cdef struct Call:
     int64_t input_stride[5]
     int64_t grad_stride[5]
     int64_t out_stride[5]
+    int64_t begin               # first pixel of each part that this round walks
     int64_t itemsize
     bint float64
     bint out_of_memory
@@ -123,7 +126,7 @@ cdef void pack_windows(const Call *call, int64_t group, int64_t column, int64_t 
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
-    """One block of rows and columns of one group, over one part of the pixels."""
+    """One block of rows and columns of one group, over one round of one part of the pixels."""
     cdef Call *call = <Call *>context
     cdef const Problem *p = call.problem
     cdef const fc_kernels *kernel = call.kernel
@@ -136,7 +139,8 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t last_row = (row_block + 1) * p.rows // p.row_blocks
     cdef int64_t first_column = column_block * p.columns // p.column_blocks
     cdef int64_t last_column = (column_block + 1) * p.columns // p.column_blocks
-    cdef int64_t last_pixel = min((part + 1) * p.part_pixels, p.pixels)
+    cdef int64_t first_pixel = part * p.part_pixels + call.begin
+    cdef int64_t last_pixel = min(first_pixel + p.round_pixels, (part + 1) * p.part_pixels, p.pixels)
     cdef int64_t pixel, count, row, rows, column, i
     cdef int64_t row_panels = divide_up(last_row - first_row, kernel.max_rows)
     cdef int64_t panel_rows = divide_up(last_row - first_row, row_panels)
@@ -155,8 +159,8 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     finish.slope = 0
     for i in range(FC_MAX_ROWS):
         row_offset[i] = i * p.columns
-    pixel = part * p.part_pixels
-    while True:      # once even if there is no pixel: the sums become zeros
+    pixel = first_pixel
+    while pixel < last_pixel or pixel == part * p.part_pixels:  # once even for no pixel: the sums become zeros
         count = max(0, min(CHUNK_PIXELS, last_pixel - pixel))
         finish.accumulate = pixel > part * p.part_pixels
         row = first_row
@@ -181,8 +185,6 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                 row += panel_rows
             column += width
         pixel += CHUNK_PIXELS
-        if pixel >= last_pixel:
-            break
 
 
 ctypedef fused real:
@@ -249,6 +251,8 @@ cdef class WeightGradientPlan:
         p.parts = max(1, p.parts)
         p.part_pixels = divide_up(divide_up(p.pixels, p.parts), CHUNK_PIXELS) * CHUNK_PIXELS
         p.parts = max(1, divide_up(p.pixels, max(1, p.part_pixels)))
+        p.round_pixels = <int64_t>(ROUND_FLOPS / (2.0 * min(BLOCK, p.rows) * min(BLOCK, p.columns)))
+        p.round_pixels = divide_up(p.round_pixels, CHUNK_PIXELS) * CHUNK_PIXELS
 
     def run(self, input, grad_output, out):
         """Write grad_weight to `out`."""
@@ -287,8 +291,11 @@ cdef class WeightGradientPlan:
         call.out_of_memory = False
         call.sums = <char *>call_scratch(p.parts * p.groups * p.rows * p.columns * call.itemsize)
         try:
-            parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.column_blocks,
-                     2.0 * p.pixels * weights)
+            call.begin = 0
+            while call.begin == 0 or call.begin < p.part_pixels:
+                parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.column_blocks,
+                         2.0 * min(p.pixels, p.parts * p.round_pixels) * weights)
+                call.begin += p.round_pixels
             if call.out_of_memory:
                 raise MemoryError("weight gradient workspace")
             parallel(row_task, &call, p.groups * p.rows, 4.0 * weights * p.parts)
