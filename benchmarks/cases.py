@@ -1,0 +1,148 @@
+"""The named problems that are timed: layers of well-known networks, and what the peers neglect.
+
+Ids are used everywhere a number is reported. Shapes are in elements. Data are small whole numbers: sums of
+their products are exact in any order, so that results can be compared whatever computed them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """A convolution: input (n, in_channels, *size), weight (out_channels, in_channels / groups, *kernel)."""
+
+    id: str
+    n: int
+    in_channels: int
+    size: tuple[int, ...]
+    out_channels: int
+    kernel: tuple[int, ...]
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    dtype: str = "float32"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.n, self.in_channels, *self.size)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        spatial = (
+            (size + 2 * self.padding - self.dilation * (kernel - 1) - 1) // self.stride + 1
+            for size, kernel in zip(self.size, self.kernel, strict=True)
+        )
+        return (self.n, self.out_channels, *spatial)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """What every pass is given besides arrays."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of any one pass; windows over the edge count whole."""
+        return 2 * math.prod(self.output_shape) * math.prod(self.weight_shape[1:])
+
+
+@dataclass(frozen=True)
+class PoolCase:
+    """A max-pooling of (n, channels, *size), float32."""
+
+    id: str
+    n: int
+    channels: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: int
+    padding: int = 0
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.n, self.channels, *self.size)
+
+    @property
+    def input_bytes(self) -> int:
+        return 4 * math.prod(self.input_shape)
+
+
+CONV = (
+    ConvCase("toy", 1, 1, (9, 9), 3, (3, 3)),
+    ConvCase("xo-b32-l2", 32, 8, (8, 8), 16, (3, 3), padding=1),
+    ConvCase("lenet-c1", 64, 1, (28, 28), 6, (5, 5), padding=2),
+    ConvCase("lenet-c2", 64, 6, (14, 14), 16, (5, 5)),
+    ConvCase("dqn-c1", 32, 4, (84, 84), 16, (8, 8), stride=4),
+    ConvCase("dqn-c2", 32, 16, (20, 20), 32, (4, 4), stride=2),
+    ConvCase("alexnet-c1", 8, 3, (227, 227), 96, (11, 11), stride=4),
+    ConvCase("alexnet-c2", 8, 96, (27, 27), 256, (5, 5), padding=2, groups=2),
+    ConvCase("alexnet-c3", 8, 256, (13, 13), 384, (3, 3), padding=1),
+    ConvCase("vgg-1_1", 1, 3, (224, 224), 64, (3, 3), padding=1),
+    ConvCase("vgg-1_2", 1, 64, (224, 224), 64, (3, 3), padding=1),
+    ConvCase("vgg-3_2", 1, 256, (56, 56), 256, (3, 3), padding=1),
+    ConvCase("vgg-4_2", 1, 512, (28, 28), 512, (3, 3), padding=1),
+    ConvCase("vgg-5_1", 1, 512, (14, 14), 512, (3, 3), padding=1),
+    ConvCase("rn50-stem", 4, 3, (224, 224), 64, (7, 7), stride=2, padding=3),
+    ConvCase("rn50-64", 4, 64, (56, 56), 64, (3, 3), padding=1),
+    ConvCase("rn50-128", 4, 128, (28, 28), 128, (3, 3), padding=1),
+    ConvCase("rn50-256", 4, 256, (14, 14), 256, (3, 3), padding=1),
+    ConvCase("rn50-512", 4, 512, (7, 7), 512, (3, 3), padding=1),
+    ConvCase("rn50-1x1-up", 4, 64, (56, 56), 256, (1, 1)),
+    ConvCase("rn50-1x1-down", 4, 512, (28, 28), 128, (1, 1)),
+    ConvCase("rn50-1x1-s2", 4, 256, (56, 56), 512, (1, 1), stride=2),
+    ConvCase("mbv1-dw112", 4, 32, (112, 112), 32, (3, 3), padding=1, groups=32),
+    ConvCase("mbv1-dw56-s2", 4, 128, (56, 56), 128, (3, 3), stride=2, padding=1, groups=128),
+    ConvCase("mbv1-pw14", 4, 512, (14, 14), 512, (1, 1)),
+    ConvCase("resnext-g32", 4, 128, (56, 56), 128, (3, 3), padding=1, groups=32),
+    ConvCase("convnext-dw7", 4, 96, (56, 56), 96, (7, 7), padding=3, groups=96),
+    ConvCase("dilated-4", 1, 256, (64, 64), 256, (3, 3), padding=4, dilation=4),
+    ConvCase("large-15", 1, 16, (256, 256), 16, (15, 15), padding=7),
+    ConvCase("audio-1d-k9", 16, 64, (4096,), 64, (9,), padding=4),
+    ConvCase("text-1d-k3", 32, 128, (256,), 128, (3,), padding=1),
+    ConvCase("conformer-1d-dw31", 8, 256, (1000,), 256, (31,), padding=15, groups=256),
+    ConvCase("c3d-64", 1, 64, (16, 56, 56), 64, (3, 3, 3), padding=1),
+    ConvCase("volume-1ch", 1, 1, (64, 64, 64), 8, (5, 5, 5), padding=2),
+    ConvCase("f64-rn50-64", 4, 64, (56, 56), 64, (3, 3), padding=1, dtype="float64"),
+    ConvCase("f64-rn50-256", 4, 256, (14, 14), 256, (3, 3), padding=1, dtype="float64"),
+    ConvCase("f64-lenet-c2", 64, 6, (14, 14), 16, (5, 5), dtype="float64"),
+)
+
+#: Small enough for loops in pure Python.
+PURE_LOOPS = (
+    ConvCase("loops-16", 1, 16, (32, 32), 16, (3, 3), padding=1),
+    ConvCase("loops-32", 1, 32, (32, 32), 32, (3, 3), padding=1),
+)
+
+MAX_POOL = (
+    PoolCase("pool-lenet", 64, 16, (28, 28), (2, 2), 2),
+    PoolCase("pool-resnet", 4, 64, (112, 112), (3, 3), 2, padding=1),
+    PoolCase("pool-alexnet", 8, 96, (55, 55), (3, 3), 2),
+    PoolCase("pool-inception", 4, 256, (28, 28), (3, 3), 1, padding=1),
+)
+
+RESNET_3X3 = tuple(case for case in CONV if case.id in ("rn50-64", "rn50-128", "rn50-256", "rn50-512"))
+RESNET_1X1 = tuple(case for case in CONV if case.id.startswith("rn50-1x1"))
+
+
+def conv_case(case_id: str) -> ConvCase:
+    """The convolution of that id."""
+    return next(case for case in (*CONV, *PURE_LOOPS) if case.id == case_id)
+
+
+def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    """Whole numbers from -4 to 4."""
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
