@@ -26,6 +26,7 @@ from fastconv._kernels.fc_api cimport (
 from fastconv._kernels.native cimport (
     call_scratch, end_call, kernels, parallel, task_scratch, worker_threads,
 )
+from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
@@ -45,11 +46,12 @@ cdef struct Call:
     const Dense *dense
     Chunks chunk
     const fc_kernels *kernel
+    fc_window window
+    Weights weights
     const char *source
     const char *bias
-    const char *weights       # packed: per group, per chunk, per panel: [k][width]
+    char *packed              # weights: per group, per chunk, per panel; NULL: each task packs what it reads
     char *out
-    fc_window window
     int64_t out_stride[5]
     int64_t itemsize
     bint pixels_are_rows
@@ -94,15 +96,18 @@ cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *run
 
 
 cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
-    """Elements of all weight panels of a call."""
+    """Elements of all weight panels of a call; none if a strip takes in all pixels, so that each panel is read once."""
     cdef const Dense *d = call.dense
+    if call.strips == 1:
+        return 0
     return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
 
 
 cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nogil:
-    """Elements of scratch that a strip takes: one tile, and one chunk of its pixel panels."""
+    """Elements of scratch of a strip: one tile, one chunk of one weight panel and of all its pixel panels."""
     return (FC_MAX_ROWS * FC_MAX_COLUMNS
-            + call.chunk.channels * call.chunk.taps * divide_up(pixels, call.pixel_width) * call.pixel_width)
+            + call.chunk.channels * call.chunk.taps
+            * (call.channel_width + divide_up(pixels, call.pixel_width) * call.pixel_width))
 
 
 # ---- one strip ---------------------------------------------------------------------------------------
@@ -118,37 +123,48 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t pixels = min(call.strip, d.pixels - pixel)
     cdef int64_t first_panel = part * call.channel_panels // call.parts
     cdef int64_t last_panel = (part + 1) * call.channel_panels // call.parts
-    cdef int64_t channel, channels, tap, taps, panel, p, count, depth
+    cdef int64_t channel = 0, channels, tap, taps, i, panel, count, depth
     cdef int64_t padded_channels = call.channel_panels * call.channel_width
-    cdef const char *weights
+    cdef bint accumulate, final
     cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
+    cdef const char *chunk = call.packed
     cdef char *tile = <char *>task_scratch(strip_scratch(call, pixels) * item)
-    cdef char *panels = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
+    cdef char *weight_panel = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
+    cdef char *pixel_panels = weight_panel + call.chunk.channels * call.chunk.taps * call.channel_width * item
     if tile == NULL:
         call.out_of_memory = True
         return
-    weights = call.weights + group * padded_channels * d.depth * d.taps * item
-    channel = 0
+    if chunk != NULL:
+        chunk += group * padded_channels * d.depth * d.taps * item
     while channel < d.depth:
         channels = min(call.chunk.channels, d.depth - channel)
         tap = 0
         while tap < d.taps:
             taps = min(call.chunk.taps, d.taps - tap)
             depth = channels * taps
-            for panel in range(divide_up(pixels, width)):
-                p = panel * width
-                count = min(width, pixels - p)
+            accumulate = channel > 0 or tap > 0
+            final = channel + channels == d.depth and tap + taps == d.taps
+            for i in range(divide_up(pixels, width)):
+                count = min(width, pixels - i * width)
                 # the micro-kernel steps through A by the rows it is given, through B by its full width
-                call.kernel.pack_windows(panels + p * depth * item, count if call.pixels_are_rows else width,
-                                         &call.window, source + channel * call.window.stride[1] * item,
-                                         pixel + p, count, channels, tap, taps)
-            for panel in range(divide_up(pixels, width)):
-                p = panel * width
-                count = min(width, pixels - p)
-                multiply_panel(call, group, pixel + p, count, depth, panels + p * depth * item, weights,
-                               first_panel, last_panel, channel > 0 or tap > 0,
-                               channel + channels == d.depth and tap + taps == d.taps, tile)
-            weights += padded_channels * depth * item
+                call.kernel.pack_windows(pixel_panels + i * width * depth * item,
+                                         count if call.pixels_are_rows else width, &call.window,
+                                         source + channel * call.window.stride[1] * item, pixel + i * width,
+                                         count, channels, tap, taps)
+            if chunk == NULL:
+                for panel in range(first_panel, last_panel):
+                    pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps, weight_panel)
+                    for i in range(divide_up(pixels, width)):
+                        multiply_panel(call, group, pixel + i * width, min(width, pixels - i * width), depth,
+                                       pixel_panels + i * width * depth * item, weight_panel, panel, panel + 1,
+                                       accumulate, final, tile)
+            else:
+                for i in range(divide_up(pixels, width)):
+                    multiply_panel(call, group, pixel + i * width, min(width, pixels - i * width), depth,
+                                   pixel_panels + i * width * depth * item,
+                                   chunk + first_panel * call.channel_width * depth * item, first_panel, last_panel,
+                                   accumulate, final, tile)
+                chunk += padded_channels * depth * item
             tap += taps
         channel += channels
 
@@ -156,7 +172,7 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
 cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t count, int64_t depth,
                          const char *pixels, const char *weights, int64_t first_panel, int64_t last_panel,
                          bint accumulate, bint final, char *tile) noexcept nogil:
-    """One pixel panel times the weight panels of a task: a row (or column) of tiles."""
+    """One pixel panel times weight panels `first_panel` to `last_panel`: a row (or column) of tiles."""
     cdef const Dense *d = call.dense
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.itemsize, panel, channel, channels, i
@@ -184,7 +200,7 @@ cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t
     for panel in range(first_panel, last_panel):
         channel = panel * call.channel_width
         channels = min(call.channel_width, d.channels - channel)
-        weight_panel = weights + panel * call.channel_width * depth * item
+        weight_panel = weights + (panel - first_panel) * call.channel_width * depth * item
         out = call.out + (group * d.channels + channel) * call.out_stride[1] * item
         bias = call.bias
         if bias != NULL:
@@ -206,72 +222,22 @@ cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t
             kernel.scatter(tile, out, row_offset, <int>channels, runs, found, &finish)
 
 
-# ---- weights -----------------------------------------------------------------------------------------
-
-
-cdef struct Weights:
-    const Dense *dense
-    Chunks chunk
-    const fc_kernels *kernel
-    const char *source
-    char *packed
-    int64_t itemsize
-    int64_t channel_stride    # between output channels (rows of a tile) of the sub-convolution
-    int64_t depth_stride      # between source channels
-    int64_t group_stride
-    int64_t tap_stride[3]
-    bint taps_adjacent        # the taps are one run of memory, in order ...
-    bint depth_adjacent       # ... and so is (source channel, tap)
-    bint channels_are_columns
-    int64_t channel_width
-    int64_t channel_panels
-
-
-cdef inline int64_t tap_offset(const Weights *w, int64_t tap) noexcept nogil:
-    """Where a tap's kernel element lies in memory, from the first kernel element on."""
-    cdef const Dense *d = w.dense
-    cdef int64_t kw = tap % d.window.taps[2], kdh = tap // d.window.taps[2]
-    return ((d.kernel_begin[0] + kdh // d.window.taps[1] * d.kernel_step[0]) * w.tap_stride[0]
-            + (d.kernel_begin[1] + kdh % d.window.taps[1] * d.kernel_step[1]) * w.tap_stride[1]
-            + (d.kernel_begin[2] + kw * d.kernel_step[2]) * w.tap_stride[2])
-
-
 cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
     """Pack one panel of one group, chunk after chunk, into the places `strip_task` reads them from."""
-    cdef const Weights *w = <const Weights *>context
-    cdef const Dense *d = w.dense
-    cdef const fc_kernels *kernel = w.kernel
-    cdef int64_t item = w.itemsize
-    cdef int64_t panel = index % w.channel_panels, group = index // w.channel_panels
-    cdef int64_t first = panel * w.channel_width
-    cdef int64_t rows = min(w.channel_width, d.channels - first)
-    cdef int64_t step = w.channel_width if w.channels_are_columns else rows
-    cdef int64_t padded_channels = w.channel_panels * w.channel_width
-    cdef int64_t channel = 0, channels, tap, taps, t, c, depth
-    cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride) * item
-    cdef char *chunk = w.packed + group * padded_channels * d.depth * d.taps * item
-    cdef char *to
+    cdef const Call *call = <const Call *>context
+    cdef const Dense *d = call.dense
+    cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
+    cdef int64_t padded_channels = call.channel_panels * call.channel_width
+    cdef int64_t channel = 0, channels, tap, taps
+    cdef char *chunk = call.packed + group * padded_channels * d.depth * d.taps * call.itemsize
     while channel < d.depth:
-        channels = min(w.chunk.channels, d.depth - channel)
+        channels = min(call.chunk.channels, d.depth - channel)
         tap = 0
         while tap < d.taps:
-            taps = min(w.chunk.taps, d.taps - tap)
-            depth = channels * taps
-            to = chunk + first * depth * item
-            if rows < step:
-                kernel.clear(to + rows * item, step, step - rows, depth)
-            if w.depth_adjacent and taps == d.taps:
-                kernel.pack(to, step, rows, depth, source + channel * w.depth_stride * item, w.channel_stride, 1)
-            elif w.taps_adjacent:
-                for c in range(channels):
-                    kernel.pack(to + c * taps * step * item, step, rows, taps,
-                                source + ((channel + c) * w.depth_stride + tap) * item, w.channel_stride, 1)
-            else:
-                for t in range(taps):
-                    kernel.pack(to + t * step * item, taps * step, rows, channels,
-                                source + (channel * w.depth_stride + tap_offset(w, tap + t)) * item,
-                                w.channel_stride, w.depth_stride)
-            chunk += padded_channels * depth * item
+            taps = min(call.chunk.taps, d.taps - tap)
+            pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps,
+                              chunk + panel * call.channel_width * channels * taps * call.itemsize)
+            chunk += padded_channels * channels * taps * call.itemsize
             tap += taps
         channel += channels
 
@@ -311,13 +277,14 @@ cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
     panels = divide_up(d.pixels, call.pixel_width)
     call.strip = max(4, STRIP_BYTES // (call.chunk.channels * call.chunk.taps * call.pixel_width * call.itemsize))
     call.strips = divide_up(panels, call.strip)
-    if threads > 1:
+    if threads > 1 and call.strips > 1:
         call.strips = min(panels, divide_up(call.strips, threads) * threads)
     call.strip = divide_up(panels, call.strips) * call.pixel_width
     call.strips = divide_up(d.pixels, call.strip)
     call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
                      <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
-    call.parts = max(1, min(call.parts, call.channel_panels, divide_up(d.channels, 64)))
+    call.parts = max(1, min(call.parts, call.channel_panels,
+                            divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
 
 
 cdef class DensePlan(Subconvolutions):
@@ -382,12 +349,10 @@ cdef class DensePlan(Subconvolutions):
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
                        const Array *out, int activation, double slope) except -1:
         cdef Call call
-        cdef Weights weights
-        cdef int64_t axis
-        cdef const fc_kernels *kernel = kernels(source.float64)
-        call.dense = weights.dense = d
-        call.kernel = weights.kernel = kernel
-        call.itemsize = weights.itemsize = 8 if source.float64 else 4
+        cdef int64_t axis, packed
+        call.dense = d
+        call.kernel = kernels(source.float64)
+        call.itemsize = 8 if source.float64 else 4
         call.source = source.data
         call.window = d.window
         call.out = out.data
@@ -400,40 +365,19 @@ cdef class DensePlan(Subconvolutions):
             call.out_stride[axis] = out.stride[axis]
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
         set_blocking(&call, worker_threads(d.flops))
-
-        weights.chunk = call.chunk
-        weights.source = weight.data
-        weights.channels_are_columns = call.pixels_are_rows
-        weights.channel_width = call.channel_width
-        weights.channel_panels = call.channel_panels
-        weights.channel_stride = weight.stride[0 if self.forward else 1]
-        weights.depth_stride = weight.stride[1 if self.forward else 0]
-        weights.group_stride = weight.stride[0] * (d.channels if self.forward else d.depth)
-        for axis in range(3):
-            weights.tap_stride[axis] = weight.stride[axis + 2]
-        weights.taps_adjacent = taps_adjacent(weight, d)
-        weights.depth_adjacent = weights.taps_adjacent and weights.depth_stride == d.taps
-        weights.packed = <char *>call_scratch(packed_weights(&call) * call.itemsize)
-        call.weights = weights.packed
+        describe_weights(&call.weights, d, call.kernel, weight, self.forward)
+        call.weights.width = call.channel_width
+        call.weights.padded = call.pixels_are_rows
+        packed = packed_weights(&call)
+        call.packed = NULL
+        if packed:
+            call.packed = <char *>call_scratch(packed * call.itemsize)
         try:
-            parallel(pack_weights_task, &weights, d.groups * call.channel_panels,
-                     20.0 * d.groups * d.channels * d.depth * d.taps)
+            if packed:
+                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
             parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
         finally:
             end_call()
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0
-
-
-cdef bint taps_adjacent(const Array *weight, const Dense *d) noexcept:
-    """Whether the taps take in the whole kernel in order, and the kernel is one run of memory."""
-    cdef int axis
-    cdef int64_t expected = 1
-    for axis in range(2, -1, -1):
-        if d.window.taps[axis] != weight.size[axis + 2]:
-            return False
-        if weight.size[axis + 2] > 1 and weight.stride[axis + 2] != expected:
-            return False
-        expected *= weight.size[axis + 2]
-    return True

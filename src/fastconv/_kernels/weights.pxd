@@ -1,0 +1,28 @@
+"""Weight panels; see weights.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.dense cimport Dense
+from fastconv._kernels.fc_api cimport fc_kernels
+
+
+cdef struct Weights:
+    const Dense *dense
+    const fc_kernels *kernel
+    const char *source
+    int64_t itemsize
+    int64_t channel_stride    # between output channels (rows of a tile) of the sub-convolution
+    int64_t depth_stride      # between source channels
+    int64_t group_stride
+    int64_t tap_stride[3]
+    bint taps_adjacent        # the taps are one run of memory, in order ...
+    bint depth_adjacent       # ... and so is (source channel, tap)
+    int64_t width             # channels of a panel
+    bint padded               # a panel that is not full gets zeros (B, read by its full width)
+
+
+cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel, const Array *weight,
+                           bint forward) noexcept nogil
+cdef void pack_weight_panel(const Weights *w, int64_t group, int64_t panel, int64_t channel, int64_t channels,
+                            int64_t tap, int64_t taps, char *to) noexcept nogil
