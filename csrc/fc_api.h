@@ -55,6 +55,29 @@ typedef struct fc_window {
     int64_t stride[5];  /* of the source in memory: N, C, D, H, W */
 } fc_window;
 
+/* The three transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
+ * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1). */
+typedef struct fc_winograd {
+    int tile_y, tile_x;  /* outputs of a tile */
+    int points;
+
+    /* v[point * point_step + c * k_step + t] from rows[y * row_step + c * channel_step + x]: the input rows of
+     * `tiles` <= lanes tiles, tile_x apart. Reads 4 * lanes + 8 elements of each row. */
+    void (*input)(void *v, int64_t point_step, int64_t k_step, const void *rows, int64_t row_step,
+                  int64_t channel_step, int64_t channels, int tiles);
+
+    /* tile[y * y_step + i * tile_step + x], the outputs of `tiles` <= lanes tiles side by side, from
+     * sums[point * point_step + i * sums_step + t]. Returns 0 if any is infinite or NaN. */
+    int (*output)(void *tile, int64_t y_step, int64_t tile_step, const void *sums, int64_t point_step,
+                  int64_t sums_step, int rows, int tiles);
+
+    /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
+     * is 1), last tap first if `reversed`. */
+    void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth, int reversed);
+} fc_winograd;
+
+enum { FC_WINOGRADS = 4 };
+
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
     int max_rows;            /* rows of C that one call may compute */
@@ -65,8 +88,8 @@ typedef struct fc_kernels {
     void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
 
-    /* Carry a finished tile (row i at tile + i * max_columns) to an output whose columns lie in runs. */
-    void (*scatter)(const void *tile, void *c, const int64_t *row_offset, int rows,
+    /* Carry a finished tile (row i at tile + i * tile_step) to an output whose columns lie in runs. */
+    void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                     const fc_run *runs, int run_count, const fc_finish *finish);
 
     /* panel[k * step + i] = source[i * i_stride + k * k_stride]  for i < width, k < depth. */
@@ -81,6 +104,9 @@ typedef struct fc_kernels {
      * from `count` on become zero. `source` is the address of (n=0, first channel, 0, 0, 0). */
     void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source, int64_t pixel,
                          int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
+
+    int lanes;               /* elements of a vector */
+    fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */
 
     /* Independent fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
     double (*fma_peak)(int64_t rounds);

@@ -114,11 +114,11 @@ static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, vo
     }
 }
 
-static void scatter(const void *tile, void *c, const int64_t *row_offset, int rows, const fc_run *runs,
+static void scatter(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows, const fc_run *runs,
                     int run_count, const fc_finish *finish)
 {
     for (int i = 0; i < rows; i++) {
-        const real *from = (const real *)tile + (int64_t)i * VECTORS * LANES;
+        const real *from = (const real *)tile + i * tile_step;
         for (const fc_run *run = runs; run < runs + run_count; run++) {
             real *to = (real *)c + row_offset[i] + run->offset;
             for (int64_t j = 0; j < run->count; j += LANES) {

@@ -221,7 +221,7 @@ static void check_scatter_tile(int rows, int columns, int64_t stride, enum side 
                 }
         describe("scatter, %d rows, %d columns in %d runs of stride %lld, finish %d", rows, columns,
                  run_count, (long long)stride, which);
-        table->scatter(tile.data, c.data, row_offset, rows, runs, run_count, &finish);
+        table->scatter(tile.data, table->max_columns, c.data, row_offset, rows, runs, run_count, &finish);
         expect_same(c.data, expected, size);
     }
     free(expected);

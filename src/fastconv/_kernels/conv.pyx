@@ -219,7 +219,7 @@ cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t
         else:
             kernel.gemm(depth, weight_panel, pixels, kernel.max_columns, tile, tile_row, <int>channels,
                         <int>count, &keep)
-            kernel.scatter(tile, out, row_offset, <int>channels, runs, found, &finish)
+            kernel.scatter(tile, kernel.max_columns, out, row_offset, <int>channels, runs, found, &finish)
 
 
 cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:

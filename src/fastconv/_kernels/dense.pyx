@@ -25,7 +25,7 @@ cdef class Subconvolutions:
     Immutable once made, so that calls on several threads may share it.
     """
 
-    def __cinit__(self, geometry, direction):
+    def __cinit__(self, geometry, direction, *_options_of_subclasses):
         self.geometry = geometry
         self.forward = direction == "forward"
         self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched

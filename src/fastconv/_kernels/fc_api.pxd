@@ -33,6 +33,19 @@ cdef extern from "fc_api.h" nogil:
         int64_t delta[3]
         int64_t stride[5]
 
+    ctypedef struct fc_winograd:
+        int tile_y
+        int tile_x
+        int points
+        void (*input)(void *v, int64_t point_step, int64_t k_step, const void *rows, int64_t row_step,
+                      int64_t channel_step, int64_t channels, int tiles) noexcept nogil
+        int (*output)(void *tile, int64_t y_step, int64_t tile_step, const void *sums, int64_t point_step,
+                      int64_t sums_step, int rows, int tiles) noexcept nogil
+        void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth,
+                       int reversed) noexcept nogil
+
+    enum: FC_WINOGRADS
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -40,7 +53,7 @@ cdef extern from "fc_api.h" nogil:
         void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                      const int64_t *row_offset, int rows, int columns,
                      const fc_finish *finish) noexcept nogil
-        void (*scatter)(const void *tile, void *c, const int64_t *row_offset, int rows,
+        void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                         const fc_run *runs, int run_count, const fc_finish *finish) noexcept nogil
         void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,
                      const void *source, int64_t i_stride, int64_t k_stride) noexcept nogil
@@ -48,6 +61,8 @@ cdef extern from "fc_api.h" nogil:
         void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
                              int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
                              int64_t taps) noexcept nogil
+        int lanes
+        fc_winograd winograd[4]
         double (*fma_peak)(int64_t rounds) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil
