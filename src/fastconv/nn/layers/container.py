@@ -1,0 +1,309 @@
+"""Layers made of layers: one after the other, beside the input, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, overload
+
+import numpy as np
+
+from fastconv.geometry import LIMIT, axis_number, whole_number
+from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
+
+
+def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Layer, ...]:
+    """`layers` if each is a layer and there are enough of them."""
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{name}[{i}]: must be a layer, not {layer!r}")
+    if len(layers) < minimum:
+        raise ValueError(f"{name}: needs at least {minimum}")
+    return layers
+
+
+class Sequential(Layer):
+    """Layers one after the other; each reads what the one before it wrote.
+
+    Parameters
+    ----------
+    *layers : Layer
+        The same layer may stand in several places and then shares its parameters.
+
+    Raises
+    ------
+    TypeError
+        Something that is no layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> net = nn.Sequential(nn.Linear(4, 3, rng=0), nn.Flatten(), nn.Linear(3, 2, rng=1))
+    >>> net(np.ones((5, 4), np.float32)).shape
+    (5, 2)
+    >>> net[0]
+    Linear(in_features=4, out_features=3)
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = check_layers("layers", layers, 0)
+        learning = (i for i, layer in enumerate(layers) if layer.parameters())
+        self._first_learning = next(learning, len(layers))
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        i = 0
+        try:
+            for i, layer in enumerate(self.layers):  # noqa: B007 - the message below names the layer
+                input = layer(input)
+        except (TypeError, ValueError) as error:
+            raise self._located(i, error) from error
+        return input
+
+    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+        """See `Layer.vjp`."""
+        backprops: list[Backprop] = []
+        try:
+            for layer in self.layers:
+                input, backprop = layer.vjp(input)
+                backprops.append(backprop)
+        except (TypeError, ValueError) as error:
+            raise self._located(len(backprops), error) from error
+        backprops.reverse()
+
+        def backward(grad_output: np.ndarray) -> np.ndarray:
+            for backprop in backprops:
+                grad_output = backprop(grad_output)
+            return grad_output
+
+        return input, backward
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        """See `Layer.vjp_parameters`: gradients go back as far as the first layer that learns."""
+        backprops: list[ParameterBackprop] = []
+        i = 0
+        try:
+            for i, layer in enumerate(self.layers):
+                if i < self._first_learning:
+                    input, _ = layer.vjp(input)
+                    continue
+                input, backprop = layer.vjp(input) if backprops else layer.vjp_parameters(input)
+                backprops.append(backprop)
+        except (TypeError, ValueError) as error:
+            raise self._located(i, error) from error
+        backprops.reverse()
+
+        def backward(grad_output: np.ndarray) -> None:
+            gradient: Any = grad_output
+            for backprop in backprops:
+                gradient = backprop(gradient)
+
+        return input, backward
+
+    def _located(self, i: int, error: Exception) -> Exception:
+        """The same error, saying which layer it is about."""
+        if type(error) not in (TypeError, ValueError):
+            return error
+        return type(error)(f"layer {i}, {self.layers[i]!r}: {error}")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return self._inner_shapes(input_shape)[-1]
+
+    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """See `Layer.trace`."""
+        shapes = self._inner_shapes(input_shape)
+        return [(str(i), layer, shape) for i, (layer, shape) in enumerate(zip(self.layers, shapes))]
+
+    def _inner_shapes(self, input_shape: Shape) -> list[Shape]:
+        shapes = [tuple(input_shape)]
+        try:
+            for layer in self.layers:
+                shapes.append(layer.output_shape(shapes[-1]))
+        except (TypeError, ValueError) as error:
+            raise self._located(len(shapes) - 1, error) from error
+        return shapes
+
+    def children(self) -> dict[str, Layer]:
+        """See `Layer.children`: named by position."""
+        return {str(i): layer for i, layer in enumerate(self.layers)}
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Layer | Sequential:
+        """One layer, or for a slice a `Sequential` of the same layers, which shares their parameters."""
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+class Residual(Sequential):
+    """Layers one after the other, and their input added to what comes out: `layers(x) + shortcut(x)`.
+
+    Parameters
+    ----------
+    *layers : Layer
+        At least one.
+    shortcut : Layer, optional
+        What the input goes through on its way around; needed where `layers` change the shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something that is no layer; no layer at all; when run, two ways that end in different shapes.
+
+    Notes
+    -----
+    He et al., "Deep residual learning for image recognition", arXiv:1512.03385.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> block = nn.Residual(nn.Conv2d(4, 4, 3, padding=1, activation="relu"), nn.Conv2d(4, 4, 3, padding=1))
+    >>> block(np.ones((1, 4, 8, 8), np.float32)).shape
+    (1, 4, 8, 8)
+    """
+
+    def __init__(self, *layers: Layer, shortcut: Layer | None = None) -> None:
+        check_layers("layers", layers, 1)
+        super().__init__(*layers)
+        if shortcut is not None:
+            check_layers("shortcut", (shortcut,), 1)
+        self.shortcut = shortcut
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        output = super().__call__(input)
+        around = input if self.shortcut is None else self.shortcut(input)
+        self._check_ends(output.shape, around.shape)
+        total: np.ndarray = output + around
+        return total
+
+    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+        """See `Layer.vjp`."""
+        output, backprop = super().vjp(input)
+        around, around_backprop = (input, None) if self.shortcut is None else self.shortcut.vjp(input)
+        self._check_ends(output.shape, around.shape)
+
+        def backward(grad_output: np.ndarray) -> np.ndarray:
+            grad_around = grad_output if around_backprop is None else around_backprop(grad_output)
+            grad_input: np.ndarray = backprop(grad_output) + grad_around
+            return grad_input
+
+        return output + around, backward
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        """See `Layer.vjp_parameters`."""
+        return self.vjp(input)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        shape = super().output_shape(input_shape)
+        self._check_ends(
+            shape, input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape)
+        )
+        return shape
+
+    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """See `Layer.trace`."""
+        around = [] if self.shortcut is None else [("shortcut", self.shortcut, tuple(input_shape))]
+        return [*super().trace(input_shape), *around]
+
+    def flops(self, input_shape: Shape) -> int:
+        """See `Layer.flops`; the sum of the two ways counts one per element."""
+        return super().flops(input_shape) + math.prod(self.output_shape(input_shape))
+
+    def children(self) -> dict[str, Layer]:
+        """See `Layer.children`."""
+        around = {} if self.shortcut is None else {"shortcut": self.shortcut}
+        return {**super().children(), **around}
+
+    def _check_ends(self, output_shape: Shape, around_shape: Shape) -> None:
+        if tuple(output_shape) != tuple(around_shape):
+            raise ValueError(
+                f"Residual: the layers end in shape {output_shape}, the way around them in {around_shape}; "
+                "both must agree (give shortcut=, a layer that makes them)"
+            )
+
+
+class Concat(Layer):
+    """Branches side by side: each reads the same input, their outputs are joined along one axis.
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; `nn.Identity()` passes the input on.
+    dim : int, default 1
+        Axis along which outputs are joined, the channels of (N, C, *spatial).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something that is no layer; no branch at all; when run, outputs that differ along another axis.
+
+    Notes
+    -----
+    Szegedy et al., "Going deeper with convolutions", arXiv:1409.4842.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> fan = nn.Concat(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 8, 3, padding=1), nn.Identity())
+    >>> fan(np.ones((1, 3, 6, 6), np.float32)).shape
+    (1, 15, 6, 6)
+    """
+
+    def __init__(self, *branches: Layer, dim: int = 1) -> None:
+        self.branches = check_layers("branches", branches, 1)
+        self.dim = whole_number("dim", dim, -LIMIT)
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        outputs = [branch(input) for branch in self.branches]
+        self._joined([output.shape for output in outputs])
+        return np.concatenate(outputs, axis=self.dim)
+
+    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+        """See `Layer.vjp`."""
+        outputs, backprops = zip(*[branch.vjp(input) for branch in self.branches])
+        self._joined([output.shape for output in outputs])
+        ends = np.cumsum([output.shape[self.dim] for output in outputs])[:-1]
+
+        def backward(grad_output: np.ndarray) -> np.ndarray:
+            parts = np.split(grad_output, ends, axis=self.dim)
+            grad_input: np.ndarray = backprops[0](parts[0])
+            for backprop, part in zip(backprops[1:], parts[1:]):
+                grad_input = grad_input + backprop(part)
+            return grad_input
+
+        return np.concatenate(outputs, axis=self.dim), backward
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return self._joined([branch.output_shape(input_shape) for branch in self.branches])
+
+    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """See `Layer.trace`."""
+        return [(str(i), branch, tuple(input_shape)) for i, branch in enumerate(self.branches)]
+
+    def children(self) -> dict[str, Layer]:
+        """See `Layer.children`: named by position."""
+        return {str(i): branch for i, branch in enumerate(self.branches)}
+
+    def _joined(self, shapes: list[Shape]) -> Shape:
+        """The shape that outputs of these shapes join to."""
+        rank = len(shapes[0])
+        dim = axis_number("dim", self.dim, rank)
+        others = [(*shape[:dim], *shape[dim + 1 :]) for shape in shapes]
+        if any(len(shape) != rank for shape in shapes) or any(other != others[0] for other in others):
+            raise ValueError(
+                f"Concat: branches end in shapes {', '.join(map(str, shapes))}; all but axis "
+                f"{self.dim} must agree"
+            )
+        return (*shapes[0][:dim], sum(shape[dim] for shape in shapes), *shapes[0][dim + 1 :])

@@ -1,0 +1,18 @@
+"""How wrong a prediction is, and which way to change it: one number per batch, and its gradient."""
+
+from fastconv.nn.losses.base import Loss
+from fastconv.nn.losses.classes import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, NLLLoss
+from fastconv.nn.losses.difference import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, TotalAbsoluteError
+
+__all__ = [
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HingeLoss",
+    "HuberLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+    "TotalAbsoluteError",
+]

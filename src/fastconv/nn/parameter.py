@@ -1,0 +1,134 @@
+"""The arrays a layer owns: parameters, which are learned, and buffers, which are only kept."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from fastconv.geometry import as_array, check_shape
+
+
+class Buffer:
+    """An array that is saved with its layer but not learned, such as the running mean of batch norm.
+
+    Parameters
+    ----------
+    value : array, float32 or float64
+        Copied.
+    name : str
+        What the layer calls it.
+
+    Attributes
+    ----------
+    value : ndarray, C-contiguous
+        The same array for as long as the buffer lives: assigning to it copies into it.
+    lock : threading.Lock
+        Held while several threads might change the array at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> buffer = nn.Buffer(np.zeros(3), "running_mean")
+    >>> buffer.value += 1
+    >>> buffer
+    Buffer('running_mean', shape=(3,), dtype=float64)
+    """
+
+    __slots__ = ("_value", "lock", "name")
+
+    def __init__(self, value: Any, name: str = "") -> None:
+        self._value = np.array(as_array("value", value), order="C")
+        self.lock = threading.Lock()
+        self.name = name
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array itself; `buffer.value = other` copies `other` into it."""
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        _copy_into(self._value, self.name or "value", value)
+
+    def cast(self, dtype: np.dtype) -> None:
+        """Hold the values as `dtype` from now on, in a new array."""
+        self._value = self._value.astype(dtype)
+
+    def __getstate__(self) -> dict[str, Any]:  # a lock can be neither copied nor pickled
+        return {"_value": self._value, "name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, shape={self._value.shape}, dtype={self._value.dtype})"
+
+
+class Parameter(Buffer):
+    """An array that is learned, and beside it the gradient that `backprop` adds to.
+
+    Parameters
+    ----------
+    value : array, float32 or float64
+        Copied.
+    name : str
+        What the layer calls it: "weight", "bias".
+
+    Attributes
+    ----------
+    value, grad : ndarray, C-contiguous, of one shape and dtype
+        The same arrays for as long as the parameter lives: assigning to them copies into them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> weight = nn.Parameter(np.ones((2, 2)), "weight")
+    >>> weight.add_grad(np.full((2, 2), 0.5))
+    >>> weight.grad
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
+    """
+
+    __slots__ = ("_grad",)
+
+    def __init__(self, value: Any, name: str = "") -> None:
+        super().__init__(value, name)
+        self._grad = np.zeros_like(self._value)
+
+    @property
+    def grad(self) -> np.ndarray:
+        """The gradient gathered since it was last set to zero; `parameter.grad = other` copies into it."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        _copy_into(self._grad, f"{self.name}.grad", grad)
+
+    def add_grad(self, gradient: np.ndarray) -> None:
+        """Add to `grad`; safe when several threads run nets that share this parameter."""
+        with self.lock:
+            self._grad += gradient
+
+    def zero_grad(self) -> None:
+        """Set `grad` to zero."""
+        self._grad.fill(0)
+
+    def cast(self, dtype: np.dtype) -> None:
+        """Hold value and gradient as `dtype` from now on, in new arrays."""
+        super().cast(dtype)
+        self._grad = self._grad.astype(dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_grad": self._grad}
+
+
+def _copy_into(target: np.ndarray, name: str, value: Any) -> None:
+    value = as_array(name, value, target.dtype)
+    check_shape(name, value, target.shape)
+    target[...] = value
