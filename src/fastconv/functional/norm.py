@@ -1,0 +1,302 @@
+"""Normalisations: over a channel's values in the batch, a row's features, or neighbouring channels.
+
+Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
+in two passes, and the result is rounded once: a large mean costs no digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv._kernels import eltwise
+from fastconv.functional.elementwise import image_slices
+from fastconv.geometry import as_array, check_out, check_shape, new_output, real_number, whole_number
+
+# ---- checks ------------------------------------------------------------------------------------------
+
+
+def as_channels(name: str, value: Any) -> np.ndarray:
+    """An array (N, C, *spatial) with up to three spatial axes, none of them empty but the batch."""
+    x = as_array(name, value)
+    if not 2 <= x.ndim <= 5:
+        raise ValueError(f"{name}: shape {x.shape} must have 2 to 5 axes (N, C, up to 3 spatial)")
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{name}: shape {x.shape} has an empty axis; only the batch may be empty")
+    return x
+
+
+def as_factor(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
+    """A weight or bias of this shape and dtype, or None."""
+    if value is None:
+        return None
+    array = as_array(name, value, dtype)
+    check_shape(name, array, shape)
+    return array
+
+
+def check_batch_statistics(
+    x: np.ndarray, training: Any, running_mean: Any, running_var: Any, eps: Any
+) -> float:
+    """Check what `batch_norm` and its gradient share, but for the running arrays themselves; returns eps."""
+    if not isinstance(training, (bool, np.bool_)):
+        raise TypeError(f"training={training!r}: must be True or False")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean, running_var: must both be given or both be None")
+    epsilon = real_number("eps", eps, at_least=0)
+    if not training:
+        if running_mean is None:
+            raise ValueError("running_mean=None: must be given when training=False")
+        return epsilon
+    if epsilon == 0:
+        raise ValueError(f"eps={eps!r}: must be above 0 when training=True")
+    if x.size == x.shape[1]:
+        raise ValueError(f"input: shape {x.shape} has one value per channel; training=True needs more")
+    return epsilon
+
+
+def normalized_axes(x: np.ndarray, normalized_shape: Any) -> tuple[int, ...]:
+    """`normalized_shape` of `layer_norm` as a tuple: the last axes of x, as many as it has entries."""
+    if isinstance(normalized_shape, Sequence) and not isinstance(normalized_shape, str):
+        shape = tuple(whole_number("normalized_shape", size, 1) for size in normalized_shape)
+    else:
+        shape = (whole_number("normalized_shape", normalized_shape, 1),)
+    if not shape or x.shape[x.ndim - len(shape) :] != shape:
+        raise ValueError(f"normalized_shape={normalized_shape!r}: must end the input's shape {x.shape}")
+    return shape
+
+
+def window_arguments(
+    x: np.ndarray, size: Any, alpha: Any, beta: Any, k: Any
+) -> tuple[int, float, float, float]:
+    """Check the arguments of `local_response_norm`."""
+    if x.ndim < 3:
+        raise ValueError(f"input: shape {x.shape} must have at least 3 axes (N, C, spatial)")
+    if 0 in x.shape[1:]:
+        raise ValueError(f"input: shape {x.shape} has an empty axis; only the batch may be empty")
+    size = whole_number("size", size, 1)
+    return size, real_number("alpha", alpha), real_number("beta", beta), real_number("k", k)
+
+
+# ---- sums --------------------------------------------------------------------------------------------
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and (biased) variance along axis 1 of (N, C, *spatial), in double precision."""
+    count = x.size // x.shape[1]
+    zero = np.zeros(x.shape[1])
+    mean = eltwise.group_sums(x, zero, x, zero)[0] / count
+    return mean, eltwise.group_sums(x, mean, x, mean)[1] / count
+
+
+def channel_window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Along axis 1, the sum from `before` channels ahead of each to `after` behind it, clipped at the ends.
+
+    Plain additions: with running sums, one infinity would reach channels whose window does not hold it.
+    """
+    channels = values.shape[1]
+    total = np.zeros_like(values)
+    for shift in range(-min(before, channels - 1), min(after, channels - 1) + 1):
+        here = slice(max(0, -shift), channels - max(0, shift))
+        there = slice(max(0, shift), channels - max(0, -shift))
+        np.add(total[:, here], values[:, there], out=total[:, here])
+    return total
+
+
+# ---- normalisations ----------------------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Any,
+    running_mean: np.ndarray | None,
+    running_var: np.ndarray | None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> np.ndarray:
+    """Batch normalisation: (x - mean) / sqrt(var + eps) * weight + bias, per channel.
+
+    Parameters
+    ----------
+    input : array, shape (N, C), (N, C, W), (N, C, H, W) or (N, C, D, H, W), float32 or float64
+    running_mean, running_var : ndarray, shape (C,), same dtype, or both None
+        Used if not `training`. In training they are moved towards the batch's mean and unbiased variance,
+        **in place**, unless the batch is empty; if the call fails, they are as before.
+    weight, bias : array, shape (C,), same dtype, optional
+    training : bool, default False
+        Take mean and (biased) variance from the batch.
+    momentum : float, default 0.1
+        running = (1 - momentum) * running + momentum * batch.
+    eps : float, default 1e-5
+        At least 0; above 0 in training.
+
+    Returns
+    -------
+    ndarray, shape of the input, channels-last in memory if the input is
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been changed. One of the rules:
+        training takes more than one value per channel.
+
+    Notes
+    -----
+    Ioffe & Szegedy, "Batch normalization", arXiv:1502.03167.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> fastconv.batch_norm(np.array([[1.0], [3.0]]), mean, var, training=True).round(3)
+    array([[-1.],
+           [ 1.]])
+    >>> mean, var
+    (array([0.2]), array([1.1]))
+    """
+    x = as_channels("input", input)
+    channels = (x.shape[1],)
+    eps = check_batch_statistics(x, training, running_mean, running_var, eps)
+    momentum = real_number("momentum", momentum)
+    weight = as_factor("weight", weight, channels, x.dtype)
+    bias = as_factor("bias", bias, channels, x.dtype)
+    if training and running_mean is not None:
+        others = {"input": x}
+        others.update((name, a) for name, a in (("weight", weight), ("bias", bias)) if a is not None)
+        others["running_var"] = check_out(running_var, channels, x.dtype, others, "running_var")
+        check_out(running_mean, channels, x.dtype, others, "running_mean")
+    else:
+        running_mean = as_factor("running_mean", running_mean, channels, x.dtype)
+        running_var = as_factor("running_var", running_var, channels, x.dtype)
+    out = new_output(x.shape, x.dtype, x)
+    if not out.size:
+        return out
+    with np.errstate(all="ignore"):
+        mean, var = moments(x) if training else (_double(running_mean), _double(running_var))
+        scale = _double(weight, 1.0) / np.sqrt(var + eps)
+        eltwise.group_affine(x, mean, scale, np.zeros(channels) + _double(bias), out)
+        if training and running_mean is not None and running_var is not None:
+            count = x.size // x.shape[1]
+            running_mean[...] = (1 - momentum) * _double(running_mean) + momentum * mean
+            running_var[...] = (1 - momentum) * _double(running_var) + momentum * var * (count / (count - 1))
+    return out
+
+
+def _double(value: np.ndarray | None, default: float = 0.0) -> np.ndarray:
+    """A copy in double precision."""
+    return np.array(default if value is None else value, np.float64)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> np.ndarray:
+    """Layer normalisation: (x - mean) / sqrt(var + eps) * weight + bias, mean and var over the last axes.
+
+    Parameters
+    ----------
+    input : array, shape (..., *normalized_shape), float32 or float64
+        Axes in front may be empty.
+    normalized_shape : int or sequence of int
+        The sizes of the last axes, those that mean and (biased) variance are taken over.
+    weight, bias : array, shape `normalized_shape`, same dtype, optional
+    eps : float, default 1e-5
+        At least 0.
+
+    Returns
+    -------
+    ndarray, shape of the input, C-contiguous
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Notes
+    -----
+    Ba, Kiros & Hinton, "Layer normalization", arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]]), 2).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]])
+    """
+    x = as_array("input", input)
+    shape = normalized_axes(x, normalized_shape)
+    weight = as_factor("weight", weight, shape, x.dtype)
+    bias = as_factor("bias", bias, shape, x.dtype)
+    eps = real_number("eps", eps, at_least=0)
+    out = np.empty(x.shape, x.dtype)
+    np.copyto(out, x)
+    if not out.size:
+        return out
+    with np.errstate(all="ignore"):
+        standardise(out.reshape(1, -1, prod(shape)), eps)
+        if weight is not None:
+            np.multiply(out, weight, out=out)
+        if bias is not None:
+            np.add(out, bias, out=out)
+    return out
+
+
+def standardise(rows: np.ndarray, eps: float) -> np.ndarray:
+    """Make every row of (1, rows, features) mean 0 and variance 1, in place; returns 1 / sqrt(var + eps)."""
+    mean, var = moments(rows)
+    scale: np.ndarray = 1.0 / np.sqrt(var + eps)
+    eltwise.group_affine(rows, mean, scale, np.zeros_like(mean), rows)
+    return scale
+
+
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> np.ndarray:
+    """Local response normalisation: x / (k + alpha / size * sum of x^2 over neighbouring channels)^beta.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, *spatial) with at least one spatial axis, float32 or float64
+    size : int
+        Channels in a window: from size // 2 ahead of each channel to (size - 1) // 2 behind it, as far as
+        there are any.
+    alpha, beta, k : float
+
+    Returns
+    -------
+    ndarray, shape and memory order of the input
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Notes
+    -----
+    Krizhevsky, Sutskever & Hinton, "ImageNet classification with deep convolutional neural networks", NIPS
+    2012, with alpha divided by the size, as in torch and Caffe.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.local_response_norm(np.ones((1, 3, 1)), 3, alpha=3.0, beta=1.0).ravel().round(3)
+    array([0.333, 0.25 , 0.333])
+    """
+    x = as_array("input", input)
+    size, alpha, beta, k = window_arguments(x, size, alpha, beta, k)
+    out = np.empty_like(x)
+    with np.errstate(all="ignore"):
+        for images in image_slices(x.shape):
+            part = x[images]
+            np.divide(part, response_base(part, size, alpha, k) ** beta, out=out[images])
+    return out
+
+
+def response_base(x: np.ndarray, size: int, alpha: float, k: float) -> np.ndarray:
+    """What `local_response_norm` raises to the power beta."""
+    base: np.ndarray = k + alpha / size * channel_window_sums(np.square(x), size // 2, (size - 1) // 2)
+    return base
