@@ -18,6 +18,7 @@ from fastconv._kernels.conv import ACTIVATIONS, DensePlan
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
+    check_allocation,
     check_out,
     check_rank,
     check_shape,
@@ -70,7 +71,7 @@ def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
 
 def check_algorithm(algorithm: str) -> None:
     """Raise `ValueError` for a name that is none of `ALGORITHMS`."""
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
 
 
@@ -439,9 +440,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     """
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
-    check_linear(input, weight)
+    check_linear_weight(weight)
+    if input.ndim < 1 or input.shape[-1] != weight.shape[1]:
+        raise ValueError(f"input: shape {input.shape} must end in the {weight.shape[1]} features of weight")
     if bias is not None:
         bias = check_bias(bias, weight.shape[0], input.dtype)
+    check_allocation((*input.shape[:-1], weight.shape[0]), input.dtype)
     rows = input.reshape(-1, input.shape[-1])
     out = np.empty((rows.shape[0], weight.shape[0]), input.dtype)
     if rows.shape[0]:
@@ -455,9 +459,7 @@ def linear_geometry(rows_shape: tuple[int, int], weight_shape: tuple[int, int]) 
     return conv_geometry(rows_shape[::-1], (*weight_shape, 1), 1, 0, 1, 1, 1)
 
 
-def check_linear(input: np.ndarray, weight: np.ndarray) -> None:
-    """Raise `ValueError` unless (..., C) meets (K, C) and neither has an empty feature axis."""
+def check_linear_weight(weight: np.ndarray) -> None:
+    """Raise `ValueError` unless `weight` is (K, C), neither axis empty."""
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(f"weight: shape {weight.shape} must be (out features, in features), neither empty")
-    if input.ndim < 1 or input.shape[-1] != weight.shape[1]:
-        raise ValueError(f"input: shape {input.shape} must end in the {weight.shape[1]} features of weight")

@@ -16,7 +16,7 @@ from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv.functional.conv import (
     PLANS,
     check_algorithm,
-    check_linear,
+    check_linear_weight,
     dense_plan,
     linear_geometry,
 )
@@ -267,12 +267,20 @@ def conv_bias(grad_output: Any, batched: bool = True) -> np.ndarray:
 
 def _sum(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Sum in float64: adding rows one by one, NumPy would lose digits in float32 and stall at 2**24 ones."""
-    return array.sum(axis=axes, dtype=np.float64).astype(array.dtype)
+    total: np.ndarray = array.sum(axis=axes, dtype=np.float64)
+    return total.astype(array.dtype)
 
 
 def _transpose_geometry(
-    spatial_rank: int, input_shape: Any, weight_shape: Any, grad_output: np.ndarray, stride: Any, padding: Any,
-    output_padding: Any, groups: int, dilation: Any,
+    spatial_rank: int,
+    input_shape: Any,
+    weight_shape: Any,
+    grad_output: np.ndarray,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
 ) -> ConvGeometry:
     geometry = conv_transpose_geometry(
         input_shape, weight_shape, stride, padding, output_padding, groups, dilation, spatial_rank
@@ -322,6 +330,7 @@ def conv_transpose_input(
     spatial_rank = _weight_rank(weight.shape)
     batched = check_rank("grad_output", grad_output.shape, spatial_rank)
     input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
+    check_rank("input_size", input_size, spatial_rank)
     geometry = _transpose_geometry(
         spatial_rank, input_size, weight.shape, grad_output, stride, padding, output_padding, groups, dilation
     )
@@ -379,7 +388,7 @@ def conv_transpose_weight(
 
 def _weight_rank(weight_shape: tuple[int, ...]) -> int:
     if not 3 <= len(weight_shape) <= 5:
-        raise ValueError(f"weight: shape {weight_shape} must have 3 to 5 axes (two of channels, 1 to 3 spatial)")
+        raise ValueError(f"weight: shape {weight_shape} must have 3 to 5 axes, two of them channels")
     return len(weight_shape) - 2
 
 
@@ -403,11 +412,12 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     """
     grad_output = as_array("grad_output", grad_output)
     weight = as_array("weight", weight, grad_output.dtype)
-    if weight.ndim != 2 or grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
+    check_linear_weight(weight)
+    if grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
         raise ValueError(
-            f"grad_output: shape {grad_output.shape} must end in the out features of weight {weight.shape}"
+            f"grad_output: shape {grad_output.shape} must end in the {weight.shape[0]} out features of weight"
         )
-    check_linear(np.empty((0, weight.shape[1])), weight)
+    check_allocation((*grad_output.shape[:-1], weight.shape[1]), weight.dtype)
     rows = grad_output.reshape(-1, weight.shape[0])
     out = np.empty((rows.shape[0], weight.shape[1]), weight.dtype)
     if rows.shape[0]:
@@ -438,8 +448,11 @@ def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
     input = as_array("input", input)
     grad_output = as_array("grad_output", grad_output, input.dtype)
     if input.ndim < 1 or grad_output.ndim < 1 or 0 in (input.shape[-1], grad_output.shape[-1]):
-        raise ValueError(f"input: shape {input.shape} and grad_output: shape {grad_output.shape} need features")
+        raise ValueError(
+            f"input: shape {input.shape} and grad_output: shape {grad_output.shape} must have features"
+        )
     check_shape("grad_output", grad_output, (*input.shape[:-1], grad_output.shape[-1]))
+    check_allocation((grad_output.shape[-1], input.shape[-1]), input.dtype)
     rows = input.reshape(-1, input.shape[-1])
     gradients = grad_output.reshape(-1, grad_output.shape[-1])
     out = np.empty((gradients.shape[1], rows.shape[1], 1), input.dtype)
@@ -462,5 +475,5 @@ def linear_bias(grad_output: Any) -> np.ndarray:
     """
     grad_output = as_array("grad_output", grad_output)
     if grad_output.ndim < 1:
-        raise ValueError("grad_output: needs a feature axis")
+        raise ValueError(f"grad_output: shape {grad_output.shape} has no feature axis")
     return _sum(grad_output, tuple(range(grad_output.ndim - 1)))

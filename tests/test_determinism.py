@@ -1,0 +1,136 @@
+"""The same bits for the same call: at any number of threads, alone or in a batch, every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conv_cases import CONV, CONV_INPUT, CONV_TRANSPOSE, CONV_WEIGHT, lay_out
+
+import fastconv
+from fastconv import grad
+
+#: Above this many FLOPs a call is spread over threads.
+THREADED_FLOPS = 2.5e6
+
+#: name: (input shape, weight shape, stride, padding, dilation, groups)
+GEOMETRIES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int]] = {
+    "3x3": ((3, 33, 21, 23), (37, 33, 3, 3), 1, 1, 1, 1),
+    "one large image": ((1, 3, 90, 91), (19, 3, 5, 5), 2, ((2, 1), (0, 3)), 1, 1),
+    "deep": ((2, 500, 7, 6), (33, 500, 3, 3), 1, 1, 1, 1),
+    "1x1": ((2, 130, 14, 14), (131, 130, 1, 1), 1, 0, 1, 1),
+    "grouped, dilated": ((2, 40, 28, 29), (60, 10, 3, 3), 1, 2, 2, 4),
+    "depthwise": ((2, 96, 40, 41), (96, 1, 3, 3), 1, 1, 1, 96),
+    "few channels, many pixels": ((4, 2, 120, 121), (3, 2, 3, 3), 1, 1, 1, 1),
+    "stride beyond the kernel": ((2, 64, 50, 51), (70, 64, 2, 2), 3, 0, 1, 1),
+    "1-D": ((3, 20, 900), (24, 20, 9), 2, 4, 1, 1),
+    "3-D": ((2, 9, 9, 11, 12), (17, 9, 3, 3, 3), (1, 2, 1), 1, 1, 1),
+}
+
+PASSES = ("forward", "input gradient", "weight gradient", "transposed")
+
+
+def passes(geometry: tuple, dtype: type, layout: str) -> dict[str, Callable[[], np.ndarray]]:
+    """Every pass over one geometry as a function without arguments."""
+    input_shape, weight_shape, stride, padding, dilation, groups = geometry
+    rank = len(weight_shape) - 2
+    generator = np.random.default_rng(11)
+    input = lay_out(generator.standard_normal(input_shape).astype(dtype), layout, 1)
+    weight = generator.standard_normal(weight_shape).astype(dtype)
+    bias = generator.standard_normal(weight_shape[0]).astype(dtype)
+    parameters = (stride, padding, dilation, groups)
+    shape = CONV[rank](input, weight, bias, *parameters).shape
+    grad_output = lay_out(generator.standard_normal(shape).astype(dtype), layout, 1)
+    in_bias = generator.standard_normal(input_shape[1]).astype(dtype)
+    flops = 2 * np.prod(weight_shape) * np.prod(shape) / shape[1]
+    assert flops > THREADED_FLOPS
+    return {
+        "forward": lambda: CONV[rank](input, weight, bias, *parameters, activation="relu"),
+        "input gradient": lambda: CONV_INPUT[rank](input_shape, weight, grad_output, *parameters),
+        "weight gradient": lambda: CONV_WEIGHT[rank](input, weight_shape, grad_output, *parameters),
+        "transposed": lambda: CONV_TRANSPOSE[rank](
+            grad_output, weight, in_bias, stride, padding, 0, groups, dilation
+        ),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_same_bits_at_any_number_of_threads(isa: str, geometry: tuple, layout: str, dtype: type) -> None:
+    """1, 2 and 5 threads, more than the machine has, and the same call again."""
+    for name, run in passes(geometry, dtype, layout).items():
+        fastconv.set_num_threads(1)
+        expected = run()
+        for threads in (2, 5, 5, 1):
+            fastconv.set_num_threads(threads)
+            np.testing.assert_array_equal(run(), expected, err_msg=f"{name} at {threads} threads")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_threads_are_really_used(run_python: Callable) -> None:
+    """The tests here would pass on an engine that never starts a thread; this one would not."""
+    result = run_python(
+        "import os, numpy, fastconv\n"
+        "x, w = numpy.ones((4, 64, 28, 28), 'f'), numpy.ones((64, 64, 3, 3), 'f')\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "fastconv.set_num_threads(1); fastconv.conv2d(x, w)\n"
+        "print(len(os.listdir('/proc/self/task')) - before)\n"
+        "fastconv.set_num_threads(5); fastconv.conv2d(x, w)\n"
+        "print(len(os.listdir('/proc/self/task')) - before)\n"
+        "fastconv.conv2d(x[:1, :1, :9, :9], w[:1, :1])\n"
+        "print(len(os.listdir('/proc/self/task')) - before)\n",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    assert result.stdout.split() == ["0", "4", "4"], result.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["C", "channels_last", "sliced"])
+@pytest.mark.parametrize("size", [(5, 7), (9, 33), (1, 70)])
+def test_an_image_does_not_depend_on_its_neighbours(
+    isa: str, size: tuple[int, int], layout: str, dtype: type
+) -> None:
+    """Alone, unbatched, in a batch of 5, in any place of it: the same bits, forward and input gradient."""
+    generator = np.random.default_rng(12)
+    input = lay_out(generator.standard_normal((5, 45, *size)).astype(dtype), layout, 1)
+    weight = generator.standard_normal((39, 45, 3, 3)).astype(dtype)
+    bias = generator.standard_normal(39).astype(dtype)
+    for stride in (1, 2):
+        output = fastconv.conv2d(input, weight, bias, stride, 1, activation="leaky_relu")
+        gradient = grad.conv2d_input(input.shape, weight, output, stride, 1)
+        backwards = fastconv.conv2d(input[::-1], weight, bias, stride, 1, activation="leaky_relu")
+        np.testing.assert_array_equal(backwards[::-1], output)
+        for image in range(5):
+            alone = fastconv.conv2d(input[image], weight, bias, stride, 1, activation="leaky_relu")
+            pair = fastconv.conv2d(input[image : image + 2], weight, bias, stride, 1, activation="leaky_relu")
+            np.testing.assert_array_equal(alone, output[image])
+            np.testing.assert_array_equal(pair[0], output[image])
+            grad_alone = grad.conv2d_input(input.shape[1:], weight, output[image], stride, 1)
+            np.testing.assert_array_equal(grad_alone, gradient[image])
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_the_layout_does_not_change_the_result(isa: str, name: str) -> None:
+    """Large enough for several threads: the layouts meet the ways work is shared out."""
+    geometry = GEOMETRIES["grouped, dilated"]
+    expected = passes(geometry, np.float64, "C")[name]()
+    for layout in ("channels_last", "F", "reversed", "sliced", "cropped"):
+        result = passes(geometry, np.float64, layout)[name]()
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12 * abs(expected).max())
+
+
+def test_nan_in_one_image_stays_there(isa: str) -> None:
+    """A batch neighbour that is not finite harms nobody, at tile edges within shared panels neither."""
+    generator = np.random.default_rng(14)
+    for layout in ("C", "channels_last"):
+        values = generator.standard_normal((3, 4, 3, 3)).astype(np.float32)
+        weight = generator.standard_normal((5, 4, 2, 2)).astype(np.float32)
+        clean = fastconv.conv2d(lay_out(values, layout, 1), weight)
+        values[1] = np.nan
+        spoilt = fastconv.conv2d(lay_out(values, layout, 1), weight)
+        np.testing.assert_array_equal(spoilt[[0, 2]], clean[[0, 2]])
+        assert np.isnan(spoilt[1]).all()
