@@ -62,5 +62,6 @@ void check_gemm_non_finite(void);
 void check_scatter(void);
 void check_pack(void);
 void check_pack_windows(void);
+void check_winograd(void);
 
 #endif

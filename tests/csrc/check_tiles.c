@@ -34,6 +34,7 @@ static void check_table(void)
     if (table->max_rows < 1 || table->max_rows > FC_MAX_ROWS) fail("max_rows %d", table->max_rows);
     if (table->max_columns < 1 || table->max_columns > FC_MAX_COLUMNS)
         fail("max_columns %d", table->max_columns);
+    if (table->lanes < 1 || table->max_columns % table->lanes != 0) fail("lanes %d", table->lanes);
 }
 
 static void check_fma_peak(void)
@@ -56,6 +57,7 @@ int main(void)
         {"scatter", check_scatter},
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
+        {"winograd", check_winograd},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);
