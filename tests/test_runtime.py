@@ -1,0 +1,197 @@
+"""Instruction set and threads: chosen from Python or the environment, shown, refused if without sense."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import runtime
+from fastconv._kernels import native
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> str:
+    return result.stderr.strip().splitlines()[-1]
+
+
+# ---- instruction sets --------------------------------------------------------------------------------
+
+
+def test_runnable_instruction_sets_are_a_part_of_those_compiled_in() -> None:
+    """Best first, and at least the one every machine of this kind runs."""
+    compiled, runnable = native.isa_names(), runtime.runnable_isas()
+    assert runnable
+    assert [isa for isa in compiled if isa in runnable] == list(runnable)
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert compiled == ("avx512", "avx2", "baseline")
+        assert "baseline" in runnable
+    if platform.machine() in ("aarch64", "arm64"):
+        assert compiled == runnable == ("neon",)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="compares with /proc/cpuinfo")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 feature flags")
+def test_detection_agrees_with_the_operating_system() -> None:
+    """cpuid and xgetbv, read by our own code, against what the kernel says."""
+    with open("/proc/cpuinfo") as file:
+        flags = set(next(line for line in file if line.startswith("flags")).split())
+    needed = {
+        "avx512": {"avx512f", "avx512vl", "avx512bw", "avx512dq", "avx2", "fma"},
+        "avx2": {"avx2", "fma"},
+        "baseline": set(),
+    }
+    assert list(runtime.runnable_isas()) == [isa for isa, names in needed.items() if names <= flags]
+
+
+def test_set_isa_switches_the_kernels(isa: str) -> None:
+    assert fastconv.get_isa() == isa
+    output = fastconv.conv2d(np.ones((1, 2, 5, 40)), np.ones((3, 2, 3, 3)))
+    assert (output == 18).all()
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "", " avx2", None, 2, ["avx2"]])
+def test_set_isa_refuses_what_it_does_not_know(name: Any) -> None:
+    before = fastconv.get_isa()
+    with pytest.raises((ValueError, TypeError), match="name=") as caught:
+        fastconv.set_isa(name)
+    assert repr(name) in str(caught.value)
+    assert all(known in str(caught.value) for known in native.isa_names())
+    assert fastconv.get_isa() == before
+
+
+def test_isa_from_the_environment(run_python: Run) -> None:
+    for isa in runtime.runnable_isas():
+        result = run_python("import fastconv; print(fastconv.get_isa())", FASTCONV_ISA=isa)
+        assert result.stdout.strip() == isa
+    best = run_python("import fastconv; print(fastconv.get_isa())", FASTCONV_ISA="")
+    assert best.stdout.strip() == runtime.runnable_isas()[0]
+
+
+@pytest.mark.parametrize("value", ["neon9", "AVX2", "avx2,baseline", " "])
+def test_unknown_isa_in_the_environment_is_an_error(run_python: Run, value: str) -> None:
+    """At import, naming the variable and what this build has: never a silent replacement."""
+    result = run_python("import fastconv", FASTCONV_ISA=value)
+    assert result.returncode == 1
+    assert last_line(result).startswith(f"ValueError: FASTCONV_ISA={value!r}")
+    assert all(known in last_line(result) for known in native.isa_names())
+
+
+@pytest.mark.skipif(
+    set(native.isa_names()) == set(runtime.runnable_isas()),
+    reason="this machine runs every instruction set compiled",
+)
+def test_isa_that_this_machine_cannot_run_is_an_error(run_python: Run) -> None:
+    for isa in set(native.isa_names()) - set(runtime.runnable_isas()):
+        result = run_python("import fastconv", FASTCONV_ISA=isa)
+        assert result.returncode == 1
+        assert "cannot run" in last_line(result)
+
+
+# ---- threads -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 256])
+def test_set_num_threads(count: int) -> None:
+    fastconv.set_num_threads(count)
+    assert fastconv.get_num_threads() == count
+
+
+@pytest.mark.parametrize("count", [0, -1, 257, 2**31, 2**63, 2**64 + 1, -(2**70)])
+def test_thread_counts_out_of_range(count: int) -> None:
+    before = fastconv.get_num_threads()
+    with pytest.raises(ValueError, match=f"count={count}: must be from 1 to 256"):
+        fastconv.set_num_threads(count)
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.parametrize("count", [None, "2", 2.0, True, [2], b"2"])
+def test_thread_counts_that_are_no_integers(count: Any) -> None:
+    before = fastconv.get_num_threads()
+    with pytest.raises(TypeError, match="count=") as caught:
+        fastconv.set_num_threads(count)
+    assert repr(count) in str(caught.value)
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.parametrize("value", ["1", "3", "256", "007"])
+def test_threads_from_the_environment(run_python: Run, value: str) -> None:
+    result = run_python("import fastconv; print(fastconv.get_num_threads())", FASTCONV_NUM_THREADS=value)
+    assert result.stdout.strip() == str(int(value))
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "257", "2.5", "two", "0x2", " ", "1e1", "9" * 30, "9" * 5000])
+def test_wrong_thread_counts_in_the_environment_are_errors(run_python: Run, value: str) -> None:
+    """At import, naming the variable and the rule."""
+    result = run_python("import fastconv", FASTCONV_NUM_THREADS=value)
+    assert result.returncode == 1
+    assert last_line(result).startswith("ValueError: FASTCONV_NUM_THREADS=")
+    assert "from 1 to 256" in last_line(result)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_default_is_the_number_of_cpus_this_process_may_use(run_python: Run) -> None:
+    """Affinity counts, not what the machine has; and it is left as it was."""
+    one = min(os.sched_getaffinity(0))
+    code = (
+        f"import os; os.sched_setaffinity(0, [{one}]); import numpy, fastconv\n"
+        "fastconv.conv2d(numpy.ones((8, 64, 28, 28), 'f'), numpy.ones((64, 64, 3, 3), 'f'))\n"
+        "print(fastconv.get_num_threads(), sorted(os.sched_getaffinity(0)))"
+    )
+    assert run_python(code, FASTCONV_NUM_THREADS="").stdout.strip() == f"1 [{one}]"
+    everything = run_python("import fastconv; print(fastconv.get_num_threads())", FASTCONV_NUM_THREADS="")
+    assert 1 <= int(everything.stdout) <= len(os.sched_getaffinity(0))
+
+
+# ---- what is shown -----------------------------------------------------------------------------------
+
+
+def test_show_config_prints_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """One `key: value` a line, with the choice in force now."""
+    fastconv.set_num_threads(3)
+    for isa in runtime.runnable_isas():
+        fastconv.set_isa(isa)
+        fastconv.show_config()
+        lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+        shown = {key: value.strip() for key, value in lines.items()}
+        assert shown["fastconv"] == fastconv.__version__
+        assert shown["isa"] == isa
+        assert shown["isas runnable"] == ", ".join(runtime.runnable_isas())
+        assert shown["isas compiled"] == ", ".join(native.isa_names())
+        assert shown["threads"] == "3"
+        assert shown["numpy"] == np.__version__
+        assert shown["python"] == platform.python_version()
+        assert shown["machine"] == platform.machine()
+
+
+def test_config_agrees_with_the_getters() -> None:
+    config = runtime.config()
+    assert config["isa"] == fastconv.get_isa()
+    assert config["threads"] == fastconv.get_num_threads()
+
+
+# ---- conv_info ---------------------------------------------------------------------------------------
+
+
+def test_conv_info_tells_what_a_call_would_use(isa: str) -> None:
+    """Instruction set, threads that follow the setting, FLOPs counted as two per product."""
+    fastconv.set_num_threads(2)
+    info = fastconv.conv_info((8, 64, 28, 28), (64, 64, 3, 3), padding=1)
+    assert info.isa == isa
+    assert info.flops == 2 * 8 * 64 * 64 * 9 * 28 * 28
+    assert info.threads == 2
+    assert fastconv.conv_info((1, 1, 9, 9), (1, 1, 3, 3)).threads == 1
+
+
+def test_conv_info_checks_like_the_call() -> None:
+    with pytest.raises(ValueError, match="stride=0"):
+        fastconv.conv_info((1, 1, 9, 9), (1, 1, 3, 3), stride=0)
+    with pytest.raises(ValueError, match="channels"):
+        fastconv.conv_info((1, 2, 9, 9), (1, 1, 3, 3))
