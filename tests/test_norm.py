@@ -434,7 +434,7 @@ def test_empty_batches() -> None:
 
 
 def test_extra_memory_is_bounded() -> None:
-    """Besides their results they keep no copy of the batch; layer_norm's gradient keeps one, of grad_output."""
+    """No copy of the batch besides the results; only the gradient of layer_norm keeps one, of grad_output."""
     x = np.ones((64, 16, 64, 64), np.float32)  # 16 MiB
     mean, var = np.zeros(16, np.float32), np.ones(16, np.float32)
     calls: list[tuple[Callable[[], Any], int]] = [

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv._kernels import eltwise
 from fastconv.functional.elementwise import image_slices
-from fastconv.geometry import as_array, check_out, check_shape, new_output, real_number, whole_number
+from fastconv.geometry import as_array, check_out, check_shape, flag, new_output, real_number, whole_number
 
 # ---- checks ------------------------------------------------------------------------------------------
 
@@ -42,8 +42,7 @@ def check_batch_statistics(
     x: np.ndarray, training: Any, running_mean: Any, running_var: Any, eps: Any
 ) -> float:
     """Check what `batch_norm` and its gradient share, but for the running arrays themselves; returns eps."""
-    if not isinstance(training, (bool, np.bool_)):
-        raise TypeError(f"training={training!r}: must be True or False")
+    flag("training", training)
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean, running_var: must both be given or both be None")
     epsilon = real_number("eps", eps, at_least=0)
