@@ -1,0 +1,253 @@
+"""Four floors, one direction: an import never points up, and nothing but NumPy is needed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import fastconv
+from fastconv import _kernels
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "fastconv"
+
+#: Every part of the package and the floor it stands on; a part may import its own level and those below.
+LEVELS = {
+    "_kernels": 0,
+    "geometry": 1,
+    "runtime": 1,
+    "functional": 2,
+    "grad": 3,
+    "": 4,  # fastconv itself: what `import fastconv` brings
+    "nn": 4,
+    "data": 5,
+    "explain": 5,
+    "interop": 5,
+    "terminal": 5,
+    "xo": 6,
+    "cli": 7,
+    "__main__": 8,
+}
+
+#: What only applications use, and only when they need it.
+EXTRAS = {"rich", "PIL", "matplotlib"}
+
+
+def part_of(path: Path) -> str:
+    """Which part of `LEVELS` a file belongs to."""
+    first = path.relative_to(SOURCE).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module a Python file imports, and whether that happens as soon as the file is imported."""
+    tree = ast.parse(path.read_text())
+    lazy = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node not in lazy
+        elif isinstance(node, ast.ImportFrom):
+            package = (
+                path.relative_to(SOURCE.parent).with_suffix("").parts[: -node.level] if node.level else ()
+            )
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            for alias in node.names:  # `from fastconv import grad` is a module, `__version__` is not
+                submodule = SOURCE.parent.joinpath(*module.split("."), alias.name)
+                is_module = submodule.is_dir() or submodule.with_suffix(".py").exists()
+                yield (f"{module}.{alias.name}" if is_module else module), node not in lazy
+
+
+PYTHON_FILES = sorted(SOURCE.rglob("*.py"))
+CYTHON_FILES = sorted([*SOURCE.rglob("*.pyx"), *SOURCE.rglob("*.pxd")])
+
+
+def test_every_part_has_a_level() -> None:
+    """A new module has to be given its floor here, and only kernels are written in Cython."""
+    assert {part_of(path) for path in PYTHON_FILES} <= set(LEVELS)
+    assert {part_of(path) for path in CYTHON_FILES} == {"_kernels"}
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_python_imports_point_down(path: Path) -> None:
+    """Also those inside functions: an import that waits still points up."""
+    level = LEVELS[part_of(path)]
+    for module, _ in imports(path):
+        if module.split(".")[0] != "fastconv":
+            continue
+        part = [*module.split("."), ""][1]
+        if part == "" and part_of(path) == "runtime":
+            continue  # the package's own version, shown by show_config
+        assert LEVELS[part] <= level, f"{module} is above {path.relative_to(SOURCE)}"
+
+
+@pytest.mark.parametrize("path", CYTHON_FILES, ids=lambda path: path.name)
+def test_kernels_import_only_kernels(path: Path) -> None:
+    """No Python above floor 2, and no NumPy headers, so that there is no NumPy ABI to pin."""
+    text = path.read_text()
+    modules = re.findall(r"^\s*(?:from|c?import)\s+(fastconv[\w.]*)", text, re.MULTILINE)
+    assert all(module.startswith("fastconv._kernels.") for module in modules), modules
+    assert not re.search(r"^\s*(?:cimport\s+numpy|from\s+numpy\S*\s+cimport)", text, re.MULTILINE)
+
+
+def test_csrc_includes_only_itself() -> None:
+    """C knows its own headers and those of the C library: no Python, no NumPy, no third party."""
+    headers = {path.name for path in (ROOT / "csrc").rglob("*.h")}
+    system = {
+        "cpuid.h", "immintrin.h", "math.h", "pthread.h", "sched.h", "stdatomic.h", "stddef.h", "stdint.h",
+        "stdio.h", "stdlib.h", "string.h", "time.h", "unistd.h", "arm_neon.h",
+    }  # fmt: skip
+    files = list((ROOT / "csrc").rglob("*.[ch]"))
+    assert files
+    for path in files:
+        text = path.read_text()
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE):
+            assert Path(name).name in headers, f"{path.name} includes {name}"
+        for name in re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.MULTILINE):
+            assert name in system, f"{path.name} includes <{name}>"
+
+
+def test_tiles_include_only_tiles_and_the_contract() -> None:
+    """What is compiled once per instruction set does not know threads, dispatch or allocation."""
+    for path in (ROOT / "csrc" / "tile").glob("*"):
+        for name in re.findall(r'#\s*include\s*["<]([^">]+)[">]', path.read_text()):
+            own = (ROOT / "csrc" / "tile" / name).exists() or name == "../fc_api.h"
+            assert own or name in {"stdint.h", "string.h", "math.h", "immintrin.h", "arm_neon.h"}, (
+                path.name,
+                name,
+            )
+
+
+# ---- what is needed ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_importing_needs_numpy_alone(path: Path) -> None:
+    """The extras are imported where they are used, inside a function, from `nn` upwards."""
+    for module, at_once in imports(path):
+        top = module.split(".")[0]
+        if top in {"fastconv", "numpy"} or top in sys.stdlib_module_names:
+            continue
+        assert top in EXTRAS, f"{path.name} imports {module}"
+        assert not at_once, f"{path.name} imports {module} when it is imported itself"
+        assert LEVELS[part_of(path)] >= LEVELS["nn"], f"{path.name} imports {module}"
+
+
+def test_import_fastconv_pulls_in_nothing_but_numpy(run_python: Callable) -> None:
+    """As seen by the interpreter: every module that `import fastconv` loads."""
+    result = run_python(
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import fastconv, fastconv.grad, fastconv.nn\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})\n"
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    strangers = {
+        name
+        for name in loaded - set(sys.stdlib_module_names) - {"fastconv", "numpy"}
+        if not name.startswith(("_cython", "cython_runtime"))  # the compiled modules' own runtime
+    }
+    assert strangers == set()
+    assert "fastconv" in loaded
+
+
+def test_import_fastconv_without_the_extras(run_python: Callable) -> None:
+    """With rich, Pillow and matplotlib absent, the library imports and computes."""
+    result = run_python(
+        "import sys\n"
+        f"for name in {sorted(EXTRAS)!r}: sys.modules[name] = None\n"
+        "import numpy, fastconv\n"
+        "assert fastconv.conv2d(numpy.ones((1, 1, 3, 3)), numpy.ones((1, 1, 3, 3))).item() == 9\n"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_oracle_shares_nothing_with_what_it_judges() -> None:
+    """tests/reference imports NumPy and the standard library alone."""
+    for path in (ROOT / "tests" / "reference").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                top = name.split(".")[0]
+                assert top in {"numpy", "reference"} or top in sys.stdlib_module_names, (path.name, name)
+
+
+def test_public_names_exist() -> None:
+    """`__all__` of the package and its parts: sorted out, no name twice, each one there."""
+    for module in (fastconv, fastconv.functional, fastconv.grad):
+        names = list(module.__all__)
+        assert len(names) == len(set(names))
+        assert all(hasattr(module, name) for name in names)
+
+
+# ---- what is compiled --------------------------------------------------------------------------------
+
+
+def defined_names(path: Path, *options: str) -> set[str]:
+    """Symbols an object file or library defines and shows to others."""
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("needs nm of the binutils")
+    done = subprocess.run(
+        [nm, "--defined-only", *options, str(path)], capture_output=True, text=True, check=True
+    )
+    return {line.split()[-1].split("@")[0] for line in done.stdout.splitlines() if line.strip()}
+
+
+SETUP = ROOT / "setup.py"
+BUILD = runpy.run_path(str(SETUP), run_name="setup") if SETUP.exists() else {}
+
+
+@pytest.mark.parametrize("real_bytes", [4, 8])
+@pytest.mark.parametrize("isa", BUILD.get("INSTRUCTION_SETS", {}).get(BUILD.get("MACHINE"), {}))
+def test_each_tile_object_exports_exactly_one_table(tmp_path: Path, isa: str, real_bytes: int) -> None:
+    """Anything else would clash, or be taken from the wrong instruction set by the linker: SIGILL."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"needs the C compiler {compiler[0]}")
+    tile = tmp_path / "tile.o"
+    flags = [*BUILD["C_FLAGS"], "-O0", *BUILD["INSTRUCTION_SETS"][BUILD["MACHINE"]][isa]]
+    command = [
+        *compiler, *flags, f"-DFC_ISA={isa}", f"-DFC_REAL_BYTES={real_bytes}",
+        "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(tile),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert defined_names(tile, "-g") == {f"fc_kernels_{isa}_{real_bytes}"}
+
+
+def test_extensions_export_only_their_module() -> None:
+    """Two copies of fastconv, or another library with a function of the same name, never meet."""
+    extensions = sorted(Path(path) for folder in _kernels.__path__ for path in Path(folder).glob("*.so"))
+    if not extensions:
+        pytest.skip("extension modules are not ELF files here")
+    for path in extensions:
+        names = defined_names(path, "-D", "-g")
+        assert names - {"_init", "_fini"} == {f"PyInit_{path.name.split('.')[0]}"}, path.name
+
+
+def test_nothing_is_compiled_for_the_machine_it_is_built_on() -> None:
+    """A wheel runs on every machine of its architecture: instruction sets are chosen when it runs."""
+    if not SETUP.exists():
+        pytest.skip("no source tree")
+    for text in (SETUP.read_text(), (ROOT / "pyproject.toml").read_text()):
+        assert "-march=native" not in text
+        assert "-ffast-math" not in text
