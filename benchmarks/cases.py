@@ -146,3 +146,67 @@ def conv_case(case_id: str) -> ConvCase:
 def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
     """Whole numbers from -4 to 4."""
     return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution layer with bias, ReLU behind it."""
+
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max-pooling whose windows do not overlap."""
+
+    kernel: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer with bias; ReLU behind it unless it is the last one."""
+
+    in_features: int
+    out_features: int
+
+
+@dataclass(frozen=True)
+class TrainCase:
+    """One step of training: mean squared error, backprop, gradient descent with momentum."""
+
+    id: str
+    n: int
+    picture: tuple[int, int, int]
+    layers: tuple[Conv | Pool | Linear, ...]
+
+
+XO = (Conv(1, 8, 3, padding=1), Pool(2), Conv(8, 16, 3, padding=1), Pool(2), Linear(256, 2))
+
+TRAIN_STEP = (
+    TrainCase("xo-b1", 1, (1, 16, 16), XO),
+    TrainCase("xo-b32", 32, (1, 16, 16), XO),
+    TrainCase(
+        "lenet-b64",
+        64,
+        (1, 28, 28),
+        (
+            Conv(1, 6, 5, padding=2),
+            Pool(2),
+            Conv(6, 16, 5),
+            Pool(2),
+            Linear(400, 120),
+            Linear(120, 84),
+            Linear(84, 10),
+        ),
+    ),
+    TrainCase(
+        "dqn-b32",
+        32,
+        (4, 84, 84),
+        (Conv(4, 16, 8, stride=4), Conv(16, 32, 4, stride=2), Linear(2592, 256), Linear(256, 6)),
+    ),
+)
