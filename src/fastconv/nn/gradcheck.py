@@ -134,7 +134,7 @@ def gradcheck(
     Raises
     ------
     TypeError, ValueError
-        Something that cannot be checked; a function that gives two results for one input.
+        Something that cannot be checked; a function that gives two results for one input, or NaN.
 
     Examples
     --------
@@ -160,6 +160,8 @@ def gradcheck(
     again, _ = run(x)
     if not np.array_equal(output, again, equal_nan=True):
         raise ValueError("net: gives two different outputs for the same input; there is nothing to compare")
+    if not np.isfinite(output).all():
+        raise ValueError("net: gives NaN or infinity for this x; there is nothing to compare")
     weights = draw.standard_normal(np.shape(output))
     parameters = {} if twin is None else twin.named_parameters()
     for parameter in parameters.values():

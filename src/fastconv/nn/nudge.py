@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.geometry import as_array
 from fastconv.nn.arguments import real
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.container import Sequential
@@ -81,7 +82,16 @@ class Nudge(SGD):
     def learn(
         self, net: Layer, loss: Loss, input: np.ndarray, target: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        """One step on one batch; see `Optimizer.learn`."""
+        """One step on one batch; see `Optimizer.learn`.
+
+        Raises
+        ------
+        ValueError
+            The net mixes the examples of a batch, or lacks one of the parameters.
+        FloatingPointError
+            The loss is not finite, or a number is so large that a nudge of it is lost in rounding; nothing
+            has moved.
+        """
         prediction = net(input)
         value = loss.value(prediction, target)
         if not math.isfinite(value):
@@ -98,6 +108,7 @@ class Nudge(SGD):
         -------
         NudgeCost
         """
+        input = as_array("input", input)
         target = loss.prepare(net(input).shape, input.dtype, target)
         kept = [parameter.grad.copy() for parameter in self.parameters]
         statistics = net.state_dict()  # a training pass moves those of batch norm
@@ -162,6 +173,8 @@ class Nudge(SGD):
                     outputs.append(_run(front, input))
                 finally:
                     numbers[number] = kept
+                if widths[-1] == 0:
+                    raise FloatingPointError(f"a nudge of {self.amount:g} is lost beside {float(kept):g}")
                 if (len(outputs) + 2) * outputs[0].nbytes > BATCH_BYTES:
                     break
             predictions = _run(behind, np.concatenate(outputs))

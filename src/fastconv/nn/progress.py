@@ -47,13 +47,15 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    def __init__(self, rich_progress: Any, console: Any, epochs: int, batches: int) -> None:
+    def __init__(self, rich_progress: Any, rich_table: Any, console: Any, epochs: int, batches: int) -> None:
         self._epochs = epochs
+        # on a narrow terminal the text about the last epoch is what gets cut
+        count = rich_table.Column(no_wrap=True, min_width=len(f"epoch {epochs}/{epochs}"))
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            rich_progress.BarColumn(),
+            rich_progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=count),
+            rich_progress.BarColumn(12),
+            rich_progress.TimeRemainingColumn(compact=True),
             rich_progress.TextColumn("{task.fields[text]}"),
-            rich_progress.TimeRemainingColumn(),
             console=console,
         )
         self._task = self._bar.add_task("", total=epochs * batches, epoch=0, epochs=epochs, text="")
@@ -88,8 +90,8 @@ def open_progress(wanted: bool | None, epochs: int, batches: int) -> Progress:
         return Progress()
     if wanted or sys.stderr.isatty():
         try:
-            from rich import console, progress
+            from rich import console, progress, table
         except ImportError:
             return _Lines(epochs)
-        return _Bar(progress, console.Console(stderr=True), epochs, batches)
+        return _Bar(progress, table, console.Console(stderr=True), epochs, batches)
     return _Lines(epochs)

@@ -64,14 +64,14 @@ class History:
 
     def line(self) -> str:
         """The last epoch in one line."""
-        parts = [f"loss {self.loss[-1]:.4g}"]
+        text = f"loss {self.loss[-1]:.4g}"
         if self.accuracy:
-            parts.append(f"accuracy {self.accuracy[-1]:.1%}")
+            text += f", {self.accuracy[-1]:.1%} right"
         if self.validation_loss:
-            parts.append(f"validation loss {self.validation_loss[-1]:.4g}")
+            text += f"; validation {self.validation_loss[-1]:.4g}"
         if self.validation_accuracy:
-            parts.append(f"validation accuracy {self.validation_accuracy[-1]:.1%}")
-        return "  ".join(parts)
+            text += f", {self.validation_accuracy[-1]:.1%} right"
+        return text
 
 
 @dataclass(frozen=True)
