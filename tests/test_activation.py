@@ -211,6 +211,14 @@ def test_far_out_values_give_limits_without_warnings(name: str, dtype: Any) -> N
     np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-5)
 
 
+def test_far_out_slope_of_the_tanh_form_of_gelu() -> None:
+    """Its exponent is of third degree and overflows first (torch gives NaN there)."""
+    for dtype, large in ((np.float32, 1e30), (np.float64, 1e200)):
+        x = np.array([30.0, 1e3, large, -30.0, -1e3, -large], dtype)
+        np.testing.assert_array_equal(grad.gelu_input(x, np.ones_like(x), "tanh"), [1, 1, 1, 0, 0, 0])
+        np.testing.assert_array_equal(fastconv.gelu(x, "tanh"), np.maximum(x, 0))
+
+
 def test_no_warning_whatever_the_bit_pattern(recwarn: pytest.WarningsRecorder) -> None:
     """Random bits as floats: every function and gradient stays silent (warnings are errors here)."""
     bits = np.random.default_rng(3).integers(0, 2**32, 20_000, dtype=np.uint32)
