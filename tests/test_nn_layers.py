@@ -283,6 +283,22 @@ def test_nets_run_on_several_threads_at_once() -> None:
         np.testing.assert_allclose(parameter.grad, rounds * grad, rtol=1e-9, atol=1e-9)
 
 
+def test_no_gradient_is_lost_between_threads() -> None:
+    """NumPy lets other threads run while it adds; without a lock one of two additions gets lost."""
+    parameter, ones = nn.Parameter(np.zeros((64, 400)), "weight"), np.ones((64, 400))
+
+    def add() -> None:
+        for _ in range(500):
+            parameter.add_grad(ones)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (parameter.grad == 2000).all()
+
+
 def test_state_dict_is_a_snapshot() -> None:
     net = small_net()
     state = net.state_dict()
