@@ -58,12 +58,13 @@ cdef struct Flat:
 
 
 cdef void flat_chunk(const Flat *call, real *values, const unsigned char *mask, int64_t count) noexcept nogil:
-    cdef real value = <real>call.value
+    cdef real value = <real>call.value, kept
     cdef double x
     cdef int64_t i
     if call.kind == OVERWRITE:
         for i in range(count):
-            values[i] = value if mask[i] else values[i]
+            kept = values[i]  # read in any case, so that the choice needs no branch
+            values[i] = value if mask[i] else kept
     elif call.kind == GELU:
         for i in range(count):
             x = values[i]

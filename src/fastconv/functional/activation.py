@@ -1,7 +1,8 @@
 """Activations: functions of one value at a time, and softmax, which looks along one axis.
 
-Names, defaults and meaning follow `torch.nn.functional`; so do NaN and infinity, except that no function
-overflows on the way to a finite result. All functions take
+Names, defaults and meaning follow `torch.nn.functional`; so do NaN and infinity. Deliberate differences: no
+function overflows on the way to a finite result (softplus with a high threshold); parameters must be finite
+where an infinite one has no meaning; `dim` is -1 by default. All functions take
 
     input : array of any shape (for softmax: with the axis `dim`), float32 or float64, any strides
 
@@ -296,7 +297,8 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> np.ndarr
     def formula(x: np.ndarray) -> np.ndarray:
         scaled = beta * x
         hinge = replaced(x, scaled <= min(bound, 0.0), 0.0)
-        return hinge + replaced(log1p_exp(scaled) / beta, scaled > bound, 0.0)
+        out: np.ndarray = hinge + replaced(log1p_exp(scaled) / beta, scaled > bound, 0.0)
+        return out
 
     return elementwise(formula, as_array("input", input))
 

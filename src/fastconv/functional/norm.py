@@ -2,6 +2,10 @@
 
 Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
 in two passes, and the result is rounded once: a large mean costs no digits.
+
+Deliberate differences: batch_norm takes up to three spatial axes, running statistics of the input's dtype
+only, and two separate arrays in training; layer_norm refuses a negative eps and takes an int for
+`normalized_shape`.
 """
 
 from __future__ import annotations
