@@ -9,9 +9,9 @@ at either end for hardtanh), else that of the negative side (for hardswish at 3:
 function is flat the gradient is 0 even if grad_output is infinite or NaN. At x = NaN a piecewise function
 takes the branch that its comparisons lead to, where the gradient may be finite; a smooth one gives NaN.
 
-Deliberate differences: at x = NaN hardtanh, relu6, softshrink and hardshrink always pass grad_output on (torch:
-in some of its loops); the slope of hardsigmoid is 1/6 to the last bit, that of softsign 0 at infinity; where
-torch's slope of a large finite x is NaN (gelu "tanh", softplus), it is the limit here.
+Deliberate differences: at x = NaN hardtanh, relu6, softshrink and hardshrink always pass grad_output on (some
+of torch's loops do not); the slope of hardsigmoid is 1/6 to the last bit, that of softsign 0 at infinity;
+where torch's slope of a large finite x is NaN (gelu "tanh", softplus), it is the limit here.
 
 All raise `TypeError` or `ValueError` naming the argument, its value and the rule it breaks.
 """
