@@ -136,19 +136,15 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
 /* Threads a pool has been started with so far in this process (0: none yet). */
 int fc_workers_started(void);
 
-/* Scratch memory of the calling thread, kept from call to call because fresh pages cost more than the work of
- * a small call. One block per purpose: */
-typedef enum fc_scratch_use {
-    FC_SCRATCH_TASK = 0, /* packed panels of the task that the thread runs */
-    FC_SCRATCH_CALL = 1, /* packed weights or partial sums of the call that the thread made */
-    FC_SCRATCH_USES = 2
-} fc_scratch_use;
+/* Scratch memory is kept from call to call, one block per thread and purpose, because fresh pages cost more than
+ * the work of a small call. Blocks are 64-byte aligned, their contents undefined; they end with their thread. */
 
-/* At least `bytes`, 64-byte aligned, contents undefined; valid until the thread asks for the same use again.
- * NULL if it cannot be had. Freed when the thread ends. */
-void *fc_scratch(fc_scratch_use use, size_t bytes);
+/* For the task that the thread runs: at least `bytes`, valid until the thread asks again. NULL if short. */
+void *fc_task_scratch(size_t bytes);
 
-/* The call is over: give a block of unusual size (above 32 MiB) back. */
-void fc_scratch_trim(fc_scratch_use use);
+/* For a call as a whole. It owns the block until it gives it back, so that a call made meanwhile on the same
+ * thread (a signal handler's) gets another. `held` is set to its size. NULL if memory is short. */
+void *fc_take_scratch(size_t bytes, size_t *held);
+void fc_give_scratch(void *memory, size_t held);
 
 #endif

@@ -161,47 +161,62 @@ int fc_workers_started(void) { return workers; }
 
 /* ---- scratch memory ---------------------------------------------------------------------------- */
 
-enum { KEPT_BYTES = 32 << 20 };
+enum { KEPT_BYTES = 64 << 20 };  /* a call's block that is larger is freed at its end */
 
 typedef struct block {
     void *memory;
     size_t bytes;
 } block;
 
+typedef struct blocks {
+    block task, call;
+} blocks;
+
 static pthread_key_t blocks_key;
 static pthread_once_t blocks_once = PTHREAD_ONCE_INIT;
-static _Thread_local block blocks[FC_SCRATCH_USES];
+static _Thread_local blocks mine;
 
-static void free_blocks(void *thread_blocks)
+static void free_blocks(void *of_thread)
 {
-    for (block *b = thread_blocks; b < (block *)thread_blocks + FC_SCRATCH_USES; b++) {
-        free(b->memory);
-        b->memory = NULL;
-        b->bytes = 0;
-    }
+    blocks *b = of_thread;
+    free(b->task.memory);
+    free(b->call.memory);
+    *b = (blocks){{NULL, 0}, {NULL, 0}};
 }
 
 static void make_blocks_key(void) { pthread_key_create(&blocks_key, free_blocks); }
 
-void *fc_scratch(fc_scratch_use use, size_t bytes)
+/* `b` with room for `bytes`, its old contents lost; empty if memory is short. */
+static void make_room(block *b, size_t bytes)
 {
-    block *b = &blocks[use];
-    if (bytes <= b->bytes && b->memory) return b->memory;
+    if (b->memory && bytes <= b->bytes) return;
     pthread_once(&blocks_once, make_blocks_key);
-    pthread_setspecific(blocks_key, blocks);  /* so that they are freed with the thread */
-    free(b->memory);
-    b->bytes = (bytes + 4095) & ~(size_t)4095;
-    if (b->bytes == 0) b->bytes = 4096;
-    if (b->bytes < bytes || posix_memalign(&b->memory, 64, b->bytes) != 0) b->memory = NULL;
-    if (!b->memory) b->bytes = 0;
-    return b->memory;
-}
-
-void fc_scratch_trim(fc_scratch_use use)
-{
-    block *b = &blocks[use];
-    if (b->bytes <= KEPT_BYTES) return;
+    pthread_setspecific(blocks_key, &mine);  /* so that they are freed with the thread */
     free(b->memory);
     b->memory = NULL;
-    b->bytes = 0;
+    b->bytes = (bytes | 4095) + 1;
+    if (b->bytes < bytes || posix_memalign(&b->memory, 64, b->bytes) != 0) *b = (block){NULL, 0};
+}
+
+void *fc_task_scratch(size_t bytes)
+{
+    make_room(&mine.task, bytes);
+    return mine.task.memory;
+}
+
+void *fc_take_scratch(size_t bytes, size_t *held)
+{
+    make_room(&mine.call, bytes);
+    const block taken = mine.call;
+    mine.call = (block){NULL, 0};
+    *held = taken.bytes;
+    return taken.memory;
+}
+
+void fc_give_scratch(void *memory, size_t held)
+{
+    if (mine.call.memory || held > KEPT_BYTES)
+        free(memory);
+    else
+        mine.call = (block){memory, held};
 }

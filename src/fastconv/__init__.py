@@ -11,7 +11,16 @@ Four floors, and an import never points up:
 
 from fastconv import functional, grad
 from fastconv.functional import *  # noqa: F403
-from fastconv.runtime import get_isa, get_num_threads, set_isa, set_num_threads, show_config
+from fastconv.runtime import (
+    get_isa,
+    get_num_threads,
+    get_precision,
+    precision,
+    set_isa,
+    set_num_threads,
+    set_precision,
+    show_config,
+)
 
 __version__ = "0.1.0"
 
@@ -19,9 +28,12 @@ __all__ = [
     "functional",
     "get_isa",
     "get_num_threads",
+    "get_precision",
     "grad",
+    "precision",
     "set_isa",
     "set_num_threads",
+    "set_precision",
     "show_config",
     *functional.__all__,
 ]

@@ -45,12 +45,10 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
     ------
     TypeError
         Not an array, not float32/float64 in native byte order, or another dtype than `dtype`.
-
-    Notes
-    -----
-    Data that is not aligned to its element size is refused by the kernels' door, `_kernels/arrays.pxd`.
+    ValueError
+        Address or strides that are no multiples of the element size: every kernel reads whole elements.
     """
-    if type(value) is np.ndarray and value.dtype in _DTYPES:
+    if type(value) is np.ndarray and value.dtype in _DTYPES and value.flags.aligned:
         if dtype is None or value.dtype == dtype:
             return value
         raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
@@ -58,6 +56,10 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
         return as_array(name, _imported(name, value), dtype)
     if value.dtype not in _DTYPES:
         raise TypeError(f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}")
+    if not value.flags.aligned:
+        raise ValueError(
+            f"{name}: address and strides {value.strides} must be multiples of the element size {value.itemsize}"
+        )
     return as_array(name, value.view(np.ndarray), dtype)  # a subclass
 
 
@@ -119,12 +121,25 @@ def check_out(
     check_shape(name, out, shape)
     if not out.flags.writeable:
         raise ValueError(f"{name}: must be writable")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape)):
+    if _shares_elements(out):
         raise ValueError(f"{name}: strides {out.strides} let elements share memory")
     for other, array in inputs.items():
         if np.may_share_memory(out, array) and _overlap(out, array):
             raise ValueError(f"{name}: overlaps {other} in memory")
     return out
+
+
+def _shares_elements(array: np.ndarray) -> bool:
+    """Whether two elements may lie at one address: some axis steps over less than the axes inside it span.
+
+    Slicing, reversing, transposing and taking diagonals never lead there; broadcasting and sliding windows do.
+    """
+    spanned = 0
+    for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if size > 1 and step <= spanned:
+            return True
+        spanned += step * (size - 1)
+    return False
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
@@ -169,6 +184,52 @@ def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
 
 
+def as_indices(name: str, value: Any, shape: tuple[int, ...], places: int) -> np.ndarray:
+    """View `value` as an int64 array of this shape whose values all lie in [0, places), without copying it.
+
+    Raises
+    ------
+    TypeError
+        Not an array, or not int64 in native byte order.
+    ValueError
+        Another shape, a value that names no place, or elements not aligned to their size.
+    """
+    array = value.view(np.ndarray) if isinstance(value, np.ndarray) else _imported(name, value)
+    if array.dtype != np.int64:
+        raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
+    check_shape(name, array, shape)
+    if not array.flags.aligned:
+        raise ValueError(f"{name}: address and strides {array.strides} must be multiples of the element size 8")
+    # as unsigned numbers the negative ones are the largest: one look at the array tells of both
+    if array.size and int(array.view(np.uint64).max()) >= places:
+        bad = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{name}: {bad} is outside [0, {places}), the places of one plane")
+    return array
+
+
+def as_sizes(name: str, value: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """`value` as a shape of any meaning: a tuple or list of whole numbers, as many as one of `lengths`."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name}={value!r}: must be a shape, a tuple of integers")
+    if len(value) not in lengths:
+        raise ValueError(f"{name}={value!r}: must have {' or '.join(map(str, lengths))} entries")
+    return tuple(whole_number(name, size, 0) for size in value)
+
+
+def as_shape(name: str, value: Any, spatial_rank: int, batched: bool) -> tuple[int, ...]:
+    """A shape given as an argument: (N, C, *spatial), or (C, *spatial) without a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a sequence of whole numbers, not as many as that, or an empty axis that is not the batch.
+    """
+    shape = as_sizes(name, value, (spatial_rank + 1 + batched,))
+    check_rank(name, shape, spatial_rank)
+    _checked_product(name, *(max(size, 1) for size in shape))
+    return shape
+
+
 # ---- numbers per axis ------------------------------------------------------------------------------
 
 
@@ -189,6 +250,13 @@ def whole_number(name: str, value: Any, minimum: int) -> int:
     if number > LIMIT:
         raise ValueError(f"{name}={value!r}: must be at most {LIMIT}")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, which must be True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: must be True or False")
+    return bool(value)
 
 
 def hashable(name: str, value: Any) -> Any:
@@ -351,6 +419,8 @@ def _check_weight_shape(weight_shape: tuple[int, ...], spatial_rank: int) -> Non
         )
     if 0 in weight_shape:
         raise ValueError(f"weight: shape {weight_shape} has an empty axis")
+    # packed weights are padded to whole tiles: at most 64 times as many elements
+    check_allocation((64, *weight_shape), _DTYPES[1])
 
 
 def _dilated(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
@@ -514,6 +584,7 @@ class PoolGeometry:
     after: Triple  #: padding behind each axis, as asked for (ceil_mode windows may reach further)
     dilation: Triple
     output_size: Triple
+    adaptive: bool = False  #: windows cut the input evenly; kernel is the widest window, stride says nothing
 
     def _shape(self, size: Triple) -> tuple[int, ...]:
         spatial = size[3 - self.spatial_rank :]
@@ -542,12 +613,19 @@ def pool_geometry(
     """Check a pooling's shape and parameters and work out its output.
 
     `stride=None` means `kernel_size`. With `ceil_mode` windows that hang over the end are kept, unless they
-    would start in the padding behind the input. Padding may be at most half the (dilated) window, so that
-    every window covers at least one element.
+    would start in the padding behind the input. Padding may be at most half the (dilated) window, and every
+    window must cover at least one element: one that is dilated more widely than the input is long may
+    straddle it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that breaks a rule.
     """
     kernel = per_axis("kernel_size", kernel_size, spatial_rank, 1)
     strides = kernel if stride is None else per_axis("stride", stride, spatial_rank, 1)
     dilations = per_axis("dilation", dilation, spatial_rank, 1)
+    ceil_mode = flag("ceil_mode", ceil_mode)
     batched = len(input_shape) == spatial_rank + 2
     n, channels = (input_shape[0], input_shape[1]) if batched else (1, input_shape[0])
     size = input_shape[-spatial_rank:]
@@ -556,7 +634,7 @@ def pool_geometry(
     output_size = []
     for i in range(spatial_rank):
         if max(pads[i]) > window[i] // 2:
-            raise ValueError(f"padding={padding!r}: must be at most half of the window, which spans {window[i]}")
+            raise ValueError(f"padding={padding!r}: must be at most half the window, which spans {window[i]}")
         padded = size[i] + sum(pads[i])
         if window[i] > padded and not ceil_mode:
             raise ValueError(
@@ -569,6 +647,11 @@ def pool_geometry(
         if count < 1:
             raise ValueError(
                 f"kernel_size={kernel_size!r}: no window fits the input's {size[i]} along spatial axis {i}"
+            )
+        if _straddles(size[i], count, strides[i], pads[i][0], dilations[i]):
+            raise ValueError(
+                f"dilation={dilation!r}: with padding={padding!r} a window covers no element of the input's "
+                f"{size[i]} along spatial axis {i}"
             )
         output_size.append(count)
     _checked_product("output", max(n, 1), channels, *output_size)
@@ -585,3 +668,122 @@ def pool_geometry(
         _triple(dilations, 1),
         _triple(tuple(output_size), 1),
     )
+
+
+def _straddles(size: int, count: int, stride: int, before: int, dilation: int) -> bool:
+    """Whether some window's taps all miss the input: one lies in front of it and the next behind it."""
+    if before == 0 or size >= dilation:
+        return False
+    starts = np.arange(count) * stride - before  # few: windows lie within the padded input
+    return bool(np.any((starts < 0) & (starts % dilation >= size)))
+
+
+def adaptive_pool_geometry(input_shape: tuple[int, ...], output_size: Any, spatial_rank: int) -> PoolGeometry:
+    """The pooling that cuts every axis evenly into the windows wanted.
+
+    Output o, of O along an axis of size I, covers the elements from floor(o I / O) to ceil((o + 1) I / O).
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (N, C, *spatial), or (C, *spatial) without a batch.
+    output_size : int, or one int or None per axis
+        None keeps the input's size.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that breaks a rule.
+    """
+    batched = len(input_shape) == spatial_rank + 2
+    n, channels = (input_shape[0], input_shape[1]) if batched else (1, input_shape[0])
+    size = input_shape[-spatial_rank:]
+    given = output_size
+    if isinstance(given, (tuple, list)) and len(given) == spatial_rank:
+        given = tuple(s if wanted is None else wanted for s, wanted in zip(size, given))
+    counts = per_axis("output_size", given, spatial_rank, 1)
+    _checked_product("output_size", max(n, 1), channels, *counts)
+    for i in range(spatial_rank):
+        _checked_product("output_size", size[i], counts[i])
+    even = all(s % count == 0 for s, count in zip(size, counts))  # then it is a plain pooling
+    kernel = tuple(s // count if even else -(-s // count) + 1 for s, count in zip(size, counts))
+    return PoolGeometry(
+        spatial_rank,
+        batched,
+        n,
+        channels,
+        _triple(size, 1),
+        _triple(kernel, 1),
+        _triple(kernel, 1),
+        (0, 0, 0),
+        (0, 0, 0),
+        (1, 1, 1),
+        _triple(counts, 1),
+        not even,
+    )
+
+
+def unpool_shape(
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Any,
+    spatial_rank: int,
+) -> tuple[int, ...]:
+    """The shape of what a max-unpooling of `input_shape` gives.
+
+    Parameters
+    ----------
+    output_size : None, one int per axis, or the whole shape
+        None takes the smallest size that a max-pooling with these parameters pools to `input_shape`; others
+        may differ from it by less than a stride.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that breaks a rule.
+    """
+    kernel = per_axis("kernel_size", kernel_size, spatial_rank, 1)
+    strides = kernel if stride is None else per_axis("stride", stride, spatial_rank, 1)
+    pads = padding_pairs(padding, spatial_rank, kernel, strides)
+    leading = input_shape[:-spatial_rank]
+    usual = []
+    for i, size in enumerate(input_shape[-spatial_rank:]):
+        usual.append(_checked_product("stride", size - 1, strides[i]) + kernel[i] - sum(pads[i]))
+        if output_size is None and usual[i] < 1:
+            raise ValueError(f"padding={padding!r}: leaves no output along spatial axis {i}")
+    sizes: tuple[int, ...] = tuple(usual)
+    if output_size is not None:
+        rank = len(input_shape)
+        if not isinstance(output_size, (tuple, list)) or len(output_size) not in (spatial_rank, rank):
+            raise ValueError(
+                f"output_size={output_size!r}: must have {spatial_rank} entries, one per spatial axis, "
+                f"or {rank}, the whole shape"
+            )
+        if len(output_size) > spatial_rank and tuple(output_size[:-spatial_rank]) != leading:
+            raise ValueError(f"output_size={output_size!r}: must begin with the input's {leading}")
+        sizes = per_axis("output_size", output_size[-spatial_rank:], spatial_rank, 1)
+        for i in range(spatial_rank):
+            if not usual[i] - strides[i] < sizes[i] < usual[i] + strides[i]:
+                raise ValueError(
+                    f"output_size={output_size!r}: must differ from {tuple(usual)} by less than the stride, "
+                    f"{strides[i]} along spatial axis {i}"
+                )
+    _checked_product("output", *(max(s, 1) for s in leading), *sizes)
+    return (*leading, *sizes)
+
+
+def divisor(value: Any) -> int:
+    """`divisor_override`: None, as 0, or a whole number that is not 0."""
+    if value is None:
+        return 0
+    number = _integer("divisor_override", value)
+    if number == 0 or abs(number) > LIMIT:
+        raise ValueError(f"divisor_override={value!r}: must not be 0, nor beyond {LIMIT}")
+    return number
+
+
+def norm_power(value: Any) -> float:
+    """`norm_type`: a real number, perhaps infinite, but neither 0 nor NaN."""
+    return real_number("norm_type", value, nonzero=True, finite=False)

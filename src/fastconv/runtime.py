@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -66,6 +68,61 @@ def runnable_isas() -> tuple[str, ...]:
     return native.runnable_isa_names()
 
 
+PRECISIONS = ("highest", "high", "medium")
+
+_precision = "highest"
+
+
+def set_precision(precision: str) -> None:
+    """Set how exact float32 and float64 convolutions must be; after `torch.set_float32_matmul_precision`.
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        Bound of the rms error against exact arithmetic. "highest" (default): at most twice that of plain
+        accumulation in the arrays' own dtype. "high": at most 1e-5 of the output's rms. "medium": at most 5e-3.
+        A precision allows faster algorithms, it does not demand them. It holds for the whole process.
+
+    Raises
+    ------
+    ValueError
+        Any other word.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_precision("highest")
+    """
+    global _precision
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
+    _precision = precision
+
+
+def get_precision() -> str:
+    """The precision in force; see `set_precision`."""
+    return _precision
+
+
+@contextmanager
+def precision(precision: str) -> Iterator[None]:
+    """`set_precision` for a `with` block.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.precision("high"):
+    ...     fastconv.get_precision()
+    'high'
+    """
+    before = _precision
+    set_precision(precision)
+    try:
+        yield
+    finally:
+        set_precision(before)
+
+
 def config() -> dict[str, object]:
     """What `show_config` prints, as a dictionary."""
     from fastconv import __version__
@@ -77,6 +134,7 @@ def config() -> dict[str, object]:
         "isas runnable": native.runnable_isa_names(),
         "threads": native.num_threads(),
         "cpus": native.cpu_count(),
+        "precision": _precision,
         "machine": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,

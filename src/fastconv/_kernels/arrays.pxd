@@ -19,12 +19,9 @@ cdef struct Array:
 
 
 cdef inline int acquire(Array *array, object owner, int spatial_rank, bint batched, bint writable) except -1:
-    """Open `owner` of shape (N, C, *spatial), or (C, *spatial) if not `batched`. Pair with `release`.
-
-    Raises ValueError if the elements are not aligned: every kernel reads whole elements at whole steps.
-    """
+    """Open `owner` of shape (N, C, *spatial), or (C, *spatial) if not `batched`. Pair with `release`."""
     cdef int axis, position, rank = spatial_rank + 1 + batched
-    cdef Py_ssize_t itemsize, misaligned
+    cdef Py_ssize_t itemsize
     PyObject_GetBuffer(owner, &array.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
     itemsize = array.buffer.itemsize
     if array.buffer.ndim != rank:
@@ -32,7 +29,6 @@ cdef inline int acquire(Array *array, object owner, int spatial_rank, bint batch
         raise ValueError(f"array has {array.buffer.ndim} axes, the plan wants {rank}")
     array.float64 = itemsize == 8
     array.data = <char *>array.buffer.buf
-    misaligned = <Py_ssize_t>array.data
     for axis in range(5):
         array.size[axis] = 1
         array.stride[axis] = 0
@@ -44,10 +40,6 @@ cdef inline int acquire(Array *array, object owner, int spatial_rank, bint batch
         array.size[position] = array.buffer.shape[axis]
         if array.buffer.shape[axis] > 1:
             array.stride[position] = array.buffer.strides[axis] // itemsize
-            misaligned |= array.buffer.strides[axis]
-    if misaligned & (itemsize - 1):
-        PyBuffer_Release(&array.buffer)
-        raise ValueError(f"an array's address and strides {owner.strides} must be multiples of its element size {itemsize}")
     return 0
 
 

@@ -17,14 +17,14 @@ not depend on the number of threads, nor on an image's neighbours in the batch.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
     fc_run, fc_window,
 )
 from fastconv._kernels.native cimport (
-    call_scratch, end_call, kernels, parallel, task_scratch, worker_threads,
+    give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
 )
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
@@ -290,42 +290,19 @@ cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
 cdef class DensePlan(Subconvolutions):
     """How one geometry is computed by the blocked driver, in one direction."""
 
-    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
-        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
-        cdef Array source_array, weight_array, bias_array, out_array
-        cdef const char *bias_data = NULL
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1:
         cdef int64_t i
-        acquire(&source_array, source, self.spatial_rank, self.batched, False)
-        try:
-            if out is None:
-                out = self.new_output(source, &source_array)
-            acquire(&weight_array, weight, self.spatial_rank, True, False)
-            try:
-                acquire(&out_array, out, self.spatial_rank, self.batched, True)
-                try:
-                    if bias is not None:
-                        acquire(&bias_array, bias, 0, False, False)
-                        bias_data = bias_array.data
-                    try:
-                        if self.leaves_gaps:
-                            self.fill_gaps(out, bias)
-                        for i in range(self.count):
-                            if self.dense[i].pixels:
-                                self.run_dense(&self.dense[i], &source_array, &weight_array, bias_data, &out_array,
-                                               activation, slope)
-                    finally:
-                        if bias is not None:
-                            release(&bias_array)
-                finally:
-                    release(&out_array)
-            finally:
-                release(&weight_array)
-        finally:
-            release(&source_array)
-        return out
+        if self.leaves_gaps:
+            self.fill_gaps(out, bias)
+        for i in range(self.count):
+            if self.dense[i].pixels:
+                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
+        return 0
 
     def info(self, bint float64, bint channels_last):
-        """What a call would use: tile, threads, tasks and bytes, of its largest sub-convolution."""
+        """What a call would use: algorithm, tile, threads, tasks and bytes, of its largest sub-convolution."""
         cdef Call call
         cdef int64_t i, largest = 0, itemsize = 8 if float64 else 4
         for i in range(self.count):
@@ -338,6 +315,7 @@ cdef class DensePlan(Subconvolutions):
         set_blocking(&call, worker_threads(call.dense.flops))
         tasks = call.dense.groups * call.strips * call.parts
         return {
+            "algorithm": "direct",
             "isa": call.kernel.isa.decode(),
             "tile": (call.kernel.max_rows, call.kernel.max_columns),
             "threads": min(worker_threads(call.dense.flops), tasks),
@@ -350,6 +328,7 @@ cdef class DensePlan(Subconvolutions):
                        const Array *out, int activation, double slope) except -1:
         cdef Call call
         cdef int64_t axis, packed
+        cdef size_t held = 0
         call.dense = d
         call.kernel = kernels(source.float64)
         call.itemsize = 8 if source.float64 else 4
@@ -371,13 +350,13 @@ cdef class DensePlan(Subconvolutions):
         packed = packed_weights(&call)
         call.packed = NULL
         if packed:
-            call.packed = <char *>call_scratch(packed * call.itemsize)
+            call.packed = <char *>take_scratch(packed * call.itemsize, &held)
         try:
             if packed:
                 parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
             parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
         finally:
-            end_call()
+            give_scratch(call.packed, held)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0

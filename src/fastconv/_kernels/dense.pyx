@@ -15,6 +15,8 @@ import numpy as np
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free
 
+from fastconv._kernels.arrays cimport acquire, release
+
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2
 cdef object empty = np.empty
 
@@ -72,6 +74,41 @@ cdef class Subconvolutions:
             d.pixels *= d.window.count[axis]
         d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
         return 0
+
+    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
+        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
+        cdef Array source_array, weight_array, bias_array, out_array
+        cdef const char *bias_data = NULL
+        acquire(&source_array, source, self.spatial_rank, self.batched, False)
+        try:
+            if out is None:
+                out = self.new_output(source, &source_array)
+            acquire(&weight_array, weight, self.spatial_rank, True, False)
+            try:
+                acquire(&out_array, out, self.spatial_rank, self.batched, True)
+                try:
+                    if bias is not None:
+                        acquire(&bias_array, bias, 0, False, False)
+                        bias_data = bias_array.data
+                    try:
+                        self.run_arrays(source, &source_array, weight, &weight_array, bias, bias_data, out, &out_array,
+                                        activation, slope)
+                    finally:
+                        if bias is not None:
+                            release(&bias_array)
+                finally:
+                    release(&out_array)
+            finally:
+                release(&weight_array)
+        finally:
+            release(&source_array)
+        return out
+
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1:
+        """The algorithm; arrays come both as objects and opened."""
+        raise NotImplementedError
 
     cdef object new_output(self, object source, const Array *array):
         """An uninitialised output in the memory order of the source."""

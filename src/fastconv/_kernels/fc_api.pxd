@@ -73,10 +73,6 @@ cdef extern from "fc_api.h" nogil:
     int fc_cpu_count()
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
     int fc_workers_started()
-
-    ctypedef enum fc_scratch_use:
-        FC_SCRATCH_TASK
-        FC_SCRATCH_CALL
-
-    void *fc_scratch(fc_scratch_use use, size_t bytes)
-    void fc_scratch_trim(fc_scratch_use use)
+    void *fc_task_scratch(size_t bytes)
+    void *fc_take_scratch(size_t bytes, size_t *held)
+    void fc_give_scratch(void *memory, size_t held)

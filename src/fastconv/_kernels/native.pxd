@@ -8,5 +8,5 @@ cdef const fc_kernels *kernels(bint float64) noexcept nogil
 cdef int worker_threads(double flops) noexcept nogil
 cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1
 cdef void *task_scratch(size_t size_bytes) noexcept nogil
-cdef void *call_scratch(size_t size_bytes) except NULL
-cdef void end_call() noexcept nogil
+cdef void *take_scratch(size_t size_bytes, size_t *held) except NULL
+cdef void give_scratch(void *memory, size_t held) noexcept nogil

@@ -1,20 +1,24 @@
 """Links csrc and owns what is global: the instruction set in use and the number of threads."""
 
+import operator
 import os
-import time
+from time import perf_counter
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.fc_api cimport (
-    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, FC_SCRATCH_CALL, FC_SCRATCH_TASK, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_kernels, fc_scratch, fc_scratch_trim, fc_task, fc_workers_run,
+    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_run,
 )
 
 # Thresholds in FLOPs; a core does about 50-200 of them per nanosecond.
 cdef double SERIAL_FLOPS = 2.5e6   # ~25 us: less work than this is not worth waking a thread for
 cdef double KEEP_GIL_FLOPS = 1e6   # ~10 us: less work than this is not worth releasing the GIL for
-cdef double SLICE_FLOPS = 5e8      # per thread between two looks for a pending Ctrl-C
+cdef double SLICE_FLOPS = 1e8      # per thread before the first look for a pending Ctrl-C
+cdef double SLICE_SECONDS = 0.1    # between the later ones
+
+MOST_THREADS = 256
 
 cdef const fc_kernels *tables[<int>FC_DTYPES]
 cdef int thread_count = 1
@@ -30,40 +34,47 @@ cdef int worker_threads(double flops) noexcept nogil:
 
 
 cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1:
-    """Run tasks 0..tasks-1, together `flops` of work; raises KeyboardInterrupt between slices of them."""
+    """Run tasks 0..tasks-1, together about `flops` of work.
+
+    Long work is cut into slices of tasks, and a pending Ctrl-C noticed between them. The first slice is small by any
+    instruction set's measure; the clock tells how many tasks the next ones take.
+    """
     cdef int threads = worker_threads(flops)
-    cdef int64_t begin = 0, end, slice_tasks
+    cdef int64_t begin = 0, end, slice_tasks = tasks
+    cdef double start, elapsed
     if flops < KEEP_GIL_FLOPS:
         fc_workers_run(task, context, 0, tasks, 1)
         return 0
-    slice_tasks = tasks
     if flops > SLICE_FLOPS * threads:
-        slice_tasks = max(threads, <int64_t>(tasks * (SLICE_FLOPS * threads / flops)))
+        slice_tasks = max(<int64_t>threads, <int64_t>(tasks * (SLICE_FLOPS * threads / flops)))
     while begin < tasks:
-        end = min(begin + slice_tasks, tasks)
+        end = begin + min(slice_tasks, tasks - begin)
+        start = perf_counter()
         with nogil:
             fc_workers_run(task, context, begin, end, threads)
-        begin = end
-        if begin < tasks:
+        if end < tasks:
             PyErr_CheckSignals()
+            elapsed = max(1e-6, perf_counter() - start)
+            slice_tasks = max(<int64_t>threads, <int64_t>(min(<double>tasks, (end - begin) * SLICE_SECONDS / elapsed)))
+        begin = end
     return 0
 
 
 cdef void *task_scratch(size_t size_bytes) noexcept nogil:
-    """Panels of the running task; NULL if memory is short. See fc_scratch."""
-    return fc_scratch(FC_SCRATCH_TASK, size_bytes)
+    """See fc_task_scratch."""
+    return fc_task_scratch(size_bytes)
 
 
-cdef void *call_scratch(size_t size_bytes) except NULL:
-    """Packed weights or partial sums of the call in hand; pair with `end_call`."""
-    cdef void *memory = fc_scratch(FC_SCRATCH_CALL, size_bytes)
+cdef void *take_scratch(size_t size_bytes, size_t *held) except NULL:
+    """See fc_take_scratch; pair with `give_scratch`."""
+    cdef void *memory = fc_take_scratch(size_bytes, held)
     if memory == NULL:
         raise MemoryError(f"workspace of {size_bytes} bytes")
     return memory
 
 
-cdef void end_call() noexcept nogil:
-    fc_scratch_trim(FC_SCRATCH_CALL)
+cdef void give_scratch(void *memory, size_t held) noexcept nogil:
+    fc_give_scratch(memory, held)
 
 
 def isa_names():
@@ -107,11 +118,11 @@ def num_threads():
 def set_num_threads(count, argument="count"):
     """Set the number of threads a large call uses."""
     global thread_count
-    if isinstance(count, bool) or not isinstance(count, int):
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{argument}={count!r}: must be an int")
-    if not 1 <= count <= 256:
-        raise ValueError(f"{argument}={count}: must be from 1 to 256")
-    thread_count = count
+    if not 1 <= operator.index(count) <= MOST_THREADS:
+        raise ValueError(f"{argument}={count}: must be from 1 to {MOST_THREADS}")
+    thread_count = operator.index(count)
 
 
 def fma_peak(dtype="float32", seconds=0.2):
@@ -119,18 +130,18 @@ def fma_peak(dtype="float32", seconds=0.2):
     cdef const fc_kernels *table = kernels(dtype == "float64")
     cdef double flops
     best = 0.0
-    stop = time.perf_counter() + seconds
-    while time.perf_counter() < stop:
-        start = time.perf_counter()
+    stop = perf_counter() + seconds
+    while perf_counter() < stop:
+        start = perf_counter()
         with nogil:
             flops = table.fma_peak(200_000)
-        best = max(best, flops / (time.perf_counter() - start))
+        best = max(best, flops / (perf_counter() - start))
     return best
 
 
 set_isa(os.environ.get("FASTCONV_ISA") or runnable_isa_names()[0], "FASTCONV_ISA")
-_threads = os.environ.get("FASTCONV_NUM_THREADS") or str(cpu_count())
-if not _threads.isdecimal():
-    raise ValueError(f"FASTCONV_NUM_THREADS={_threads!r}: must be a whole number from 1 to 256")
+_threads = os.environ.get("FASTCONV_NUM_THREADS") or str(min(cpu_count(), MOST_THREADS))
+if not (_threads.isdecimal() and len(_threads) < 10):
+    raise ValueError(f"FASTCONV_NUM_THREADS={_threads!r}: must be a whole number from 1 to {MOST_THREADS}")
 set_num_threads(int(_threads), "FASTCONV_NUM_THREADS")
 del _threads

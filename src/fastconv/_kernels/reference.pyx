@@ -10,6 +10,8 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 
+from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.dense cimport Subconvolutions
 from fastconv._kernels.fc_api cimport FC_LEAKY_RELU, FC_RELU, FC_RELU6
 
 ctypedef fused real:
@@ -108,14 +110,19 @@ cdef int forward(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :
     return 0
 
 
-def conv_input_gradient(geometry, weight, grad_output, out):
-    """grad_input[n, c, source(o, t)] += grad_output[n, k, o] * weight[k, c, t], over all n, k, c, o, t."""
+def conv_input_gradient(geometry, weight, grad_output, bias, out):
+    """grad_input[n, c, source(o, t)] += grad_output[n, k, o] * weight[k, c, t], over all n, k, c, o, t.
+
+    With a bias (of the input's channels) it is a transposed convolution.
+    """
     total = np.zeros(_as_3d(out, geometry.batched).shape, np.float64)
     args = (_as_3d(weight), _as_3d(grad_output, geometry.batched), total)
     if weight.dtype == np.float32:
         input_gradient[float](unpack(geometry), *args)
     else:
         input_gradient[double](unpack(geometry), *args)
+    if bias is not None:
+        total += bias.reshape(-1, 1, 1, 1)
     out[...] = total.reshape(out.shape)
     return out
 
@@ -148,16 +155,6 @@ cdef int input_gradient(Geometry g, const real[:, :, :, :, :] weight, const real
     return 0
 
 
-def conv_weight_gradient(geometry, input, grad_output, out):
-    """grad_weight[k, c, t] = sum over n, o of input[n, c, source(o, t)] * grad_output[n, k, o]."""
-    args = (_as_3d(input, geometry.batched), _as_3d(grad_output, geometry.batched), _as_3d(out))
-    if input.dtype == np.float32:
-        weight_gradient[float](unpack(geometry), *args)
-    else:
-        weight_gradient[double](unpack(geometry), *args)
-    return out
-
-
 cdef int weight_gradient(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :, :, :] grad_output,
                          real[:, :, :, :, :] out) except -1:
     cdef int64_t n, k, c, od, oh, ow, kd, kh, kw, z, y, x
@@ -187,3 +184,42 @@ cdef int weight_gradient(Geometry g, const real[:, :, :, :, :] input, const real
                                                       * grad_output[n, k, od, oh, ow])
                         out[k, c, kd, kh, kw] = <real>total
     return 0
+
+
+cdef class ReferencePlan(Subconvolutions):
+    """One geometry by plain loops, in the shape that every algorithm's plan has."""
+
+    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
+        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
+        cdef Array array
+        if out is None:
+            acquire(&array, source, self.spatial_rank, self.batched, False)
+            try:
+                out = self.new_output(source, &array)
+            finally:
+                release(&array)
+        if self.forward:
+            return conv_forward(self.geometry, source, weight, bias, activation, out)
+        return conv_input_gradient(self.geometry, weight, source, bias, out)
+
+    def info(self, bint float64, bint channels_last):
+        """What a call would use."""
+        return {"algorithm": "reference", "isa": "none", "tile": (1, 1), "threads": 1, "tasks": 1,
+                "packed_weight_bytes": 0, "workspace_bytes": 0}
+
+
+class ReferenceWeightGradientPlan:
+    """One geometry's weight gradient by plain loops."""
+
+    def __init__(self, geometry):
+        self.geometry = geometry
+
+    def run(self, input, grad_output, out):
+        """grad_weight[k, c, t] = sum over n, o of input[n, c, source(o, t)] * grad_output[n, k, o]."""
+        batched = self.geometry.batched
+        args = (_as_3d(input, batched), _as_3d(grad_output, batched), _as_3d(out))
+        if input.dtype == np.float32:
+            weight_gradient[float](unpack(self.geometry), *args)
+        else:
+            weight_gradient[double](unpack(self.geometry), *args)
+        return out

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.native cimport call_scratch, end_call, kernels, parallel, task_scratch
+from fastconv._kernels.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch
 
 cdef int64_t CHUNK_PIXELS = 256        # depth of a chunk
 cdef int64_t BLOCK = 256               # rows, and columns, of one task
@@ -21,6 +21,7 @@ cdef int64_t WANTED_TASKS = 16         # fewer blocks than this, and the pixels 
 cdef int64_t PART_PIXELS = 1024        # but no finer than this
 cdef int64_t PARTS_ELEMENTS = 1 << 19  # and not into more sums than this many elements
 cdef double ROUND_FLOPS = 1e9          # of one task between two looks for a pending Ctrl-C
+cdef double PACK_FLOPS = 40            # to pack an element takes as long as this many, at the slowest
 
 
 cdef struct Problem:
@@ -251,7 +252,9 @@ cdef class WeightGradientPlan:
         p.parts = max(1, p.parts)
         p.part_pixels = divide_up(divide_up(p.pixels, p.parts), CHUNK_PIXELS) * CHUNK_PIXELS
         p.parts = max(1, divide_up(p.pixels, max(1, p.part_pixels)))
-        p.round_pixels = <int64_t>(ROUND_FLOPS / (2.0 * min(BLOCK, p.rows) * min(BLOCK, p.columns)))
+        p.round_pixels = <int64_t>(ROUND_FLOPS / (
+            2.0 * min(BLOCK, p.rows) * min(BLOCK, p.columns)
+            + PACK_FLOPS * (min(BLOCK, p.rows) + min(BLOCK, p.columns))))
         p.round_pixels = divide_up(p.round_pixels, CHUNK_PIXELS) * CHUNK_PIXELS
 
     def run(self, input, grad_output, out):
@@ -278,6 +281,7 @@ cdef class WeightGradientPlan:
         cdef Call call
         cdef const Problem *p = &self.problem
         cdef int axis
+        cdef size_t held
         cdef double weights = <double>p.groups * p.rows * p.columns
         call.problem = p
         call.kernel = kernels(input.float64)
@@ -289,7 +293,8 @@ cdef class WeightGradientPlan:
             call.grad_stride[axis] = grad_output.stride[axis]
             call.out_stride[axis] = out.stride[axis]
         call.out_of_memory = False
-        call.sums = <char *>call_scratch(p.parts * p.groups * p.rows * p.columns * call.itemsize)
+        call.sums = <char *>take_scratch(
+            p.parts * p.groups * p.rows * p.columns * call.itemsize, &held)
         try:
             call.begin = 0
             while call.begin == 0 or call.begin < p.part_pixels:
@@ -300,5 +305,5 @@ cdef class WeightGradientPlan:
                 raise MemoryError("weight gradient workspace")
             parallel(row_task, &call, p.groups * p.rows, 4.0 * weights * p.parts)
         finally:
-            end_call()
+            give_scratch(call.sums, held)
         return 0

@@ -20,16 +20,14 @@ import dataclasses
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-import numpy as np
-
-from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.conv cimport DensePlan
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
 from fastconv._kernels.fc_api cimport (
     FC_MAX_ROWS, FC_WINOGRADS, fc_finish, fc_kernels, fc_run, fc_window, fc_winograd,
 )
 from fastconv._kernels.native cimport (
-    call_scratch, end_call, kernels, parallel, task_scratch, worker_threads,
+    give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
 )
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
@@ -162,6 +160,19 @@ cdef void scatter_panel(Call *call, int64_t group, int64_t first, int64_t column
                                     &out_run, 1, &finish)
 
 
+cdef inline int64_t transformed_weights(const Call *call) noexcept nogil:
+    """Elements of the transformed weights of a call."""
+    cdef const Dense *d = call.dense
+    return (d.groups * call.channel_panels * call.channel_width * d.depth * call.planes
+            * call.transform.points)
+
+
+cdef inline int64_t panel_scratch(const Call *call, int64_t channels) noexcept nogil:
+    """Elements of scratch of a task: gathered rows, finished tiles, transformed panel, sums."""
+    return ((6 * CHANNELS_AT_ONCE * call.row_step + 4 * FC_MAX_ROWS * call.transform.tile_x * call.kernel.lanes)
+            + call.transform.points * call.kernel.max_columns * (call.depth * call.planes + channels))
+
+
 cdef void panel_task(void *context, int64_t index) noexcept nogil:
     """One panel of tiles times one part of the output channels of a group."""
     cdef Call *call = <Call *>context
@@ -181,10 +192,8 @@ cdef void panel_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
     cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
-    cdef const char *u = call.u + group * call.channel_panels * call.channel_width * d.depth * call.planes * points * item
-    cdef char *rows_scratch = <char *>task_scratch(
-        (6 * CHANNELS_AT_ONCE * call.row_step + 4 * FC_MAX_ROWS * tile_step
-         + points * width * (call.depth * call.planes + channels)) * item)
+    cdef const char *u = call.u + group * (transformed_weights(call) // d.groups) * item
+    cdef char *rows_scratch = <char *>task_scratch(panel_scratch(call, channels) * item)
     cdef char *tile = rows_scratch + 6 * CHANNELS_AT_ONCE * call.row_step * item
     cdef char *v = tile + 4 * FC_MAX_ROWS * tile_step * item
     cdef char *sums = v + points * width * call.depth * call.planes * item
@@ -224,7 +233,7 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t row = panel * call.channel_width, rows = min(call.channel_width, d.channels - row)
     cdef int64_t c = 0, count, plane, k_total
     cdef bint reversed = d.window.delta[2] < 0
-    cdef char *u = call.u + group * call.channel_panels * call.channel_width * d.depth * call.planes * points * item
+    cdef char *u = call.u + group * (transformed_weights(call) // d.groups) * item
     cdef char *taps = <char *>task_scratch(call.depth * call.taps * call.channel_width * item)
     if taps == NULL:
         call.out_of_memory = True
@@ -240,6 +249,12 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
         c += count
 
 
+def serves(geometry):
+    """Whether a geometry is one for Winograd: 3 or 3x3 taps (any number of planes), stride 1, no dilation."""
+    return (geometry.kernel[2] == 3 and geometry.kernel[1] in (1, 3) and tuple(geometry.stride) == (1, 1, 1)
+            and all(d == 1 or k == 1 for d, k in zip(geometry.dilation, geometry.kernel)))
+
+
 cdef class WinogradPlan(Subconvolutions):
     """One geometry by F(`tile`, 3), in one direction.
 
@@ -248,6 +263,7 @@ cdef class WinogradPlan(Subconvolutions):
 
     cdef int tile
     cdef readonly DensePlan direct   # of one image: for those that are not finite
+    serves = staticmethod(serves)
 
     def __cinit__(self, geometry, direction, int tile=2):
         if not serves(geometry):
@@ -257,55 +273,27 @@ cdef class WinogradPlan(Subconvolutions):
         self.tile = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
 
-    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
-        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
-        cdef Array source_array, weight_array, bias_array, out_array
-        cdef const char *bias_data = NULL
-        finite = bytearray(b"\1") * max(1, <int64_t>self.dense.n)
-        acquire(&source_array, source, self.spatial_rank, self.batched, False)
-        try:
-            if out is None:
-                out = self.new_output(source, &source_array)
-            acquire(&weight_array, weight, self.spatial_rank, True, False)
-            try:
-                acquire(&out_array, out, self.spatial_rank, self.batched, True)
-                try:
-                    if bias is not None:
-                        acquire(&bias_array, bias, 0, False, False)
-                        bias_data = bias_array.data
-                    try:
-                        if self.dense.pixels:
-                            self.run_arrays(&source_array, &weight_array, bias_data, &out_array, finite, activation,
-                                            slope)
-                    finally:
-                        if bias is not None:
-                            release(&bias_array)
-                finally:
-                    release(&out_array)
-            finally:
-                release(&weight_array)
-        finally:
-            release(&source_array)
-        for n in range(self.dense.n):
-            if not finite[n]:
-                image = (slice(n, n + 1),) if self.batched else None
-                self.direct.run(source[image], weight, bias, out[image], activation, slope)
-        return out
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1:
+        cdef int64_t n
+        if not self.dense.pixels:
+            return 0
+        finite = bytearray(b"\1") * self.dense.n
+        self.run_winograd(source_array, weight_array, bias_data, out_array, finite, activation, slope)
+        if 0 in finite:
+            for n in range(self.dense.n):
+                if not finite[n]:
+                    image = slice(n, n + 1) if self.batched else None
+                    self.direct.run(source[image], weight, bias, out[image], activation, slope)
+        return 0
 
-    cdef int run_arrays(self, const Array *source, const Array *weight, const char *bias, const Array *out,
-                        char *finite, int activation, double slope) except -1:
-        cdef Call call
+    cdef void lay_out(self, Call *call, const fc_kernels *kernel) noexcept nogil:
+        """Panels, chunks and parts: what follows from geometry, instruction set and number of threads."""
         cdef const Dense *d = self.dense
-        cdef int64_t axis, transformed
-        cdef const fc_kernels *kernel = kernels(source.float64)
+        cdef int64_t tasks, threads = worker_threads(d.flops)
         call.dense, call.kernel, call.window = d, kernel, d.window
         call.transform = find_transform(kernel, 1 if d.window.taps[1] == 1 else self.tile, self.tile)
-        call.itemsize = 8 if source.float64 else 4
-        call.source, call.out, call.bias, call.finite = source.data, out.data, bias, finite
-        call.activation, call.slope, call.out_of_memory = activation, slope, False
-        for axis in range(5):
-            call.window.stride[axis] = source.stride[axis]
-            call.out_stride[axis] = out.stride[axis]
         call.planes = d.window.taps[0]
         call.taps = d.window.taps[1] * d.window.taps[2]
         call.tiles_y = divide_up(d.window.count[1], call.transform.tile_y)
@@ -315,26 +303,57 @@ cdef class WinogradPlan(Subconvolutions):
         call.row_step = 4 * kernel.lanes + 8
         # the depth is cut by the geometry alone, for it decides the order of summation
         call.depth = divide_up(d.depth, divide_up(d.depth * call.planes, CHUNK_DEPTH))
-        call.channel_panels = divide_up(d.channels, kernel.max_rows)
-        call.channel_width = divide_up(d.channels, call.channel_panels)
+        call.channel_width = divide_up(d.channels, divide_up(d.channels, kernel.max_rows))
         call.channel_panels = divide_up(d.channels, call.channel_width)
-        call.parts = min(call.channel_panels, divide_up(d.channels, PART_CHANNELS))
-        if worker_threads(d.flops) > call.panels * d.groups * call.parts:
-            call.parts = min(call.channel_panels, divide_up(2 * worker_threads(d.flops), call.panels * d.groups))
-        describe_weights(&call.weights, d, kernel, weight, self.forward)
+        call.parts = divide_up(d.channels, PART_CHANNELS)
+        tasks = call.panels * d.groups
+        if threads > tasks * call.parts:
+            call.parts = divide_up(2 * threads, max(<int64_t>1, tasks))
+        call.parts = min(call.parts, call.channel_panels)
+
+    cdef int run_winograd(self, const Array *source, const Array *weight, const char *bias, const Array *out,
+                          char *finite, int activation, double slope) except -1:
+        cdef Call call
+        cdef const Dense *d = self.dense
+        cdef int axis
+        cdef int64_t transformed
+        cdef size_t held
+        self.lay_out(&call, kernels(source.float64))
+        call.itemsize = 8 if source.float64 else 4
+        call.source, call.out, call.bias, call.finite = source.data, out.data, bias, finite
+        call.activation, call.slope, call.out_of_memory = activation, slope, False
+        for axis in range(5):
+            call.window.stride[axis] = source.stride[axis]
+            call.out_stride[axis] = out.stride[axis]
+        describe_weights(&call.weights, d, call.kernel, weight, self.forward)
         call.weights.width, call.weights.padded = call.channel_width, False
-        transformed = (d.groups * call.channel_panels * call.channel_width * d.depth * call.planes
-                       * call.transform.points)
-        call.u = <char *>call_scratch(transformed * call.itemsize)
+        transformed = transformed_weights(&call)
+        call.u = <char *>take_scratch(transformed * call.itemsize, &held)
         try:
             parallel(weights_task, &call, d.groups * call.channel_panels, 10.0 * transformed)
             parallel(panel_task, &call, d.groups * call.panels * call.parts,
                      d.flops * call.transform.points / (call.transform.tile_y * call.transform.tile_x * call.taps))
         finally:
-            end_call()
+            give_scratch(call.u, held)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0
+
+    def info(self, bint float64, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        cdef Call call
+        cdef int64_t item = 8 if float64 else 4
+        self.lay_out(&call, kernels(float64))
+        tasks = call.dense.groups * call.panels * call.parts
+        return {
+            "algorithm": "winograd",
+            "isa": call.kernel.isa.decode(),
+            "tile": (call.transform.tile_y, call.transform.tile_x),
+            "threads": min(worker_threads(call.dense.flops), tasks),
+            "tasks": tasks,
+            "packed_weight_bytes": transformed_weights(&call) * item,
+            "workspace_bytes": panel_scratch(&call, divide_up(call.dense.channels, call.parts)) * item,
+        }
 
 
 cdef const fc_winograd *find_transform(const fc_kernels *kernel, int tile_y, int tile_x) noexcept nogil:
@@ -343,9 +362,3 @@ cdef const fc_winograd *find_transform(const fc_kernels *kernel, int tile_y, int
         if kernel.winograd[i].tile_y == tile_y and kernel.winograd[i].tile_x == tile_x:
             return &kernel.winograd[i]
     return NULL
-
-
-def serves(geometry):
-    """Whether a geometry is one for Winograd: 3 or 3x3 taps (any number of planes), stride 1, no dilation."""
-    return (geometry.kernel[2] == 3 and geometry.kernel[1] in (1, 3) and tuple(geometry.stride) == (1, 1, 1)
-            and all(d == 1 or k == 1 for d, k in zip(geometry.dilation, geometry.kernel)))

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import reference
-from fastconv._kernels.conv import ACTIVATIONS, DensePlan
+from fastconv._kernels.conv import ACTIVATIONS
+from fastconv.functional.algorithm import PLANS, Plan, check_algorithm, plan
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
+    as_sizes,
     check_allocation,
     check_out,
     check_rank,
@@ -25,20 +26,8 @@ from fastconv.geometry import (
     conv_geometry,
     conv_transpose_geometry,
     hashable,
-    new_output,
 )
-
-#: What `algorithm=` may be. "direct" is the blocked driver; "reference" the plain loops it is tested against.
-ALGORITHMS = ("auto", "reference", "direct")
-
-#: Plans are small (a few hundred bytes and a tap table); this many geometries are remembered.
-PLANS = 512
-
-
-@lru_cache(maxsize=PLANS)
-def dense_plan(geometry: ConvGeometry, direction: str) -> DensePlan:
-    """The plan of one geometry: "forward" or "input_gradient"."""
-    return DensePlan(geometry, direction)
+from fastconv.runtime import get_precision
 
 
 @lru_cache(maxsize=PLANS)
@@ -51,15 +40,15 @@ def _forward_plan(
     groups: int,
     activation: str | None,
     algorithm: str,
+    precision: str,
     spatial_rank: int,
-) -> DensePlan:
+) -> Plan:
     """Everything about a call that follows from shapes and parameters: checked once, then remembered."""
     check_rank("input", input_shape, spatial_rank)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
-    check_algorithm(algorithm)
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
-    return dense_plan(geometry, "forward")
+    return plan(geometry, "forward", algorithm, precision)
 
 
 def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
@@ -67,12 +56,6 @@ def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
     bias = as_array("bias", bias, dtype)
     check_shape("bias", bias, (channels,))
     return np.ascontiguousarray(bias)
-
-
-def check_algorithm(algorithm: str) -> None:
-    """Raise `ValueError` for a name that is none of `ALGORITHMS`."""
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
 
 
 def _conv(
@@ -91,7 +74,7 @@ def _conv(
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
     try:
-        plan = _forward_plan(
+        chosen = _forward_plan(
             input.shape,
             weight.shape,
             stride if type(stride) is int else hashable("stride", stride),
@@ -100,6 +83,7 @@ def _conv(
             groups if type(groups) is int else hashable("groups", groups),
             activation,
             algorithm,
+            get_precision(),
             spatial_rank,
         )
     except TypeError as error:
@@ -112,13 +96,8 @@ def _conv(
         inputs = {"input": input, "weight": weight}
         if bias is not None:
             inputs["bias"] = bias
-        out = check_out(out, plan.geometry.output_shape, input.dtype, inputs)
-    kind = ACTIVATIONS[activation]
-    if algorithm == "reference":
-        if out is None:
-            out = new_output(plan.geometry.output_shape, input.dtype, input, plan.geometry.batched)
-        return reference.conv_forward(plan.geometry, input, weight, bias, kind, out)
-    return plan.run(input, weight, bias, out, kind)
+        out = check_out(out, chosen.geometry.output_shape, input.dtype, inputs)
+    return chosen.run(input, weight, bias, out, ACTIVATIONS[activation])
 
 
 def conv1d(
@@ -173,8 +152,9 @@ def conv2d(
         Splits the channels into that many independent convolutions; `groups == C` is depthwise.
     activation : {None, "relu", "leaky_relu", "relu6"}
         Applied after the bias; "leaky_relu" has slope 0.01.
-    algorithm : {"auto", "direct", "reference"}
-        "reference" is the plain loop nest that all others are tested against.
+    algorithm : {"auto", "direct", "winograd", "reference"}
+        "auto" chooses by shape and precision (`conv_info` tells); one named here is used or, where it cannot serve
+        the call, refused. "reference" is the plain loop nest that all others are tested against.
     out : ndarray, optional
         Where to write the result, through its own strides; must not overlap an argument.
 
@@ -284,18 +264,16 @@ def conv_info(
     """
     dtype = np.dtype(dtype)
     as_array("dtype", np.empty(0, dtype))
+    weight_shape = as_sizes("weight_shape", weight_shape, (3, 4, 5))
     spatial_rank = len(weight_shape) - 2
-    if not 1 <= spatial_rank <= 3:
-        raise ValueError(f"weight_shape={weight_shape}: must have 3 to 5 entries")
-    check_rank("input_shape", tuple(input_shape), spatial_rank)
+    input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 1, spatial_rank + 2))
+    check_rank("input_shape", input_shape, spatial_rank)
     check_algorithm(algorithm)
-    geometry = conv_geometry(tuple(input_shape), tuple(weight_shape), stride, padding, dilation, groups, spatial_rank)
+    geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
-    if algorithm == "reference":
-        return ConvInfo("reference", "none", (1, 1), 1, 1, geometry.flops, moved, 0, 0)
-    info = dense_plan(geometry, "forward").info(dtype == np.float64, channels_last)
-    return ConvInfo("direct", flops=geometry.flops, bytes=moved, **info)
+    info = plan(geometry, "forward", algorithm, get_precision()).info(dtype == np.float64, channels_last)
+    return ConvInfo(flops=geometry.flops, bytes=moved, **info)
 
 
 def _conv_transpose(
@@ -317,7 +295,7 @@ def _conv_transpose(
     )
     if bias is not None:
         bias = check_bias(bias, geometry.in_channels, input.dtype)
-    return dense_plan(geometry, "input_gradient").run(input, weight, bias)
+    return plan(geometry, "input_gradient", "auto", get_precision()).run(input, weight, bias)
 
 
 def conv_transpose1d(
@@ -449,7 +427,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     rows = input.reshape(-1, input.shape[-1])
     out = np.empty((rows.shape[0], weight.shape[0]), input.dtype)
     if rows.shape[0]:
-        dense_plan(linear_geometry(rows.shape, weight.shape), "forward").run(rows.T, weight[..., None], bias, out.T)
+        geometry = linear_geometry(rows.shape, weight.shape)
+        plan(geometry, "forward", "direct", "highest").run(rows.T, weight[..., None], bias, out.T)
     return out.reshape(*input.shape[:-1], weight.shape[0])
 
 

@@ -6,44 +6,24 @@ channel axis.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import reference
-from fastconv._kernels.weight_gradient import WeightGradientPlan
-from fastconv.functional.conv import (
-    PLANS,
-    check_algorithm,
-    check_linear_weight,
-    dense_plan,
-    linear_geometry,
-)
+from fastconv.functional.algorithm import check_algorithm, plan, weight_plan
+from fastconv.functional.conv import check_linear_weight, linear_geometry
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
+    as_shape,
+    as_sizes,
     check_allocation,
     check_rank,
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
-    new_output,
-    whole_number,
 )
-
-
-@lru_cache(maxsize=PLANS)
-def _weight_plan(geometry: ConvGeometry) -> WeightGradientPlan:
-    return WeightGradientPlan(geometry)
-
-
-def _shape_argument(name: str, value: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{name}={value!r}: must be a tuple of integers")
-    if len(value) not in lengths:
-        raise ValueError(f"{name}={value!r}: must be a shape of {' or '.join(map(str, lengths))} entries")
-    return tuple(whole_number(name, v, 0) for v in value)
+from fastconv.runtime import get_precision
 
 
 def _conv_input(
@@ -60,15 +40,11 @@ def _conv_input(
     grad_output = as_array("grad_output", grad_output)
     batched = check_rank("grad_output", grad_output.shape, spatial_rank)
     weight = as_array("weight", weight, grad_output.dtype)
-    input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
-    check_rank("input_size", input_size, spatial_rank)
+    input_size = as_shape("input_size", input_size, spatial_rank, batched)
     geometry = conv_geometry(input_size, weight.shape, stride, padding, dilation, groups, spatial_rank)
     check_shape("grad_output", grad_output, geometry.output_shape)
     check_algorithm(algorithm)
-    if algorithm == "reference":
-        out = new_output(geometry.input_shape, grad_output.dtype, grad_output, batched)
-        return reference.conv_input_gradient(geometry, weight, grad_output, out)
-    return dense_plan(geometry, "input_gradient").run(grad_output, weight)
+    return plan(geometry, "input_gradient", algorithm, get_precision()).run(grad_output, weight)
 
 
 def _conv_weight(
@@ -85,15 +61,13 @@ def _conv_weight(
     input = as_array("input", input)
     check_rank("input", input.shape, spatial_rank)
     grad_output = as_array("grad_output", grad_output, input.dtype)
-    weight_size = _shape_argument("weight_size", weight_size, (spatial_rank + 2,))
+    weight_size = as_sizes("weight_size", weight_size, (spatial_rank + 2,))
     geometry = conv_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
     check_shape("grad_output", grad_output, geometry.output_shape)
     check_algorithm(algorithm)
     check_allocation(geometry.weight_shape, input.dtype)
     out = np.empty(geometry.weight_shape, input.dtype)
-    if algorithm == "reference":
-        return reference.conv_weight_gradient(geometry, input, grad_output, out)
-    return _weight_plan(geometry).run(input, grad_output, out)
+    return weight_plan(geometry, algorithm).run(input, grad_output, out)
 
 
 def conv1d_input(
@@ -132,7 +106,7 @@ def conv2d_input(
     grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
     stride, padding, dilation, groups
         As given to `conv2d`.
-    algorithm : {"auto", "direct", "reference"}
+    algorithm : {"auto", "direct", "winograd", "reference"}
 
     Returns
     -------
@@ -329,12 +303,11 @@ def conv_transpose_input(
     weight = as_array("weight", weight, grad_output.dtype)
     spatial_rank = _weight_rank(weight.shape)
     batched = check_rank("grad_output", grad_output.shape, spatial_rank)
-    input_size = _shape_argument("input_size", input_size, (spatial_rank + 1 + batched,))
-    check_rank("input_size", input_size, spatial_rank)
+    input_size = as_shape("input_size", input_size, spatial_rank, batched)
     geometry = _transpose_geometry(
         spatial_rank, input_size, weight.shape, grad_output, stride, padding, output_padding, groups, dilation
     )
-    return dense_plan(geometry, "forward").run(grad_output, weight)
+    return plan(geometry, "forward", "auto", get_precision()).run(grad_output, weight)
 
 
 def conv_transpose_weight(
@@ -374,7 +347,7 @@ def conv_transpose_weight(
     array([[[2., 2.]]])
     """
     input = as_array("input", input)
-    weight_size = _shape_argument("weight_size", weight_size, (3, 4, 5))
+    weight_size = as_sizes("weight_size", weight_size, (3, 4, 5))
     spatial_rank = _weight_rank(weight_size)
     check_rank("input", input.shape, spatial_rank)
     grad_output = as_array("grad_output", grad_output, input.dtype)
@@ -383,7 +356,7 @@ def conv_transpose_weight(
     )
     check_allocation(geometry.weight_shape, input.dtype)
     out = np.empty(geometry.weight_shape, input.dtype)
-    return _weight_plan(geometry).run(grad_output, input, out)
+    return weight_plan(geometry, "auto").run(grad_output, input, out)
 
 
 def _weight_rank(weight_shape: tuple[int, ...]) -> int:
@@ -422,7 +395,7 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     out = np.empty((rows.shape[0], weight.shape[1]), weight.dtype)
     if rows.shape[0]:
         geometry = linear_geometry(out.shape, weight.shape)
-        dense_plan(geometry, "input_gradient").run(rows.T, weight[..., None], None, out.T)
+        plan(geometry, "input_gradient", "direct", "highest").run(rows.T, weight[..., None], None, out.T)
     return out.reshape(*grad_output.shape[:-1], weight.shape[1])
 
 
@@ -460,7 +433,7 @@ def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
         out[...] = 0
         return out[..., 0]
     geometry = linear_geometry(rows.shape, out.shape[:2])
-    _weight_plan(geometry).run(rows.T, gradients.T, out)
+    weight_plan(geometry, "auto").run(rows.T, gradients.T, out)
     return out[..., 0]
 
 

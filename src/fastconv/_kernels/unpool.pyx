@@ -1,0 +1,175 @@
+"""Values moved to and from the places that indices name: max-pool's gradient, unpooling and its gradient.
+
+An index is a flat position in one plane, D * H * W of one channel of one image, checked before it comes here.
+A task is a block of planes; within one, values move in scan order: sums and overwrites have one result.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.native cimport parallel
+from fastconv._kernels.pool cimport (
+    CHANNEL_LANES, TAP_FLOPS, close_arrays, copy_strides, divide_up, lanes_of_channels, open_arrays,
+)
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum Movement:
+    ADD
+    PUT
+    GET
+
+
+cdef struct Exchange:
+    Movement movement
+    bint float64
+    int64_t n, channels
+    int64_t size[3]           # of the values
+    int64_t plane_size[3]
+    char *values
+    const int64_t *index
+    char *plane
+    int64_t value_stride[5]
+    int64_t index_stride[5]
+    int64_t plane_stride[5]
+    int64_t place_step        # memory between neighbouring places of a plane; 0 if not the same for all
+    bint channels_are_lanes
+    int64_t block             # channels per task
+    int64_t blocks
+
+
+cdef inline int64_t place(const Exchange *e, int64_t index) noexcept nogil:
+    """Where in a plane's memory its flat index lies."""
+    if e.place_step:
+        return index * e.place_step
+    return (index // (e.plane_size[1] * e.plane_size[2]) * e.plane_stride[2]
+            + index // e.plane_size[2] % e.plane_size[1] * e.plane_stride[3]
+            + index % e.plane_size[2] * e.plane_stride[4])
+
+
+cdef void move(const Exchange *e, real *values, const int64_t *index, real *plane, int64_t count, int axis,
+               int64_t plane_step) noexcept nogil:
+    """`count` values along an axis, each with its index; planes are `plane_step` apart (0: only one)."""
+    cdef int64_t i, value_step = e.value_stride[axis], index_step = e.index_stride[axis]
+    for i in range(count):
+        if e.movement == ADD:
+            plane[i * plane_step + place(e, index[i * index_step])] += values[i * value_step]
+        elif e.movement == PUT:
+            plane[i * plane_step + place(e, index[i * index_step])] = values[i * value_step]
+        else:
+            values[i * value_step] = plane[i * plane_step + place(e, index[i * index_step])]
+
+
+cdef void clear(const Exchange *e, real *plane, int64_t channels) noexcept nogil:
+    """Zero planes of an array from `geometry.new_output`: each is one run of memory, or all interleave."""
+    cdef int64_t pixel, pixels = e.plane_size[0] * e.plane_size[1] * e.plane_size[2]
+    if not e.channels_are_lanes:
+        memset(plane, 0, pixels * sizeof(real))
+        return
+    for pixel in range(pixels):
+        memset(plane + place(e, pixel), 0, channels * sizeof(real))
+
+
+cdef void move_block(const Exchange *e, int64_t n, int64_t channel, real *values, real *plane) noexcept nogil:
+    cdef int64_t z, y, x, channels = min(e.block, e.channels - channel)
+    cdef const int64_t *index = e.index + n * e.index_stride[0] + channel * e.index_stride[1]
+    cdef const int64_t *row_index
+    cdef real *row
+    values += n * e.value_stride[0] + channel * e.value_stride[1]
+    plane += n * e.plane_stride[0] + channel * e.plane_stride[1]
+    if e.movement != GET:
+        clear(e, plane, channels)
+    for z in range(e.size[0]):
+        for y in range(e.size[1]):
+            row = values + z * e.value_stride[2] + y * e.value_stride[3]
+            row_index = index + z * e.index_stride[2] + y * e.index_stride[3]
+            if not e.channels_are_lanes:
+                move(e, row, row_index, plane, e.size[2], 4, 0)
+                continue
+            for x in range(e.size[2]):
+                move(e, row + x * e.value_stride[4], row_index + x * e.index_stride[4], plane, channels, 1,
+                     e.plane_stride[1])
+
+
+cdef void exchange_task(void *context, int64_t task) noexcept nogil:
+    cdef const Exchange *e = <const Exchange *>context
+    cdef int64_t n = task // e.blocks, channel = task % e.blocks * e.block
+    if e.float64:
+        move_block(e, n, channel, <double *>e.values, <double *>e.plane)
+    else:
+        move_block(e, n, channel, <float *>e.values, <float *>e.plane)
+
+
+cdef int64_t common_step(const Array *plane) noexcept nogil:
+    """Elements of memory between neighbouring places of a plane, if it is the same for all; else 0."""
+    cdef int axis
+    cdef int64_t step = 0, count = 1
+    for axis in range(4, 1, -1):
+        if plane.size[axis] == 1:
+            continue
+        if count == 1:
+            step = plane.stride[axis]
+        elif plane.stride[axis] != step * count:
+            return 0
+        count *= plane.size[axis]
+    return step
+
+
+cdef int run(Movement movement, const Array *values, const Array *indices, const Array *plane) except -1:
+    cdef Exchange e
+    cdef int axis
+    cdef double pixels = 1, places = 1
+    e.movement = movement
+    e.float64 = values.float64
+    e.n, e.channels = values.size[0], values.size[1]
+    e.values, e.index, e.plane = values.data, <const int64_t *>indices.data, plane.data
+    copy_strides(values, e.value_stride)
+    copy_strides(indices, e.index_stride)
+    copy_strides(plane, e.plane_stride)
+    for axis in range(3):
+        e.size[axis], e.plane_size[axis] = values.size[axis + 2], plane.size[axis + 2]
+        pixels *= e.size[axis]
+        places *= e.plane_size[axis]
+    e.place_step = common_step(plane)
+    e.channels_are_lanes = lanes_of_channels(e.channels, e.plane_stride)
+    e.block = min(<int64_t>CHANNEL_LANES, e.channels) if e.channels_are_lanes else 1
+    e.blocks = divide_up(e.channels, e.block)
+    # zeroing a place costs a tenth of moving a value
+    parallel(exchange_task, &e, e.n * e.blocks, TAP_FLOPS * e.n * e.channels * (pixels + 0.1 * places))
+    return 0
+
+
+def scatter_add(grad_output, indices, out, int spatial_rank, bint batched):
+    """out = 0, then out[n, c, indices[n, c, ...]] += grad_output[n, c, ...] in scan order."""
+    cdef Array arrays[3]
+    open_arrays(arrays, (out, indices, grad_output), spatial_rank, batched)
+    try:
+        run(ADD, &arrays[2], &arrays[1], &arrays[0])
+    finally:
+        close_arrays(arrays, 3)
+    return out
+
+
+def scatter(input, indices, out, int spatial_rank, bint batched):
+    """out = 0, then out[n, c, indices[n, c, ...]] = input[n, c, ...] in scan order."""
+    cdef Array arrays[3]
+    open_arrays(arrays, (out, indices, input), spatial_rank, batched)
+    try:
+        run(PUT, &arrays[2], &arrays[1], &arrays[0])
+    finally:
+        close_arrays(arrays, 3)
+    return out
+
+
+def gather(grad_output, indices, out, int spatial_rank, bint batched):
+    """out[n, c, ...] = grad_output[n, c, indices[n, c, ...]]."""
+    cdef Array arrays[3]
+    open_arrays(arrays, (out, indices, grad_output), spatial_rank, batched)
+    try:
+        run(GET, &arrays[0], &arrays[1], &arrays[2])
+    finally:
+        close_arrays(arrays, 3)
+    return out
