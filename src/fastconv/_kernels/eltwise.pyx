@@ -309,10 +309,12 @@ cdef void map_adjacent(const Affine *call, int64_t group, int64_t count, const r
     cdef const double *shift = call.shift + group
     cdef const double *scale = call.scale + group
     cdef const double *offset = call.offset + group
-    cdef const double *b_scale = call.b_scale + group
+    cdef const double *b_scale = NULL
     cdef int64_t w, i
+    if call.b_scale != NULL:
+        b_scale = call.b_scale + group
     for w in range(array[0].size[4]):
-        if call.b_scale == NULL:
+        if b_scale == NULL:
             for i in range(count):
                 out[i] = <real>((a[i] - shift[i]) * scale[i] + offset[i])
         else:
