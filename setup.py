@@ -54,7 +54,7 @@ class BuildTiles(build_ext):
                 "freethreading_compatible": True,
             },
             include_path=["src"],
-            build_dir="build/cython",
+            build_dir="build/cython-debug" if DEBUG else "build/cython",  # they differ in bounds checks
         )
         super().finalize_options()
 
