@@ -24,6 +24,15 @@ def test_every_layer_is_in_the_list() -> None:
     assert set(nn.layers.__all__) - listed == {"Layer"}
 
 
+def test_every_function_has_a_layer() -> None:
+    """What can be computed can stand in a net: max_pool2d is MaxPool2d, batch_norm is BatchNorm1d to 3d."""
+    layers = [name.lower() for name in nn.layers.__all__]
+    names = set(fastconv.functional.__all__) - {"conv_info"}
+    assert [
+        name for name in names if not any(layer.startswith(name.replace("_", "")) for layer in layers)
+    ] == []
+
+
 @by_name(LAYERS)
 def test_gradients(case: LayerCase) -> None:
     """Backprop equals central differences, for the input and every parameter."""
@@ -235,6 +244,26 @@ def test_a_layer_used_twice_shares_its_parameters() -> None:
     np.testing.assert_allclose(net(x), shared(np.tanh(first)))
     report = nn.gradcheck(net, x)
     assert report, str(report)
+
+
+def test_a_sequential_is_a_sequence() -> None:
+    """Indexing gives layers, slicing a net of the same layers."""
+    net = small_net()
+    assert len(net) == 6
+    assert list(net) == list(net.layers)
+    assert net[-1] is net.layers[5]
+    assert isinstance(net[:2], nn.Sequential)
+    assert net[:2][0] is net[0]
+    x = rng().standard_normal((2, 1, 9, 9))
+    np.testing.assert_array_equal(net[2:](net[:2](x)), net(x))
+    np.testing.assert_array_equal(nn.Sequential()(x), x)
+
+
+def test_a_base_class_says_what_is_missing() -> None:
+    with pytest.raises(NotImplementedError, match="Layer must define __call__"):
+        nn.Layer()(np.ones(1))
+    with pytest.raises(NotImplementedError, match="Loss must define prepare"):
+        nn.Loss()(np.ones(1), np.ones(1))
 
 
 def test_two_passes_may_be_open_at_once() -> None:

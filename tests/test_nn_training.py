@@ -414,6 +414,15 @@ def test_a_bar_if_asked_for(capsys) -> None:
     assert "% right; validation" in err
 
 
+def test_a_bar_on_a_terminal(capsys, monkeypatch) -> None:
+    """On a terminal the bar is the default; it is drawn with control characters."""
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    fit_points(epochs=3, progress=None)
+    assert "\x1b[" in capsys.readouterr().err
+
+
 def test_lines_if_a_bar_is_asked_for_but_rich_is_missing(capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     fit_points(epochs=2, progress=True)
