@@ -46,11 +46,12 @@ def pytest_report_header() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _unchanged_runtime() -> Iterator[None]:
-    """Instruction set and thread count are global: no test hands its choice to the next."""
-    isa, threads = fastconv.get_isa(), fastconv.get_num_threads()
+    """Instruction set, thread count and precision are global: no test hands its choice to the next."""
+    isa, threads, precision = fastconv.get_isa(), fastconv.get_num_threads(), fastconv.get_precision()
     yield
     fastconv.set_isa(isa)
     fastconv.set_num_threads(threads)
+    fastconv.set_precision(precision)
 
 
 @pytest.fixture(params=runnable_isas())

@@ -120,6 +120,13 @@ class ConvCase:
         return (*self.batch, self.groups * self.out_per_group, *spatial)
 
     @property
+    def algorithm(self) -> str:
+        """One of those that compute the forward pass and the input gradient of this case."""
+        height = self.kernel[-2] if self.rank > 1 else 1
+        winograd = self.kernel[-1] == 3 and height in (1, 3) and {*self.stride, *self.dilation} == {1}
+        return ("auto", "direct", "winograd")[self.seed % (3 if winograd else 2)]
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of the fastconv call; one number where all axes agree."""
         one_number = {
@@ -181,6 +188,9 @@ def assert_close(result: np.ndarray, expected: np.ndarray, exact: bool = False, 
 def _kernel(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     if kind == "deep_taps":  # more than one chunk of taps
         return (1,) * (rank - 2) + (25, 23) if rank > 1 else (draw(st.integers(520, 600)),)
+    if kind == "winograd":
+        planes, height = (draw(st.integers(1, 3)),), (draw(st.sampled_from([3, 3, 1])),)
+        return (*planes, *height, 3)[-rank:]
     largest = 3 if kind in ("channels", "deep_channels") or rank == 3 else 5
     return tuple(draw(st.integers(1, largest)) for _ in range(rank))
 
@@ -189,7 +199,7 @@ def _counts(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     """Output positions per axis."""
     if kind == "pixels":  # rows longer than a panel of pixels, and many panels
         return (*(draw(st.integers(1, 3)) for _ in range(rank - 1)), draw(st.integers(30, 140)))
-    largest = {"small": 6, "depthwise": 9}.get(kind, 3)
+    largest = {"small": 6, "depthwise": 9, "winograd": 14 if rank < 3 else 6}.get(kind, 3)
     return tuple(draw(st.integers(1, largest)) for _ in range(rank))
 
 
@@ -198,6 +208,8 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
     few, many = st.integers(1, 5), st.integers(1, 70)
     if kind == "channels":
         return draw(st.sampled_from([1, 1, 2])), draw(many), draw(many)
+    if kind == "winograd":
+        return draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 40)), draw(st.integers(1, 40))
     if kind == "deep_channels":
         return 1, draw(st.integers(120, 420)), draw(few)
     if kind == "deep_taps":
@@ -207,7 +219,15 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
     return draw(st.integers(1, 3)), draw(few), draw(few)
 
 
-KINDS = ("small", "small", "small", "channels", "pixels", "depthwise", "deep_channels", "deep_taps")
+KINDS = (
+    *("small",) * 3,
+    *("winograd",) * 2,
+    "channels",
+    "pixels",
+    "depthwise",
+    "deep_channels",
+    "deep_taps",
+)
 
 
 @st.composite
@@ -216,10 +236,12 @@ def conv_cases(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> ConvCase:
     rank = draw(st.sampled_from([2, 1, 3])) if kind != "deep_channels" else draw(st.sampled_from([2, 1]))
     kernel = _kernel(draw, kind, rank)
     stride = tuple(draw(st.sampled_from([1, 1, 2, 3, 4, 7])) for _ in range(rank))
-    if draw(st.booleans()):
+    if kind == "winograd":
+        stride = (1,) * rank
+    elif draw(st.booleans()):
         stride = stride[:1] * rank
     dilation = (1,) * rank
-    if kind != "deep_taps" and draw(st.booleans()):
+    if kind not in ("deep_taps", "winograd") and draw(st.booleans()):
         dilation = tuple(draw(st.integers(1, 3)) for _ in range(rank))
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     padding, pads = _paddings(draw, stride, span)

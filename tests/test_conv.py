@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from conv_cases import CONV, ConvCase, assert_close, buffer_and_view, conv_cases, examples, lay_out
 from hypothesis import given
-from hypothesis import strategies as st
 from reference import conv as reference
 
 import fastconv
@@ -40,10 +39,10 @@ def test_plain_algorithm_equals_float64_loops(case: ConvCase) -> None:
     assert_close(output, expected, exact=case.exact and case.activation != "leaky_relu")
 
 
-@given(case=conv_cases(), algorithm=st.sampled_from(["auto", "direct"]))
+@given(case=conv_cases())
 @examples(2000)
-def test_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
-    """Any geometry, any layout of every array, on every instruction set; only `out` is written."""
+def test_every_isa_equals_plain_algorithm(case: ConvCase) -> None:
+    """Any geometry, layout of every array and algorithm, on every instruction set; only `out` is written."""
     input, weight, bias = case.make_input(), case.make_weight(), case.make_bias()
     before = input.copy(), weight.copy()
     conv = CONV[case.rank]
@@ -53,8 +52,8 @@ def test_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> Non
     for isa in runnable_isas():
         fastconv.set_isa(isa)
         buffer, out = case.make_out()
-        assert conv(input, weight, bias, **arguments, algorithm=algorithm, out=out) is out
-        assert_close(out, expected, exact, isa)
+        assert conv(input, weight, bias, **arguments, algorithm=case.algorithm, out=out) is out
+        assert_close(out, expected, exact, f"{case.algorithm} on {isa}")
         out[...] = np.nan
         assert np.isnan(buffer).all(), f"{isa}: wrote outside of out"
     np.testing.assert_array_equal(input, before[0])
@@ -183,19 +182,62 @@ def test_integer_like_parameters_are_accepted() -> None:
 # ---- precision -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("channels", [16, 256])
-def test_precision_is_that_of_plain_float32_accumulation(isa: str, channels: int, layout: str) -> None:
-    """The promise of "highest": rms error at most twice that of adding up one by one in float32."""
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+def test_precision_is_that_of_plain_accumulation(
+    isa: str, algorithm: str, channels: int, dtype: type
+) -> None:
+    """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
     generator = np.random.default_rng(3)
-    input = lay_out(generator.standard_normal((1, channels, 9, 9), np.float32), layout, 1)
-    weight = generator.standard_normal((16, channels, 3, 3), np.float32)
-    exact = reference.conv(input, weight, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
-    plain = np.zeros(exact.shape, np.float32)
+    input = generator.standard_normal((1, channels, 15, 17)).astype(dtype)
+    weight = generator.standard_normal((16, channels, 3, 3)).astype(dtype)
+    exact = long_double_conv(input, weight)
+    plain = np.zeros(exact.shape, dtype)
     for c, y, x in itertools.product(range(channels), range(3), range(3)):
-        plain += weight[:, c, y, x][:, None, None] * input[:, c, None, y : y + 7, x : x + 7]
-    error = np.sqrt(np.mean((fastconv.conv2d(input, weight) - exact) ** 2))
-    assert error <= 2 * np.sqrt(np.mean((plain - exact) ** 2))
+        plain += weight[:, c, y, x][:, None, None] * input[:, c, None, y : y + 13, x : x + 15]
+    for layout in ("C", "channels_last"):
+        output = fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm)
+        assert rms(output - exact) <= 2 * rms(plain - exact)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:
+    """rms error relative to the output's rms: 1e-5 for "high", 5e-3 for "medium", in both directions."""
+    generator = np.random.default_rng(3)
+    input = generator.standard_normal((2, 256, 30, 33)).astype(np.float32)
+    weight = generator.standard_normal((32, 256, 3, 3)).astype(np.float32)
+    with fastconv.precision("highest"):
+        exact = fastconv.conv2d(
+            input.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="direct"
+        )
+        wide = weight.transpose(1, 0, 2, 3).astype(np.float64)
+        exact_gradient = fastconv.grad.conv2d_input(
+            (2, 32, 30, 33), wide, input.astype(np.float64), padding=1, algorithm="direct"
+        )
+    bound = {"high": 1e-5, "medium": 5e-3}[precision]
+    with fastconv.precision(precision):
+        output = fastconv.conv2d(input, weight, padding=1, algorithm=algorithm)
+        gradient = fastconv.grad.conv2d_input(
+            (2, 32, 30, 33), weight.transpose(1, 0, 2, 3), input, padding=1, algorithm=algorithm
+        )
+    assert rms(output - exact) <= bound * rms(exact)
+    assert rms(gradient - exact_gradient) <= bound * rms(exact_gradient)
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.longdouble))))
+
+
+def long_double_conv(input: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """3x3 without padding in the widest floats NumPy has here."""
+    height, width = input.shape[2] - 2, input.shape[3] - 2
+    output = np.zeros((input.shape[0], weight.shape[0], height, width), np.longdouble)
+    for c, y, x in itertools.product(range(input.shape[1]), range(3), range(3)):
+        window = input[:, c, None, y : y + height, x : x + width].astype(np.longdouble)
+        output += weight[:, c, y, x][:, None, None] * window
+    return output
 
 
 def test_long_sums_in_float64(isa: str) -> None:
@@ -225,6 +267,7 @@ NON_FINITE_GEOMETRIES = {
     "two chunks of depth": ((60, 4, 4), (2, 60, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "1-D": ((2, 40), (3, 2, 5), (2,), ((2, 2),), (1,)),
     "3-D": ((2, 3, 4, 5), (3, 2, 2, 3, 2), (1, 2, 1), ((1, 1), (1, 0), (0, 1)), (1, 1, 1)),
+    "taken by Winograd": ((17, 11, 12), (16, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
 }
 
 
@@ -254,6 +297,20 @@ def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
         np.testing.assert_array_equal(
             affected, np.broadcast_to(expected, output.shape), err_msg=str(position)
         )
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+def test_large_values_do_not_overflow_on_the_way(isa: str, algorithm: str, precision: str) -> None:
+    """Sums of neighbours, as transforms form them, may pass the largest float where no product does."""
+    sign = (-1.0) ** np.add.outer(np.arange(24), np.arange(26))
+    input = np.broadcast_to(3e38 * sign, (1, 16, 24, 26)).astype(np.float32)
+    weight = np.full((16, 16, 3, 3), 1e-30, np.float32)
+    with fastconv.precision(precision):
+        output = fastconv.conv2d(input, weight, padding=1, algorithm=algorithm)
+        gradient = fastconv.grad.conv2d_input(input.shape, weight, input, padding=1, algorithm=algorithm)
+    assert np.isfinite(output).all()
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "leaky_relu", "relu6"])

@@ -66,6 +66,16 @@ fastconv.set_isa(isa)
 rng = np.random.default_rng(0)
 def integers(*shape): return rng.integers(-3, 4, shape).astype(dtype)
 
+def variants(kernel, stride, dilation):
+    yield from (("auto", "highest"), ("direct", "highest"))
+    if (*kernel, stride, dilation) == (3, 3, 1, 1):
+        yield from (("winograd", "highest"), ("winograd", "high"))
+
+def close(result, expected, precision):
+    if precision == "highest":  # in small integers, so it is exact
+        return np.array_equal(result, expected)
+    return abs(result - expected).max() <= 1e-4 * abs(expected).max()
+
 geometries = [  # n, in, out, size, kernel, stride, padding, dilation, groups
     (1, 1, 1, (1, 1), (1, 1), 1, 0, 1, 1),
     (1, 1, 1, (3, 3), (3, 3), 1, 0, 1, 1),
@@ -78,6 +88,8 @@ geometries = [  # n, in, out, size, kernel, stride, padding, dilation, groups
     (1, 1, 3, (1, 65), (1, 1), 2, 0, 1, 1),
     (1, 130, 9, (4, 4), (3, 3), 1, 1, 1, 1),
     (1, 3, 29, (11, 13), (5, 5), 4, 0, 1, 1),
+    (2, 17, 19, (11, 13), (3, 3), 1, 1, 1, 1),
+    (1, 16, 16, (23, 25), (3, 3), 1, 1, 1, 1),
 ]
 for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
     x, w, b = integers(n, c, *size), integers(k, c // groups, *kernel), integers(k)
@@ -92,10 +104,16 @@ for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
         for gx_, gw_, out in itertools.product(
             memory_orders(x, end), memory_orders(w, end), memory_orders(np.zeros_like(y), end, True)
         ):
-            fastconv.conv2d(gx_, gw_, gb, *parameters, out=out)
-            assert np.array_equal(out, y)
+            for algorithm, precision in variants(kernel, stride, dilation):
+                fastconv.set_precision(precision)
+                fastconv.conv2d(gx_, gw_, gb, *parameters, algorithm=algorithm, out=out)
+                assert close(out, y, precision)
         for gg, gw_ in itertools.product(memory_orders(g, end), memory_orders(w, end)):
-            assert np.array_equal(fastconv.grad.conv2d_input(x.shape, gw_, gg, *parameters), gx)
+            for algorithm, precision in variants(kernel, stride, dilation):
+                fastconv.set_precision(precision)
+                gradient = fastconv.grad.conv2d_input(x.shape, gw_, gg, *parameters, algorithm=algorithm)
+                assert close(gradient, gx, precision)
+            fastconv.set_precision("highest")
             transposed = fastconv.conv_transpose2d(gg, gw_, None, stride, padding, 0, groups, dilation)
             assert np.array_equal(transposed, gt)
         for gx_, gg in itertools.product(memory_orders(x, end), memory_orders(g, end)):
@@ -246,6 +264,19 @@ LARGE_LAYERS = {
         "g.nbytes",
         "w.nbytes",
     ),
+    "3x3 at high precision": (
+        "x, w, out = full(8, 64, 112, 112), full(64, 64, 3, 3), full(8, 64, 112, 112);"
+        "fastconv.set_precision('high')",
+        "fastconv.conv2d(x, w, padding=1, out=out)",
+        "0",
+        "4 * w.nbytes",  # F(4, 3): 36 numbers for 9
+    ),
+    "one image, not finite": (
+        "x, w, out = full(4, 64, 112, 112), full(64, 64, 3, 3), full(4, 64, 112, 112); x[2, 3] = np.nan",
+        "fastconv.conv2d(x, w, padding=1, out=out)",
+        "0",
+        "16 / 9 * w.nbytes",
+    ),
     "input gradient, stride 2": (
         "g, w = full(8, 64, 56, 56), full(64, 64, 3, 3)",
         "fastconv.grad.conv2d_input((8, 64, 112, 112), w, g, stride=2, padding=1)",
@@ -395,7 +426,7 @@ STARVED_CALLS = {
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("call", STARVED_CALLS.values(), ids=STARVED_CALLS)
 def test_without_memory_a_call_raises_and_recovers(run_python: Run, call: str, threads: int) -> None:
-    """RLIMIT_AS at what the process has already: MemoryError, inputs unharmed; with memory again, it works."""
+    """RLIMIT_AS at what the process has already: MemoryError, inputs unharmed; with memory again it works."""
     result = run_python(
         MEASURE + "import resource\n"
         f"fastconv.set_num_threads({threads})\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -148,6 +149,35 @@ def test_default_is_the_number_of_cpus_this_process_may_use(run_python: Run) -> 
     assert run_python(code, FASTCONV_NUM_THREADS="").stdout.strip() == f"1 [{one}]"
     everything = run_python("import fastconv; print(fastconv.get_num_threads())", FASTCONV_NUM_THREADS="")
     assert 1 <= int(everything.stdout) <= len(os.sched_getaffinity(0))
+
+
+# ---- precision ---------------------------------------------------------------------------------------
+
+
+def test_precision_is_highest_unless_said_otherwise(run_python: Run) -> None:
+    result = run_python("import fastconv; print(fastconv.get_precision())")
+    assert result.stdout.strip() == "highest"
+
+
+def test_precision_of_a_block_ends_with_it() -> None:
+    """Nested, and left by an exception, too."""
+    fastconv.set_precision("high")
+    with fastconv.precision("medium"):
+        with contextlib.suppress(KeyError), fastconv.precision("highest"):
+            assert fastconv.get_precision() == "highest"
+            raise KeyError
+        assert fastconv.get_precision() == "medium"
+    assert fastconv.get_precision() == "high"
+
+
+@pytest.mark.parametrize("word", ["low", "HIGH", "", None, 1, ["high"]])
+def test_unknown_precisions(word: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="precision=") as caught:
+        fastconv.set_precision(word)
+    assert "highest, high, medium" in str(caught.value)
+    with pytest.raises((ValueError, TypeError), match="precision="), fastconv.precision(word):
+        pytest.fail("the block must not be entered")
+    assert fastconv.get_precision() == "highest"
 
 
 # ---- what is shown -----------------------------------------------------------------------------------

@@ -424,18 +424,42 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     if bias is not None:
         bias = check_bias(bias, weight.shape[0], input.dtype)
     check_allocation((*input.shape[:-1], weight.shape[0]), input.dtype)
-    rows = input.reshape(-1, input.shape[-1])
-    out = np.empty((rows.shape[0], weight.shape[0]), input.dtype)
-    if rows.shape[0]:
+    out = np.empty((*input.shape[:-1], weight.shape[0]), input.dtype)
+    if out.size:
+        rows, out_rows = as_images(input, out)
         geometry = linear_geometry(rows.shape, weight.shape)
-        plan(geometry, "forward", "direct", "highest").run(rows.T, weight[..., None], bias, out.T)
-    return out.reshape(*input.shape[:-1], weight.shape[0])
+        weight = weight.reshape(geometry.weight_shape)
+        plan(geometry, "forward", "direct", "highest").run(rows, weight, bias, out_rows)
+    return out
+
+
+def as_images(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """View arrays (..., C) with the same leading axes as unbatched images (C, *spatial), rows as pixels.
+
+    Neighbouring axes are joined where the memory of all arrays lets them; up to three that cannot be joined
+    stay as they are. Only beyond that the arrays are copied.
+    """
+    sizes: list[int] = []
+    inner = None
+    for axis in range(arrays[0].ndim - 1):
+        size = arrays[0].shape[axis]
+        if size == 1:
+            continue
+        if inner is not None and all(a.strides[inner] == a.strides[axis] * size for a in arrays):
+            sizes[-1] *= size
+        else:
+            sizes.append(size)
+        inner = axis
+    if len(sizes) not in (1, 2, 3):
+        sizes = [prod(sizes)]
+    return tuple(np.moveaxis(a.reshape(*sizes, a.shape[-1]), -1, 0) for a in arrays)
 
 
 @lru_cache(maxsize=PLANS)
-def linear_geometry(rows_shape: tuple[int, int], weight_shape: tuple[int, int]) -> ConvGeometry:
-    """`linear` of (rows, C) with (K, C) as an unbatched 1-D convolution: rows are the pixels."""
-    return conv_geometry(rows_shape[::-1], (*weight_shape, 1), 1, 0, 1, 1, 1)
+def linear_geometry(image_shape: tuple[int, ...], weight_shape: tuple[int, int]) -> ConvGeometry:
+    """`linear` of rows seen as an image (C, *spatial) with (K, C): a convolution by one kernel element."""
+    spatial_rank = len(image_shape) - 1
+    return conv_geometry(image_shape, (*weight_shape, *(1,) * spatial_rank), 1, 0, 1, 1, spatial_rank)
 
 
 def check_linear_weight(weight: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.functional.algorithm import check_algorithm, plan, weight_plan
-from fastconv.functional.conv import check_linear_weight, linear_geometry
+from fastconv.functional.conv import as_images, check_linear_weight, linear_geometry
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
@@ -391,12 +391,13 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
             f"grad_output: shape {grad_output.shape} must end in the {weight.shape[0]} out features of weight"
         )
     check_allocation((*grad_output.shape[:-1], weight.shape[1]), weight.dtype)
-    rows = grad_output.reshape(-1, weight.shape[0])
-    out = np.empty((rows.shape[0], weight.shape[1]), weight.dtype)
-    if rows.shape[0]:
-        geometry = linear_geometry(out.shape, weight.shape)
-        plan(geometry, "input_gradient", "direct", "highest").run(rows.T, weight[..., None], None, out.T)
-    return out.reshape(*grad_output.shape[:-1], weight.shape[1])
+    out = np.empty((*grad_output.shape[:-1], weight.shape[1]), weight.dtype)
+    if out.size:
+        rows, out_rows = as_images(grad_output, out)
+        geometry = linear_geometry(out_rows.shape, weight.shape)
+        weight = weight.reshape(geometry.weight_shape)
+        plan(geometry, "input_gradient", "direct", "highest").run(rows, weight, None, out_rows)
+    return out
 
 
 def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
@@ -426,15 +427,12 @@ def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
         )
     check_shape("grad_output", grad_output, (*input.shape[:-1], grad_output.shape[-1]))
     check_allocation((grad_output.shape[-1], input.shape[-1]), input.dtype)
-    rows = input.reshape(-1, input.shape[-1])
-    gradients = grad_output.reshape(-1, grad_output.shape[-1])
-    out = np.empty((gradients.shape[1], rows.shape[1], 1), input.dtype)
-    if not rows.shape[0]:
-        out[...] = 0
-        return out[..., 0]
-    geometry = linear_geometry(rows.shape, out.shape[:2])
-    weight_plan(geometry, "auto").run(rows.T, gradients.T, out)
-    return out[..., 0]
+    out = np.zeros((grad_output.shape[-1], input.shape[-1]), input.dtype)
+    if input.size:
+        rows, gradients = as_images(input, grad_output)
+        geometry = linear_geometry(rows.shape, out.shape)
+        weight_plan(geometry, "auto").run(rows, gradients, out.reshape(geometry.weight_shape))
+    return out
 
 
 def linear_bias(grad_output: Any) -> np.ndarray:
