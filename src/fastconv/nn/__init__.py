@@ -9,7 +9,7 @@ twice in a net and one net may run on several threads.
 |---|---|
 | `layers` | what can a net be made of? |
 | `losses` | how wrong is a prediction? |
-| `optim`, `schedules`, `nudge` | how do parameters learn? |
+| `optimizer`, `optim`, `schedules`, `nudge` | how do parameters learn? |
 | `training` | how are they shown the examples? |
 | `init` | where do they start? |
 | `serialize`, `archive` | how is a net kept in a file? |
@@ -23,7 +23,8 @@ from fastconv.nn.layers import __all__ as _layers
 from fastconv.nn.losses import *  # noqa: F403
 from fastconv.nn.losses import __all__ as _losses
 from fastconv.nn.nudge import Nudge, NudgeCost
-from fastconv.nn.optim import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from fastconv.nn.optim import SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastconv.nn.optimizer import Optimizer
 from fastconv.nn.parameter import Buffer, Parameter
 from fastconv.nn.schedules import CosineLR, ExponentialLR, ReduceLROnPlateau, StepLR, WarmupLR
 from fastconv.nn.serialize import load, save

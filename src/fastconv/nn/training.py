@@ -13,7 +13,7 @@ from fastconv.geometry import as_array, whole_number
 from fastconv.nn.arguments import Rng, generator, real
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.losses.base import Loss
-from fastconv.nn.optim import Optimizer
+from fastconv.nn.optimizer import Optimizer
 from fastconv.nn.progress import Progress, open_progress
 from fastconv.nn.schedules import Schedule
 
