@@ -25,6 +25,7 @@
 /* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
 
 enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 64 };      /* upper bounds over all tables, for stack arrays */
+enum { FC_MAX_TAP_ROWS = 128 };                      /* rows of taps (D x H) that depthwise_row takes */
 
 enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
 
@@ -104,6 +105,11 @@ typedef struct fc_kernels {
      * from `count` on become zero. `source` is the address of (n=0, first channel, 0, 0, 0). */
     void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source, int64_t pixel,
                          int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
+
+    /* out[i] = sum over rows r and taps t of weights[r][t] * rows[r][tap_offset[t] + i], for i < count; then bias
+     * (finish->row_bias[0]) and activation. Reads rows up to the next multiple of `lanes`. */
+    void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
+                          int row_count, const int64_t *tap_offset, int taps, const fc_finish *finish);
 
     int lanes;               /* elements of a vector */
     fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */

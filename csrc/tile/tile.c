@@ -5,6 +5,7 @@
 #include "gemm.h"
 #include "pack.h"
 #include "winograd.h"
+#include "depthwise.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
@@ -37,6 +38,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .pack = pack,
     .clear = clear,
     .pack_windows = pack_windows,
+    .depthwise_row = depthwise_row,
     .lanes = LANES,
     .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
     .fma_peak = fma_peak,

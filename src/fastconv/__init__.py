@@ -9,7 +9,7 @@ Four floors, and an import never points up:
 1. C tiles (`csrc`): one tile, one thread, one instruction set
 """
 
-from fastconv import functional, grad
+from fastconv import functional, grad, nn
 from fastconv.functional import *  # noqa: F403
 from fastconv.runtime import (
     get_isa,
@@ -30,6 +30,7 @@ __all__ = [
     "get_num_threads",
     "get_precision",
     "grad",
+    "nn",
     "precision",
     "set_isa",
     "set_num_threads",

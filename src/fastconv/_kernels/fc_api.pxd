@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "fc_api.h" nogil:
-    enum: FC_MAX_ROWS, FC_MAX_COLUMNS
+    enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_MAX_TAP_ROWS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
     enum: FC_DTYPES
     ctypedef enum fc_dtype:
@@ -61,6 +61,9 @@ cdef extern from "fc_api.h" nogil:
         void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
                              int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
                              int64_t taps) noexcept nogil
+        void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
+                              int row_count, const int64_t *tap_offset, int taps,
+                              const fc_finish *finish) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         double (*fma_peak)(int64_t rounds) noexcept nogil

@@ -1,11 +1,10 @@
-r"""Which algorithm computes a convolution: what each can serve, and `auto`'s rules in one table.
+"""Which algorithm computes a convolution: what each can serve, and `auto`'s rules in one table.
 
-| algorithm | serves | rms error at most |
-|---|---|---|
-| reference | everything | that of rounding the result |
-| direct | everything | plain accumulation's |
-| winograd | 3 or 3x3 taps (any number of planes), stride and dilation 1 | twice that with F(2, 3); with F(4, 3), \
-which needs precision "high", 1e-5 of the output |
+- reference serves everything; its error is that of rounding the result.
+- direct serves everything; its rms error is at most that of plain accumulation.
+- depthwise serves one input and one output channel per group; likewise.
+- winograd serves 3 or 3x3 taps (any number of planes) with stride and dilation 1. F(2, 3) has at most twice
+  that error; F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -17,18 +16,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fastconv._kernels.conv import DensePlan
+from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv._kernels.winograd import WinogradPlan
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
-ALGORITHMS = ("auto", "reference", "direct", "winograd")
+ALGORITHMS = ("auto", "reference", "direct", "winograd", "depthwise")
 
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = DensePlan | WinogradPlan | ReferencePlan
+Plan = DensePlan | WinogradPlan | DepthwisePlan | ReferencePlan
 
 
 class Rule(NamedTuple):
@@ -60,8 +60,17 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
 
 
 AUTO = (
+    Rule(
+        "depthwise",
+        lambda geometry, direction, precision: DepthwisePlan.serves(geometry),
+        "nothing to reduce over: rows stay in cache, lanes are pixels",
+    ),
     Rule("winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"),
-    Rule("direct", lambda geometry, direction, precision: True, "serves everything, as fast as it multiplies"),
+    Rule(
+        "direct",
+        lambda geometry, direction, precision: True,
+        "serves everything, as fast as the machine multiplies",
+    ),
 )
 
 
@@ -90,6 +99,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         algorithm = choose(geometry, direction, precision)
     if algorithm == "reference":
         return ReferencePlan(geometry, direction)
+    if algorithm == "depthwise":
+        return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
         return WinogradPlan(geometry, direction, winograd_tile(geometry, direction, precision))
     return DensePlan(geometry, direction)
@@ -101,6 +112,6 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightGradientPlan | 
     check_algorithm(algorithm)
     if algorithm == "reference":
         return ReferenceWeightGradientPlan(geometry)
-    if algorithm == "winograd":
-        raise ValueError("algorithm='winograd': does not compute weight gradients")
+    if algorithm in ("winograd", "depthwise"):
+        raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
     return WeightGradientPlan(geometry)
