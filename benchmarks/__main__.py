@@ -12,10 +12,13 @@ import fastconv
 from benchmarks import measure, memory
 from benchmarks.cases import PURE_LOOPS, RESNET_1X1, RESNET_3X3, ConvCase, conv_case
 from benchmarks.passes import CONV_PASSES, Pair, assert_agree, conv_pair, pure_pair
+from fastconv.functional.algorithm import choose
+from fastconv.geometry import conv_geometry
 
 SPEED_HEADER = (
     "layer",
     "pass",
+    "algorithm",
     "GFLOP/s, 1 thread",
     "FMA peak",
     "share",
@@ -51,6 +54,16 @@ def timed(pair: Pair, with_naive: bool) -> dict[str, measure.Timing]:
     return timings
 
 
+def algorithm(case: ConvCase, name: str) -> str:
+    """What "auto" chooses; the weight gradient has no choice."""
+    if name == "grad_weight":
+        return "direct"
+    geometry = conv_geometry(
+        case.input_shape, case.weight_shape, spatial_rank=len(case.size), **case.parameters
+    )
+    return choose(geometry, "forward" if name == "forward" else "input_gradient", fastconv.get_precision())
+
+
 def speed_row(case: ConvCase, name: str) -> list[str]:
     """Share of the FMA peak on one thread, the gain of a second one, and einsum's time over fastconv's."""
     timings = timed(conv_pair(case, name), with_naive=True)
@@ -59,6 +72,7 @@ def speed_row(case: ConvCase, name: str) -> list[str]:
     return [
         case.id,
         name,
+        algorithm(case, name),
         f"{case.flops / one.median / 1e9:.0f}",
         f"{peak / 1e9:.0f}",
         f"{case.flops / one.median / peak:.0%}",
@@ -104,8 +118,8 @@ def main() -> None:
     known = {**measure.machine(), "load before": f"{os.getloadavg()[0]:.1f}"}
     sys.stdout.write(", ".join(f"{name}: {value}" for name, value in known.items()) + "\n")
     write_table(
-        "ResNet-50 layers: medians. GFLOP count as in the direct algorithm, whichever is used; the naive side "
-        "loops over kernel taps with np.einsum (no BLAS).",
+        "ResNet-50 layers: medians. GFLOP count as in the direct algorithm, whichever is used; the naive side"
+        " loops over kernel taps with np.einsum (no BLAS).",
         SPEED_HEADER,
         (speed_row(case, name) for case in (*RESNET_3X3, *RESNET_1X1) for name in CONV_PASSES),
     )
