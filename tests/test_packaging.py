@@ -24,7 +24,7 @@ import fastconv
 
 ROOT = Path(__file__).parent.parent
 SOURCE_FOLDERS = ("csrc", "src", "tests", "benchmarks", "docs")
-SOURCE_SUFFIXES = (".c", ".h", ".py", ".pyx", ".pxd", ".pyi", ".json")
+SOURCE_SUFFIXES = (".c", ".h", ".py", ".pyx", ".pxd", ".pyi", ".json", ".md")
 NOT_SOURCES = ("build", "dist", "*.egg-info", "*.so", "__pycache__", ".[!c]*")  # hidden sources: .ci alone
 
 
