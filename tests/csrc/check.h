@@ -63,5 +63,6 @@ void check_scatter(void);
 void check_pack(void);
 void check_pack_windows(void);
 void check_winograd(void);
+void check_depthwise_row(void);
 
 #endif

@@ -58,6 +58,7 @@ int main(void)
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
         {"winograd", check_winograd},
+        {"depthwise_row", check_depthwise_row},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);
