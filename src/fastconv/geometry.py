@@ -55,7 +55,9 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
     if not isinstance(value, np.ndarray):
         return as_array(name, _imported(name, value), dtype)
     if value.dtype not in _DTYPES:
-        raise TypeError(f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}")
+        raise TypeError(
+            f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}"
+        )
     if not value.flags.aligned:
         raise ValueError(
             f"{name}: address and strides {value.strides} must be multiples of the element size {value.itemsize}"
@@ -199,7 +201,10 @@ def as_indices(name: str, value: Any, shape: tuple[int, ...], places: int) -> np
         raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
     check_shape(name, array, shape)
     if not array.flags.aligned:
-        raise ValueError(f"{name}: address and strides {array.strides} must be multiples of the element size 8")
+        size = array.itemsize
+        raise ValueError(
+            f"{name}: address and strides {array.strides} must be multiples of the element size {size}"
+        )
     # as unsigned numbers the negative ones are the largest: one look at the array tells of both
     if array.size and int(array.view(np.uint64).max()) >= places:
         bad = array.min() if array.min() < 0 else array.max()
@@ -275,9 +280,9 @@ def per_axis(name: str, value: Any, spatial_rank: int, minimum: int) -> tuple[in
     return (whole_number(name, value, minimum),) * spatial_rank
 
 
-def padding_pairs(value: Any, spatial_rank: int, dilated_kernel: tuple[int, ...], stride: tuple[int, ...]) -> tuple[
-    tuple[int, int], ...
-]:
+def padding_pairs(
+    value: Any, spatial_rank: int, dilated_kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
     """`padding` in any of its forms as one (before, after) pair per axis.
 
     Parameters
@@ -528,7 +533,9 @@ def conv_transpose_geometry(
     size = input_shape[-spatial_rank:]
     kernel = weight_shape[2:]
     if in_channels != weight_shape[0]:
-        raise ValueError(f"input: {in_channels} channels, but weight of shape {weight_shape} needs {weight_shape[0]}")
+        raise ValueError(
+            f"input: {in_channels} channels, but weight of shape {weight_shape} needs {weight_shape[0]}"
+        )
     if in_channels % groups:
         raise ValueError(f"groups={groups}: must divide the {in_channels} input channels")
     if isinstance(padding, str):

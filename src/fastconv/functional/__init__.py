@@ -26,6 +26,16 @@ from fastconv.functional.activation import (
     tanhshrink,
     threshold,
 )
+from fastconv.functional.adaptive_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    global_avg_pool,
+    global_max_pool,
+)
 from fastconv.functional.conv import (
     conv1d,
     conv2d,
@@ -41,8 +51,33 @@ from fastconv.functional.norm import (
     layer_norm,
     local_response_norm,
 )
+from fastconv.functional.pool import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+from fastconv.functional.unpool import (
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "celu",
     "conv1d",
@@ -54,6 +89,8 @@ __all__ = [
     "conv_transpose3d",
     "elu",
     "gelu",
+    "global_avg_pool",
+    "global_max_pool",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -64,6 +101,15 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "prelu",
     "relu",

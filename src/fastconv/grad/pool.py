@@ -1,0 +1,516 @@
+"""Gradients of pooling with respect to its input; one function for every one of `fastconv.functional`.
+
+Names and arguments follow `torch.nn.grad`: the shape of the input, what the forward call was given or gave,
+and the gradient of its output.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastconv._kernels import unpool
+from fastconv._kernels.pool import PoolPlan
+from fastconv.functional.adaptive_pool import adaptive_plan
+from fastconv.functional.pool import output_of, pool_plan
+from fastconv.geometry import (
+    as_array,
+    as_indices,
+    as_shape,
+    check_rank,
+    check_shape,
+    divisor,
+    flag,
+    new_output,
+    norm_power,
+)
+
+
+def _checked(
+    spatial_rank: int, input_size: Any, grad_output: Any
+) -> tuple[tuple[int, ...], np.ndarray, bool]:
+    """The input's shape, the gradient that fits it in batch and channels, and whether there is a batch."""
+    grad_output = as_array("grad_output", grad_output)
+    batched = check_rank("grad_output", grad_output.shape, spatial_rank)
+    shape = as_shape("input_size", input_size, spatial_rank, batched)
+    leading = grad_output.shape[:-spatial_rank]
+    if shape[:-spatial_rank] != leading:
+        raise ValueError(f"input_size={input_size!r}: must begin with {leading}, as grad_output does")
+    return shape, grad_output, batched
+
+
+def _max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
+    indices = as_indices("indices", indices, grad_output.shape, math.prod(shape[-spatial_rank:]))
+    out = new_output(shape, grad_output.dtype, grad_output, batched)
+    return unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+
+
+def _max_unpool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
+    indices = as_indices("indices", indices, shape, math.prod(grad_output.shape[-spatial_rank:]))
+    out = new_output(shape, grad_output.dtype, grad_output, batched)
+    return unpool.gather(grad_output, indices, out, spatial_rank, batched)
+
+
+def _spread(
+    plan: PoolPlan,
+    grad_output: np.ndarray,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The gradient of an average, back to the elements averaged."""
+    geometry = plan.geometry
+    check_shape("grad_output", grad_output, geometry.output_shape)
+    out = new_output(geometry.input_shape, grad_output.dtype, grad_output, geometry.batched)
+    counted = flag("count_include_pad", count_include_pad)
+    return plan.average_gradient(grad_output, out, counted, divisor(divisor_override))
+
+
+def _avg_pool_input(
+    spatial_rank: int,
+    input_size: Any,
+    grad_output: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> np.ndarray:
+    shape, grad_output, _ = _checked(spatial_rank, input_size, grad_output)
+    plan = pool_plan(spatial_rank, shape, kernel_size, stride, padding, 1, ceil_mode)
+    return _spread(plan, grad_output, count_include_pad, divisor_override)
+
+
+def _adaptive_avg_pool_input(spatial_rank: int, input_size: Any, grad_output: Any) -> np.ndarray:
+    shape, grad_output, _ = _checked(spatial_rank, input_size, grad_output)
+    return _spread(adaptive_plan(spatial_rank, shape, grad_output.shape[-spatial_rank:]), grad_output)
+
+
+def _lp_pool_input(
+    spatial_rank: int,
+    input: Any,
+    output: Any,
+    grad_output: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any,
+    ceil_mode: bool,
+) -> np.ndarray:
+    input = as_array("input", input)
+    batched = check_rank("input", input.shape, spatial_rank)
+    output = as_array("output", output, input.dtype)
+    grad_output = as_array("grad_output", grad_output, input.dtype)
+    norm = norm_power(norm_type)
+    plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode)
+    check_shape("output", output, plan.geometry.output_shape)
+    check_shape("grad_output", grad_output, plan.geometry.output_shape)
+    out = new_output(input.shape, input.dtype, grad_output, batched)
+    if math.isfinite(norm):
+        return plan.norm_gradient(input, output, grad_output, out, norm)
+    indices = output_of(plan, input, np.dtype(np.int64))
+    plan.maximum(input, output_of(plan, input), indices, norm)
+    unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+    for image, gradient in zip(input, out):  # one at a time: no temporary as large as the batch
+        gradient *= np.sign(image)
+    return out
+
+
+def max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_pool1d` with respect to its input; see `max_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.max_pool1d_input((1, 4), np.array([[1, 2]]), np.array([[5.0, 6.0]]))
+    array([[0., 5., 6., 0.]])
+    """
+    return _max_pool_input(1, input_size, indices, grad_output)
+
+
+def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_pool2d` with respect to its input: each value to the place its maximum was found.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    indices : array of int64, shape (N, C, OH, OW) or (C, OH, OW)
+        As returned by `max_pool2d(..., return_indices=True)`.
+    grad_output : array, same shape, float32 or float64
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+        Where windows overlap, the gradients of one place are added up in scan order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> output, indices = fastconv.max_pool2d(np.ones((1, 2, 4)), 2, return_indices=True)
+    >>> fastconv.grad.max_pool2d_input((1, 2, 4), indices, np.array([[[5.0, 6.0]]]))
+    array([[[5., 0., 6., 0.],
+            [0., 0., 0., 0.]]])
+    """
+    return _max_pool_input(2, input_size, indices, grad_output)
+
+
+def max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_pool3d` with respect to its input; see `max_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.max_pool3d_input((1, 1, 1, 2), np.array([[[[1]]]]), np.array([[[[5.0]]]]))
+    array([[[[0., 5.]]]])
+    """
+    return _max_pool_input(3, input_size, indices, grad_output)
+
+
+def avg_pool1d_input(
+    input_size: Any,
+    grad_output: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """Gradient of `avg_pool1d` with respect to its input; see `avg_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.avg_pool1d_input((1, 4), np.array([[5.0, 6.0]]), 2)
+    array([[2.5, 2.5, 3. , 3. ]])
+    """
+    return _avg_pool_input(
+        1,
+        input_size,
+        grad_output,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )
+
+
+def avg_pool2d_input(
+    input_size: Any,
+    grad_output: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """Gradient of `avg_pool2d` with respect to its input: each value in equal shares to its window.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        As given to `avg_pool2d`.
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+        Where windows overlap, their shares are added up in scan order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.avg_pool2d_input((1, 3, 3), np.ones((1, 2, 2)), 2, stride=1)
+    array([[[0.25, 0.5 , 0.25],
+            [0.5 , 1.  , 0.5 ],
+            [0.25, 0.5 , 0.25]]])
+    """
+    return _avg_pool_input(
+        2,
+        input_size,
+        grad_output,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )
+
+
+def avg_pool3d_input(
+    input_size: Any,
+    grad_output: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """Gradient of `avg_pool3d` with respect to its input; see `avg_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.avg_pool3d_input((1, 1, 1, 2), np.array([[[[5.0]]]]), (1, 1, 2))
+    array([[[[2.5, 2.5]]]])
+    """
+    return _avg_pool_input(
+        3,
+        input_size,
+        grad_output,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )
+
+
+def max_unpool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_unpool1d` with respect to its input; see `max_unpool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.max_unpool1d_input((1, 2), np.array([[1, 2]]), np.array([[5.0, 6.0, 7.0, 8.0]]))
+    array([[6., 7.]])
+    """
+    return _max_unpool_input(1, input_size, indices, grad_output)
+
+
+def max_unpool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_unpool2d` with respect to its input: the values at the places that indices name.
+
+    Where indices of `max_unpool2d` coincide, only the last of the values was kept, yet each gets the whole
+    gradient of the place, as in torch.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the unpooling's input, (N, C, H, W) or (C, H, W).
+    indices : array of int64, shape `input_size`
+        As given to `max_unpool2d`.
+    grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.max_unpool2d_input((1, 1, 1), np.array([[[3]]]), np.arange(4.0).reshape(1, 2, 2))
+    array([[[3.]]])
+    """
+    return _max_unpool_input(2, input_size, indices, grad_output)
+
+
+def max_unpool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `max_unpool3d` with respect to its input; see `max_unpool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> cube = np.arange(8.0).reshape(1, 2, 2, 2)
+    >>> fastconv.grad.max_unpool3d_input((1, 1, 1, 1), np.array([[[[7]]]]), cube)
+    array([[[[7.]]]])
+    """
+    return _max_unpool_input(3, input_size, indices, grad_output)
+
+
+def adaptive_avg_pool1d_input(input_size: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_avg_pool1d` with respect to its input; see `adaptive_avg_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_avg_pool1d_input((1, 3), np.array([[2.0, 4.0]]))
+    array([[1., 3., 2.]])
+    """
+    return _adaptive_avg_pool_input(1, input_size, grad_output)
+
+
+def adaptive_avg_pool2d_input(input_size: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_avg_pool2d` with respect to its input; the output size is that of grad_output.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
+
+    Returns
+    -------
+    ndarray of shape `input_size`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_avg_pool2d_input((1, 2, 2), np.ones((1, 1, 1)))
+    array([[[0.25, 0.25],
+            [0.25, 0.25]]])
+    """
+    return _adaptive_avg_pool_input(2, input_size, grad_output)
+
+
+def adaptive_avg_pool3d_input(input_size: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_avg_pool3d` with respect to its input; see `adaptive_avg_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_avg_pool3d_input((1, 1, 1, 2), np.ones((1, 1, 1, 1)))
+    array([[[[0.5, 0.5]]]])
+    """
+    return _adaptive_avg_pool_input(3, input_size, grad_output)
+
+
+def adaptive_max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_max_pool1d` with respect to its input; arguments as in `max_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_max_pool1d_input((1, 4), np.array([[3]]), np.array([[5.0]]))
+    array([[0., 0., 0., 5.]])
+    """
+    return _max_pool_input(1, input_size, indices, grad_output)
+
+
+def adaptive_max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_max_pool2d` with respect to its input; arguments as in `max_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_max_pool2d_input((1, 1, 4), np.array([[[3]]]), np.array([[[5.0]]]))
+    array([[[0., 0., 0., 5.]]])
+    """
+    return _max_pool_input(2, input_size, indices, grad_output)
+
+
+def adaptive_max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    """Gradient of `adaptive_max_pool3d` with respect to its input; arguments as in `max_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.adaptive_max_pool3d_input((1, 1, 1, 4), np.array([[[[3]]]]), np.array([[[[5.0]]]]))
+    array([[[[0., 0., 0., 5.]]]])
+    """
+    return _max_pool_input(3, input_size, indices, grad_output)
+
+
+def lp_pool1d_input(
+    input: Any,
+    output: Any,
+    grad_output: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """Gradient of `lp_pool1d` with respect to its input; see `lp_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.lp_pool1d_input(np.array([[3.0, 4.0]]), np.array([[5.0]]), np.array([[1.0]]), 2, 2)
+    array([[0.6, 0.8]])
+    """
+    return _lp_pool_input(1, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d_input(
+    input: Any,
+    output: Any,
+    grad_output: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """Gradient of `lp_pool2d` with respect to its input.
+
+    Each element x of a window of norm y gets `(x / y)^(p - 1)` of its gradient, and nothing where y is 0.
+    With an infinite p all goes to the first element of greatest (p = -inf: least) absolute value.
+
+    Parameters
+    ----------
+    input, output : arrays, shapes (N, C, H, W) and (N, C, OH, OW), or without N, float32 or float64
+        Of the forward call.
+    grad_output : array, shape of `output`, same dtype
+    norm_type, kernel_size, stride, ceil_mode
+        As given to `lp_pool2d`.
+
+    Returns
+    -------
+    ndarray, shape of `input`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks; nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> input = np.array([[[3.0, 4.0]]])
+    >>> output = fastconv.lp_pool2d(input, 2, (1, 2))
+    >>> fastconv.grad.lp_pool2d_input(input, output, np.ones((1, 1, 1)), 2, (1, 2))
+    array([[[0.6, 0.8]]])
+    """
+    return _lp_pool_input(2, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d_input(
+    input: Any,
+    output: Any,
+    grad_output: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """Gradient of `lp_pool3d` with respect to its input; see `lp_pool2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> input = np.array([[[[3.0, 4.0]]]])
+    >>> fastconv.grad.lp_pool3d_input(input, np.array([[[[5.0]]]]), np.array([[[[1.0]]]]), 2, (1, 1, 2))
+    array([[[[0.6, 0.8]]]])
+    """
+    return _lp_pool_input(3, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
