@@ -29,7 +29,12 @@ INSTRUCTION_SETS = {
         "baseline": [],
         "avx2": ["-mavx2", "-mfma"],
         "avx512": [
-            "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mprefer-vector-width=512",
+            "-mavx512f",
+            "-mavx512vl",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mfma",
+            "-mprefer-vector-width=512",
         ],
     },
     "aarch64": {"neon": []},
@@ -85,10 +90,19 @@ class BuildTiles(build_ext):
 def extension(name: str) -> Extension:
     return Extension(
         f"fastconv._kernels.{name}",
-        [str(KERNELS / f"{name}.pyx"), *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if name == "native" else [])],
+        [
+            str(KERNELS / f"{name}.pyx"),
+            *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if name == "native" else []),
+        ],
         include_dirs=["csrc"],
         depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, Path("csrc").glob("*.h"))],
-        extra_compile_args=[*C_FLAGS[:1], "-O0" if DEBUG else "-O2", *C_FLAGS[2:], *SANITIZE_FLAGS, "-fvisibility=hidden"],
+        extra_compile_args=[
+            *C_FLAGS[:1],
+            "-O0" if DEBUG else "-O2",
+            *C_FLAGS[2:],
+            *SANITIZE_FLAGS,
+            "-fvisibility=hidden",
+        ],
         extra_link_args=["-pthread", *SANITIZE_FLAGS],
     )
 

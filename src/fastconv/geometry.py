@@ -4,8 +4,8 @@ A call's arguments are checked once, before anything is allocated; the kernels t
 below this floor is 3-D: a `ConvGeometry` or `PoolGeometry` holds one number per axis (D, H, W), with size-1
 axes in front for 1-D and 2-D calls.
 
-Every refusal is a `ValueError` (a value breaks a rule) or `TypeError` (not the right kind of thing) that names
-the argument, its value and the rule; a size that cannot exist in memory is a `MemoryError`.
+Every refusal is a `ValueError` (a value breaks a rule) or `TypeError` (not the right kind of thing) that
+names the argument, its value and the rule; a size that cannot exist in memory is a `MemoryError`.
 """
 
 from __future__ import annotations
@@ -58,11 +58,16 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
         raise TypeError(
             f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}"
         )
-    if not value.flags.aligned:
-        raise ValueError(
-            f"{name}: address and strides {value.strides} must be multiples of the element size {value.itemsize}"
-        )
+    _check_aligned(name, value)
     return as_array(name, value.view(np.ndarray), dtype)  # a subclass
+
+
+def _check_aligned(name: str, array: np.ndarray) -> None:
+    if not array.flags.aligned:
+        raise ValueError(
+            f"{name}: address and strides {array.strides} must be multiples "
+            f"of the element size {array.itemsize}"
+        )
 
 
 def _imported(name: str, value: Any) -> np.ndarray:
@@ -76,7 +81,8 @@ def _imported(name: str, value: Any) -> np.ndarray:
         return np.asarray(memoryview(value))
     except (TypeError, ValueError):
         raise TypeError(
-            f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), not {type(value).__name__}"
+            f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), "
+            f"not {type(value).__name__}"
         ) from None
 
 
@@ -134,7 +140,8 @@ def check_out(
 def _shares_elements(array: np.ndarray) -> bool:
     """Whether two elements may lie at one address: some axis steps over less than the axes inside it span.
 
-    Slicing, reversing, transposing and taking diagonals never lead there; broadcasting and sliding windows do.
+    Slicing, reversing, transposing and taking diagonals never lead there; broadcasting and sliding windows
+    do.
     """
     spanned = 0
     for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
@@ -200,11 +207,7 @@ def as_indices(name: str, value: Any, shape: tuple[int, ...], places: int) -> np
     if array.dtype != np.int64:
         raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
     check_shape(name, array, shape)
-    if not array.flags.aligned:
-        size = array.itemsize
-        raise ValueError(
-            f"{name}: address and strides {array.strides} must be multiples of the element size {size}"
-        )
+    _check_aligned(name, array)
     # as unsigned numbers the negative ones are the largest: one look at the array tells of both
     if array.size and int(array.view(np.uint64).max()) >= places:
         bad = array.min() if array.min() < 0 else array.max()
@@ -265,7 +268,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def hashable(name: str, value: Any) -> Any:
-    """A parameter (number, word, or nested sequence of numbers) as a key: whole numbers as int, lists as tuples."""
+    """A parameter (number, word, nested sequence of numbers) as a key: whole numbers as int, lists as tuples."""
     if isinstance(value, (tuple, list)):
         return tuple(hashable(name, entry) for entry in value)
     return value if isinstance(value, str) else _integer(name, value)
@@ -420,7 +423,8 @@ class ConvGeometry:
 def _check_weight_shape(weight_shape: tuple[int, ...], spatial_rank: int) -> None:
     if len(weight_shape) != spatial_rank + 2:
         raise ValueError(
-            f"weight: shape {weight_shape} must have {spatial_rank + 2} axes (two of channels, {spatial_rank} spatial)"
+            f"weight: shape {weight_shape} must have {spatial_rank + 2} axes "
+            f"(two of channels, {spatial_rank} spatial)"
         )
     if 0 in weight_shape:
         raise ValueError(f"weight: shape {weight_shape} has an empty axis")
@@ -480,8 +484,8 @@ def conv_geometry(
             raise ValueError(f"padding={padding!r}: padded input is beyond what shape arithmetic can hold")
         if window[i] > padded:
             raise ValueError(
-                f"weight: kernel {kernel} (with dilation={dilation!r} it spans {window[i]}) is larger than the "
-                f"padded input's {padded} along spatial axis {i}"
+                f"weight: kernel {kernel} (with dilation={dilation!r} it spans {window[i]}) is larger than "
+                f"the padded input's {padded} along spatial axis {i}"
             )
         output_size.append((padded - window[i]) // strides[i] + 1)
     _checked_product("input", n, in_channels, *(s + sum(p) for s, p in zip(size, pads)))

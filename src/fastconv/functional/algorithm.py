@@ -65,7 +65,9 @@ AUTO = (
         lambda geometry, direction, precision: DepthwisePlan.serves(geometry),
         "nothing to reduce over: rows stay in cache, lanes are pixels",
     ),
-    Rule("winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"),
+    Rule(
+        "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
+    ),
     Rule(
         "direct",
         lambda geometry, direction, precision: True,

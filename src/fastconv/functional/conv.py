@@ -1,7 +1,7 @@
 """Convolution, transposed convolution and the fully connected layer.
 
-Names, defaults and meaning follow `torch.nn.functional`. "Convolution" is cross-correlation (the kernel is not
-flipped), as in every framework.
+Names, defaults and meaning follow `torch.nn.functional`. "Convolution" is cross-correlation (the kernel is
+not flipped), as in every framework.
 """
 
 from __future__ import annotations
@@ -152,9 +152,9 @@ def conv2d(
         Splits the channels into that many independent convolutions; `groups == C` is depthwise.
     activation : {None, "relu", "leaky_relu", "relu6"}
         Applied after the bias; "leaky_relu" has slope 0.01.
-    algorithm : {"auto", "direct", "winograd", "reference"}
-        "auto" chooses by shape and precision (`conv_info` tells); one named here is used or, where it cannot serve
-        the call, refused. "reference" is the plain loop nest that all others are tested against.
+    algorithm : {"auto", "direct", "winograd", "depthwise", "reference"}
+        "auto" chooses by shape and precision (`conv_info` tells); one named here is used or, where it cannot
+        serve the call, refused. "reference" is the plain loop nest that all others are tested against.
     out : ndarray, optional
         Where to write the result, through its own strides; must not overlap an argument.
 
