@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from fastconv._kernels.pool import PoolPlan
-from fastconv.functional.conv import PLANS
+from fastconv.functional.algorithm import PLANS
 from fastconv.functional.pool import checked_input, maximum, output_of
 from fastconv.geometry import adaptive_pool_geometry, as_array, flag, hashable
 
