@@ -1,0 +1,83 @@
+"""The `fastconv` command."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from fastconv import __version__, show_config
+from fastconv.terminal import CommandError
+from fastconv.xo import command, options
+
+#: Exit codes: a request that cannot be met; output that nobody takes; Ctrl-C.
+REFUSED, NO_OUTPUT, INTERRUPTED = 2, 1, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is for `--help`."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(REFUSED, f"{self.prog}: error: {message}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line with all commands."""
+    parser = _Parser(
+        prog="fastconv",
+        description="A fast CPU convolution engine for NumPy arrays, and the ConvNets built on it.",
+        epilog="'fastconv COMMAND --help' explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    options.add_parser(commands, command.run)
+    config = commands.add_parser(
+        "config",
+        help="show versions, instruction sets and threads",
+        description="Show versions, the instruction sets in use and available, and the number of threads.",
+    )
+    config.set_defaults(run=lambda arguments: show_config())
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without it, those of this process.
+
+    Examples
+    --------
+    >>> from fastconv.cli import main
+    >>> main(["config"]) # doctest: +ELLIPSIS
+    fastconv: ...
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if not hasattr(parsed, "run"):
+        parser.print_help()
+        return 0
+    try:
+        parsed.run(parsed)
+        sys.stdout.flush()
+    except CommandError as error:
+        sys.stderr.write(f"fastconv {parsed.command}: error: {error}\n")
+        return REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read the output has seen enough; Python would complain once more when it closes it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO_OUTPUT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        sys.stderr.write(f"fastconv {parsed.command}: error: cannot write the output: {error.strerror}\n")
+        return NO_OUTPUT
+    return 0

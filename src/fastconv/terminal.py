@@ -1,0 +1,100 @@
+"""What every command shares: refusing in one line, asking for an extra, drawing pictures with characters."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked for; the message is one line for the user."""
+
+
+class MissingExtraError(CommandError):
+    """A package that only commands need is not installed."""
+
+
+def need(module: str, package: str) -> ModuleType:
+    """Import a module that belongs to the extra `cli`.
+
+    Parameters
+    ----------
+    module : str
+        What to import.
+    package : str
+        The name it is installed under.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not there; the message tells how to get it.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import need
+    >>> need("json", "python").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        # a package that is there but lacks something of its own is another matter
+        if (error.name or "").partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"needs {package}, which is not installed: pip install 'fastconv[cli]'"
+        ) from None
+
+
+def open_console() -> Console:
+    """A console on standard output: colours on a terminal, elsewhere text without control characters."""
+    made: Console = need("rich.console", "rich").Console(highlight=False)
+    return made
+
+
+def can_print(text: str) -> bool:
+    """Whether the encoding of standard output has these characters; old ones lack the blocks."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def draw(picture: np.ndarray) -> list[str]:
+    """A picture as lines of text.
+
+    Two rows of pixels per line, in half blocks, which makes pixels about square. Where standard output
+    cannot show those, one row per line in "#" and ".".
+
+    Parameters
+    ----------
+    picture : ndarray, shape (H, W)
+        What is above 0 is ink.
+
+    Returns
+    -------
+    list of str
+        (H + 1) // 2 or H lines, each W characters long.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.terminal import draw
+    >>> len(draw(np.array([[1, -1, 1]]))[0])
+    3
+    """
+    ink = np.asarray(picture) > 0
+    if not can_print("▀▄█"):
+        return ["".join("#" if pixel else "." for pixel in row) for row in ink]
+    if len(ink) % 2:
+        ink = np.pad(ink, ((0, 1), (0, 0)))
+    pairs = zip(ink[0::2], ink[1::2])
+    return ["".join(" ▀▄█"[up + 2 * low] for up, low in zip(*pair)) for pair in pairs]

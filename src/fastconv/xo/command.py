@@ -1,0 +1,203 @@
+"""`fastconv xo`: judge ten pictures with weights made by hand, learn better ones, judge again; or files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastconv.terminal import CommandError, open_console
+from fastconv.xo.errors import KnobError, PictureError
+from fastconv.xo.figure import check_figure_path, draw_figure
+from fastconv.xo.generator import Variation
+from fastconv.xo.handmade import hand_made, two_decimals
+from fastconv.xo.knobs import SHORT_STACK, Knobs
+from fastconv.xo.model_file import load_model, save_model
+from fastconv.xo.options import DEFAULT_FIGURE
+from fastconv.xo.picture_file import read_picture
+from fastconv.xo.pictures import DECK, LETTERS, deck_pictures
+from fastconv.xo.report import architecture, cards
+from fastconv.xo.training import Exam, Learned, Lesson, check_memory, examine, judge, learn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastconv import nn
+
+#: Nudging evaluates the network twice per weight: unless told otherwise it learns the example's first
+#: network.
+NUDGE_NETWORK: dict[str, Any] = {"layers": SHORT_STACK, "features": (3,), "hidden": ()}
+
+#: Of the unseen pictures that were judged wrong, so many are shown.
+MISTAKES_SHOWN = 5
+
+
+def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Of the options given, those that are fields of a dataclass."""
+    return {field.name: given[field.name] for field in fields(kind) if field.name in given}
+
+
+def _option(knob: str) -> str:
+    return "--" + knob.replace("_", "-")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line says; everything that can be refused is, before anything is computed.
+
+    Raises
+    ------
+    CommandError
+        In one line, what is wrong.
+    """
+    given = vars(arguments)
+    console = open_console()
+    try:
+        network, knobs, lesson = _choose(given)
+        figure = _check_files(given)
+        files = [read_picture(path, knobs.size) for path in given["pictures"]]
+        if given["pictures"]:
+            network = network or _learn(console, knobs, lesson).network
+            _save(console, given, network, knobs, lesson)
+            _judge_files(console, given["pictures"], np.stack(files), network)
+            picture, name = files[0], os.path.basename(given["pictures"][0])
+        else:
+            _show_hand_made(console)
+            exam = None
+            if network is None:
+                learned = _learn(console, knobs, lesson)
+                network, exam = learned.network, learned.exam
+            _save(console, given, network, knobs, lesson)
+            _show_exam(console, exam or examine(network, knobs.size, lesson))
+            picture, name = deck_pictures(knobs.size)[0][0], DECK[0].name
+        if figure is not None:
+            draw_figure(figure, name, picture, network, knobs)
+            console.print(f"Figure of what happens to {name!r}: {figure}", soft_wrap=True, markup=False)
+    except KnobError as error:
+        raise CommandError(f"{_option(error.knob)} {_shown(error.value)}: {error.rule}") from None
+    except PictureError as error:
+        raise CommandError(str(error)) from None
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _choose(given: dict[str, Any]) -> tuple[nn.Sequential | None, Knobs, Lesson]:
+    """The network, if it comes from a file; and the knobs and lesson, from that file or the options."""
+    if "model" in given:
+        for kind in (Knobs, Lesson, Variation):
+            for knob in _taken(kind, given):
+                raise CommandError(f"{_option(knob)}: goes with learning, not with --model")
+        if "save" in given:
+            raise CommandError("--save: goes with learning, not with --model")
+        try:
+            return load_model(given["model"])
+        except OSError as error:
+            raise CommandError(f"--model {given['model']}: {error.strerror or error}") from None
+        except ValueError as error:
+            raise CommandError(f"--model {error}") from None
+    nudging = given.get("learn") == "nudge"
+    knobs = Knobs(**{**(NUDGE_NETWORK if nudging else {}), **_taken(Knobs, given)})
+    lesson = Lesson(**{**_taken(Lesson, given), "variation": Variation(**_taken(Variation, given))})
+    check_memory(knobs, lesson)
+    return None, knobs, lesson
+
+
+def _check_files(given: dict[str, Any]) -> str | None:
+    """Where to write the figure, or None; raises `CommandError` for files that cannot be written."""
+    if "save" in given:
+        _check_writable("--save", given["save"], given["pictures"])
+    if "no_picture" in given:
+        if "output" in given:
+            raise CommandError(f"--output {given['output']}: contradicts --no-picture")
+        return None
+    if "output" not in given and given["pictures"]:
+        return None
+    path: str = given.get("output", DEFAULT_FIGURE)
+    _check_writable("--output", path, given["pictures"])
+    check_figure_path(path)
+    if "save" in given and os.path.realpath(path) == os.path.realpath(given["save"]):
+        raise CommandError(f"--output {path}: is the file that --save writes")
+    return path
+
+
+def _check_writable(option: str, path: str, pictures: list[str]) -> None:
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.basename(path) or os.path.isdir(path):
+        raise CommandError(f"{option} {path}: is a directory")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CommandError(f"{option} {path}: not a regular file")
+    if not os.path.isdir(folder):
+        raise CommandError(f"{option} {path}: no such directory: {folder}")
+    if not os.access(folder, os.W_OK):
+        raise CommandError(f"{option} {path}: no permission to write in {folder}")
+    if os.path.realpath(path) in map(os.path.realpath, pictures):
+        raise CommandError(f"{option} {path}: would overwrite the picture to be judged")
+
+
+def _learn(console: Console, knobs: Knobs, lesson: Lesson) -> Learned:
+    console.rule("Learning from random weights", align="left")
+    try:
+        learned = learn(knobs, lesson, progress=None)
+    except FloatingPointError as error:
+        raise CommandError(f"--lr {lesson.lr:g}: learning failed: {error}") from None
+    weights = sum(parameter.value.size for parameter in learned.network.parameters())
+    console.print(f"{architecture(knobs, weights)}.")
+    first, last = learned.history.loss[0], learned.history.loss[-1]
+    console.print(
+        f"{lesson.train:,} pictures, {lesson.epochs} times each, in {learned.seconds:.1f} s; "
+        f"error {first:.3f} at first, {last:.3f} at last."
+    )
+    console.print("None of the ten pictures below is among those it learned from.")
+    if learned.cost is not None:
+        console.print(f"Cost of {learned.cost}.")
+    console.print()
+    return learned
+
+
+def _save(
+    console: Console, given: dict[str, Any], network: nn.Sequential, knobs: Knobs, lesson: Lesson
+) -> None:
+    if "save" in given:
+        try:
+            save_model(given["save"], network, knobs, lesson)
+        except OSError as error:
+            raise CommandError(f"--save {given['save']}: {error.strerror or error}") from None
+        console.print(f"Network written to {given['save']}", soft_wrap=True, markup=False)
+
+
+def _show_hand_made(console: Console) -> None:
+    pictures, labels = deck_pictures()
+    votes = hand_made(pictures).votes
+    console.rule("The network made by hand: 3 features, 12 values, listed votes", align="left")
+    console.print(cards([picture.name for picture in DECK], pictures, votes, labels))
+    console.print(f"{int((votes.argmax(axis=1) == labels).sum())} of {len(DECK)} right.\n")
+
+
+def _show_exam(console: Console, exam: Exam) -> None:
+    console.rule("What it has learned", align="left")
+    pictures, labels = deck_pictures(exam.unseen.shape[-1])
+    console.print(cards([picture.name for picture in DECK], pictures, exam.deck_votes, labels))
+    console.print(f"{exam.deck_right} of {len(DECK)} right.")
+    console.print(
+        f"{int(exam.right.sum()):,} of {len(exam.right):,} unseen pictures right: {exam.accuracy:.2%}.\n"
+    )
+    wrong = np.flatnonzero(~exam.right)[:MISTAKES_SHOWN]
+    if len(wrong):
+        total = int((~exam.right).sum())
+        console.print("Its mistake:" if total == 1 else f"Mistakes, {len(wrong)} of {total}:")
+        names = [f"unseen {LETTERS[exam.labels[i]]}" for i in wrong]
+        console.print(cards(names, exam.unseen[wrong], exam.votes[wrong], exam.labels[wrong]))
+
+
+def _judge_files(console: Console, paths: list[str], pictures: np.ndarray, network: nn.Sequential) -> None:
+    console.rule("As the network sees them, and its verdict", align="left")
+    names = [os.path.basename(path) for path in paths]
+    votes = judge(network, pictures)
+    console.print(cards(names, pictures, votes))
+    for path, vote in zip(paths, votes):
+        shown = "  ".join(f"{letter} {two_decimals(value)}" for letter, value in zip(LETTERS, vote))
+        console.print(f"{path}: {shown}  -> {LETTERS[int(vote.argmax())]}", soft_wrap=True, markup=False)
