@@ -80,7 +80,7 @@ def set_precision(precision: str) -> None:
     ----------
     precision : {"highest", "high", "medium"}
         Bound of the rms error against exact arithmetic. "highest" (default): at most twice that of plain
-        accumulation in the arrays' own dtype. "high": at most 1e-5 of the output's rms. "medium": at most 5e-3.
+        accumulation in the arrays' own dtype. "high": at most 1e-5 of the output's rms. "medium": 5e-3 of it.
         A precision allows faster algorithms, it does not demand them. It holds for the whole process.
 
     Raises

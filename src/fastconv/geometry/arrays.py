@@ -1,0 +1,220 @@
+"""Arrays and shapes as arguments: what may pass, and what a result is written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.geometry.numbers import LIMIT, checked_product, whole_number
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    """View `value` as a float32 or float64 array without copying it.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : numpy.ndarray or any object that speaks DLPack on the CPU or the buffer protocol
+        Lists and numbers are refused: building an array from them would be a copy behind the caller's back.
+    dtype : numpy.dtype, optional
+        The dtype the other arguments have already settled on.
+
+    Raises
+    ------
+    TypeError
+        Not an array, not float32/float64 in native byte order, or another dtype than `dtype`.
+    ValueError
+        Address or strides that are no multiples of the element size: every kernel reads whole elements.
+    """
+    if type(value) is np.ndarray and value.dtype in DTYPES and value.flags.aligned:
+        if dtype is None or value.dtype == dtype:
+            return value
+        raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
+    if not isinstance(value, np.ndarray):
+        return as_array(name, _imported(name, value), dtype)
+    if value.dtype not in DTYPES:
+        raise TypeError(
+            f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}"
+        )
+    _check_aligned(name, value)
+    return as_array(name, value.view(np.ndarray), dtype)  # a subclass
+
+
+def _check_aligned(name: str, array: np.ndarray) -> None:
+    if not array.flags.aligned:
+        raise ValueError(
+            f"{name}: address and strides {array.strides} must be multiples "
+            f"of the element size {array.itemsize}"
+        )
+
+
+def _imported(name: str, value: Any) -> np.ndarray:
+    """A foreign array as an ndarray on the same memory."""
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"{name}: DLPack object cannot be read on the CPU: {error}") from None
+    try:
+        return np.asarray(memoryview(value))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), "
+            f"not {type(value).__name__}"
+        ) from None
+
+
+def check_rank(name: str, shape: tuple[int, ...], spatial_rank: int) -> bool:
+    """Whether `shape` is batched, (N, C, *spatial), rather than (C, *spatial); no empty axis but the batch.
+
+    Raises
+    ------
+    ValueError
+        Any other number of axes, or an empty axis that is not the batch.
+    """
+    if len(shape) not in (spatial_rank + 1, spatial_rank + 2):
+        raise ValueError(
+            f"{name}: shape {shape} must have {spatial_rank + 2} axes (N, C, {spatial_rank} spatial) "
+            f"or {spatial_rank + 1} without a batch"
+        )
+    batched = len(shape) == spatial_rank + 2
+    if 0 in shape[batched:]:
+        raise ValueError(f"{name}: shape {shape} has an empty axis; only the batch may be empty")
+    return batched
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless `array` has exactly this shape."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: shape {array.shape} must be {shape}")
+
+
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[str, np.ndarray], name: str = "out"
+) -> np.ndarray:
+    """Check an array to be written to: an ndarray of this shape and dtype, writable, apart from every input.
+
+    Raises
+    ------
+    TypeError
+        Not an ndarray, or of another dtype.
+    ValueError
+        Another shape, read-only, elements that share memory with each other or with an input.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: must be a NumPy array, not {type(out).__name__}")
+    as_array(name, out, dtype)
+    check_shape(name, out, shape)
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: must be writable")
+    if _shares_elements(out):
+        raise ValueError(f"{name}: strides {out.strides} let elements share memory")
+    for other, array in inputs.items():
+        if np.may_share_memory(out, array) and _overlap(out, array):
+            raise ValueError(f"{name}: overlaps {other} in memory")
+    return out
+
+
+def _shares_elements(array: np.ndarray) -> bool:
+    """Whether two elements may lie at one address: some axis steps over less than the axes inside it span.
+
+    Slicing, reversing, transposing and taking diagonals never lead there; broadcasting and sliding windows
+    do.
+    """
+    spanned = 0
+    for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if size > 1 and step <= spanned:
+            return True
+        spanned += step * (size - 1)
+    return False
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:  # interleaved beyond what is worth solving: refuse, to be safe
+        return True
+
+
+def is_channels_last(array: np.ndarray, batched: bool = True) -> bool:
+    """Whether channels are adjacent in memory and width is not: the NHWC order, told by strides alone."""
+    channel = 1 if batched else 0
+    strides, shape = array.strides, array.shape
+    if shape[channel] == 1 or strides[channel] != array.itemsize:
+        return False
+    spatial = [abs(step) for step, size in zip(strides[channel + 1 :], shape[channel + 1 :]) if size > 1]
+    return bool(spatial) and min(spatial) > strides[channel]
+
+
+def new_output(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray, batched: bool = True) -> np.ndarray:
+    """An uninitialised array of `shape`, channels-last in memory if `like` is.
+
+    Raises
+    ------
+    MemoryError
+        The array cannot exist or be allocated.
+    """
+    check_allocation(shape, dtype)
+    if not is_channels_last(like, batched):
+        return np.empty(shape, dtype)
+    channel = 1 if batched else 0
+    memory_shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
+    return np.moveaxis(np.empty(memory_shape, dtype), -1, channel)
+
+
+def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise `MemoryError` for a shape whose bytes no address space holds."""
+    count = dtype.itemsize
+    for size in shape:
+        count *= size
+    if count > LIMIT:
+        raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
+
+
+def as_indices(name: str, value: Any, shape: tuple[int, ...], places: int) -> np.ndarray:
+    """View `value` as an int64 array of this shape whose values all lie in [0, places), without copying it.
+
+    Raises
+    ------
+    TypeError
+        Not an array, or not int64 in native byte order.
+    ValueError
+        Another shape, a value that names no place, or elements not aligned to their size.
+    """
+    array = value.view(np.ndarray) if isinstance(value, np.ndarray) else _imported(name, value)
+    if array.dtype != np.int64:
+        raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
+    check_shape(name, array, shape)
+    _check_aligned(name, array)
+    # as unsigned numbers the negative ones are the largest: one look at the array tells of both
+    if array.size and int(array.view(np.uint64).max()) >= places:
+        bad = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{name}: {bad} is outside [0, {places}), the places of one plane")
+    return array
+
+
+def as_sizes(name: str, value: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """`value` as a shape of any meaning: a tuple or list of whole numbers, as many as one of `lengths`."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name}={value!r}: must be a shape, a tuple of integers")
+    if len(value) not in lengths:
+        raise ValueError(f"{name}={value!r}: must have {' or '.join(map(str, lengths))} entries")
+    return tuple(whole_number(name, size, 0) for size in value)
+
+
+def as_shape(name: str, value: Any, spatial_rank: int, batched: bool) -> tuple[int, ...]:
+    """A shape given as an argument: (N, C, *spatial), or (C, *spatial) without a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a sequence of whole numbers, not as many as that, or an empty axis that is not the batch.
+    """
+    shape = as_sizes(name, value, (spatial_rank + 1 + batched,))
+    check_rank(name, shape, spatial_rank)
+    checked_product(name, *(max(size, 1) for size in shape))
+    return shape
