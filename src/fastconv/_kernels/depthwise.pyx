@@ -17,7 +17,9 @@ from fastconv._kernels.native cimport kernels, parallel, task_scratch, worker_th
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
 cdef int64_t BLOCK_BYTES = 128 * 1024   # of padded source rows that a task holds at a time
+cdef int64_t MOST_BYTES = 4 << 20       # of the rows that one output row needs
 cdef int64_t MOST_ROW_TAPS = 1024       # taps along a row that the tile's table of offsets takes
+cdef int64_t MOST_STRIDE = 16           # along a row, which is split into that many runs
 
 
 cdef struct Call:
@@ -145,9 +147,14 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 
 
 def serves(geometry):
-    """Whether every group has one input and one output channel, and the taps fit the tile's tables."""
-    return (geometry.groups == geometry.in_channels == geometry.out_channels
-            and geometry.kernel[0] * geometry.kernel[1] <= FC_MAX_TAP_ROWS and geometry.kernel[2] <= MOST_ROW_TAPS)
+    """Whether every group has one input and one output channel, and the taps and padded rows fit the workspace."""
+    if not geometry.groups == geometry.in_channels == geometry.out_channels:
+        return False
+    if geometry.kernel[0] * geometry.kernel[1] > FC_MAX_TAP_ROWS or geometry.kernel[2] > MOST_ROW_TAPS:
+        return False
+    _, height, width = ((k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilation))
+    row = max(geometry.input_size[2], geometry.output_size[2] * geometry.stride[2]) + 2 * width
+    return geometry.stride[2] <= MOST_STRIDE and geometry.kernel[0] * height * row * 8 <= MOST_BYTES
 
 
 cdef class DepthwisePlan(Subconvolutions):
@@ -160,8 +167,9 @@ cdef class DepthwisePlan(Subconvolutions):
         if not serves(geometry):
             raise ValueError(
                 f"algorithm='depthwise': needs groups == input channels == output channels, not "
-                f"{geometry.groups}, {geometry.in_channels} and {geometry.out_channels}, and at most "
-                f"{FC_MAX_TAP_ROWS} x {MOST_ROW_TAPS} taps")
+                f"{geometry.groups}, {geometry.in_channels} and {geometry.out_channels}; at most {FC_MAX_TAP_ROWS} x "
+                f"{MOST_ROW_TAPS} taps and stride {MOST_STRIDE}; and padded rows under one kernel of at most "
+                f"{MOST_BYTES} bytes")
         self.direct = DensePlan(geometry, direction)
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
