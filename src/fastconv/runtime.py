@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import numpy as np
 
@@ -125,10 +126,8 @@ def precision(precision: str) -> Iterator[None]:
 
 def config() -> dict[str, object]:
     """What `show_config` prints, as a dictionary."""
-    from fastconv import __version__
-
     return {
-        "fastconv": __version__,
+        "fastconv": version("fastconv"),
         "isa": native.isa(),
         "isas compiled": native.isa_names(),
         "isas runnable": native.runnable_isa_names(),
