@@ -167,6 +167,29 @@ def test_max_pool_gives_the_first_of_several_nans() -> None:
     assert indices.tolist() == [[[1]]]
 
 
+def test_a_pool_window_without_elements_is_refused() -> None:
+    with pytest.raises(ValueError, match="covers no element"):
+        fastconv.max_pool1d(np.ones((1, 1, 1)), 2, stride=1, padding=1, dilation=2)
+
+
+def test_pools_know_pairs_divisors_and_no_empty_output() -> None:
+    values = np.array([[[1.0, 2.0]]])
+    assert fastconv.avg_pool1d(values, 2, padding=[(1, 0)], divisor_override=4).tolist() == [[[0.25]]]
+    with pytest.raises(ValueError, match="output_size=0"):
+        fastconv.adaptive_avg_pool1d(values, 0)
+
+
+def test_softmax_works_along_the_last_axis() -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    assert np.array_equal(fastconv.softmax(values), fastconv.softmax(values, dim=-1))
+
+
+def test_activations_stay_finite_where_their_values_are() -> None:
+    large = np.array([800.0])
+    assert fastconv.softplus(large, threshold=1000).tolist() == [800.0]
+    assert grad.softplus_input(large, np.ones(1), threshold=1000).tolist() == [1.0]
+
+
 def test_a_gradient_is_zeros_before_the_first_backprop() -> None:
     assert all((parameter.grad == 0).all() for parameter in nn.Linear(2, 3).parameters())
 
