@@ -34,6 +34,7 @@ from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_pa
 cdef int64_t CHUNK_DEPTH = 256     # of one product; a panel this deep stays in L1
 cdef int64_t CHANNELS_AT_ONCE = 8  # whose input rows are gathered together
 cdef int64_t PART_CHANNELS = 256   # output channels of a task: their sums stay in L2
+cdef int64_t MOST_PLANES = 64      # taps along D: they deepen a product that is not cut between them
 
 
 cdef struct Call:
@@ -250,8 +251,9 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
 
 
 def serves(geometry):
-    """Whether a geometry is one for Winograd: 3 or 3x3 taps (any number of planes), stride 1, no dilation."""
-    return (geometry.kernel[2] == 3 and geometry.kernel[1] in (1, 3) and tuple(geometry.stride) == (1, 1, 1)
+    """Whether a geometry is one for Winograd: 3 or 3x3 taps (some planes of them), stride 1, no dilation."""
+    return (geometry.kernel[2] == 3 and geometry.kernel[1] in (1, 3) and geometry.kernel[0] <= MOST_PLANES
+            and tuple(geometry.stride) == (1, 1, 1)
             and all(d == 1 or k == 1 for d, k in zip(geometry.dilation, geometry.kernel)))
 
 
@@ -268,7 +270,8 @@ cdef class WinogradPlan(Subconvolutions):
     def __cinit__(self, geometry, direction, int tile=2):
         if not serves(geometry):
             raise ValueError(
-                f"algorithm='winograd': needs a kernel 3 wide and 3 or 1 high, stride 1 and dilation 1, not "
+                f"algorithm='winograd': needs a kernel 3 wide, 3 or 1 high and at most {MOST_PLANES} deep, stride 1 and "
+                f"dilation 1, not "
                 f"kernel {geometry.kernel}, stride {geometry.stride}, dilation {geometry.dilation} (D, H, W)")
         self.tile = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
