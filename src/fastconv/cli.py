@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastconv import __version__, show_config
-from fastconv.terminal import CommandError
+from fastconv.terminal import CommandError, printable
 from fastconv.xo import command, options
 
 #: Exit codes: a request that cannot be met; output that nobody takes; Ctrl-C.
@@ -21,7 +21,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is for `--help`."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(REFUSED, f"{self.prog}: error: {message}\n")
+        self.exit(REFUSED, f"{self.prog}: error: {printable(message)}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.run(parsed)
         sys.stdout.flush()
     except CommandError as error:
-        sys.stderr.write(f"fastconv {parsed.command}: error: {error}\n")
+        sys.stderr.write(f"fastconv {parsed.command}: error: {printable(str(error))}\n")
         return REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")

@@ -44,10 +44,7 @@ def need(module: str, package: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        # a package that is there but lacks something of its own is another matter
-        if (error.name or "").partition(".")[0] != module.partition(".")[0]:
-            raise
+    except ModuleNotFoundError:
         raise MissingExtraError(
             f"needs {package}, which is not installed: pip install 'fastconv[cli]'"
         ) from None
@@ -66,6 +63,20 @@ def can_print(text: str) -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
+
+
+def printable(text: str) -> str:
+    """Text in one line: line ends, control characters and broken bytes of file names become escapes.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import printable
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
+    """
+    return "".join(
+        c if c.isprintable() and can_print(c) else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def draw(picture: np.ndarray) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv.terminal import CommandError, open_console
+from fastconv.terminal import CommandError, open_console, printable
 from fastconv.xo.errors import KnobError, PictureError
 from fastconv.xo.figure import check_figure_path, draw_figure
 from fastconv.xo.generator import Variation
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
             network = network or _learn(console, knobs, lesson).network
             _save(console, given, network, knobs, lesson)
             _judge_files(console, given["pictures"], np.stack(files), network)
-            picture, name = files[0], os.path.basename(given["pictures"][0])
+            picture, name = files[0], printable(os.path.basename(given["pictures"][0]))
         else:
             _show_hand_made(console)
             exam = None
@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
             picture, name = deck_pictures(knobs.size)[0][0], DECK[0].name
         if figure is not None:
             draw_figure(figure, name, picture, network, knobs)
-            console.print(f"Figure of what happens to {name!r}: {figure}", soft_wrap=True, markup=False)
+            console.print(
+                f"Figure of what happens to {name!r}: {printable(figure)}", soft_wrap=True, markup=False
+            )
     except KnobError as error:
         raise CommandError(f"{_option(error.knob)} {_shown(error.value)}: {error.rule}") from None
     except PictureError as error:
@@ -166,7 +168,7 @@ def _save(
             save_model(given["save"], network, knobs, lesson)
         except OSError as error:
             raise CommandError(f"--save {given['save']}: {error.strerror or error}") from None
-        console.print(f"Network written to {given['save']}", soft_wrap=True, markup=False)
+        console.print(f"Network written to {printable(given['save'])}", soft_wrap=True, markup=False)
 
 
 def _show_hand_made(console: Console) -> None:
@@ -195,9 +197,11 @@ def _show_exam(console: Console, exam: Exam) -> None:
 
 def _judge_files(console: Console, paths: list[str], pictures: np.ndarray, network: nn.Sequential) -> None:
     console.rule("As the network sees them, and its verdict", align="left")
-    names = [os.path.basename(path) for path in paths]
+    names = [printable(os.path.basename(path)) for path in paths]
     votes = judge(network, pictures)
     console.print(cards(names, pictures, votes))
     for path, vote in zip(paths, votes):
         shown = "  ".join(f"{letter} {two_decimals(value)}" for letter, value in zip(LETTERS, vote))
-        console.print(f"{path}: {shown}  -> {LETTERS[int(vote.argmax())]}", soft_wrap=True, markup=False)
+        console.print(
+            f"{printable(path)}: {shown}  -> {LETTERS[int(vote.argmax())]}", soft_wrap=True, markup=False
+        )

@@ -112,10 +112,13 @@ class Knobs:
             raise KnobError("features", self.features, rule)
         count = self._count_parameters(stages)
         if count > MOST_PARAMETERS:
-            knob = "hidden" if self.hidden and max(self.hidden) >= max(self.features) else "features"
-            rule = (
-                f"makes a network of {count:,} parameters, more than the {MOST_PARAMETERS:,} that are allowed"
-            )
+            beyond_default = {
+                "size": self.size**2 / Knobs.size**2,
+                "features": max(self.features) / Knobs.features[0],
+                "hidden": max(self.hidden, default=0) / Knobs.hidden[0],
+            }
+            knob = max(beyond_default, key=lambda name: beyond_default[name])
+            rule = f"makes a network of {count:,} parameters, more than the {MOST_PARAMETERS:,} allowed"
             raise KnobError(knob, getattr(self, knob), rule)
         return stages
 
@@ -161,8 +164,8 @@ class Knobs:
 
 
 def check_number(name: str, value: Any, minimum: int) -> int:
-    """`value` as an int of at least `minimum`, or else a `KnobError` (too small) or `TypeError`."""
+    """`value` as an int of at least `minimum`, or else a `KnobError` (out of range) or `TypeError`."""
     try:
         return whole_number(name, value, minimum)
-    except ValueError:
-        raise KnobError(name, value, f"must be at least {minimum}") from None
+    except ValueError as error:
+        raise KnobError(name, value, str(error).partition(": ")[2]) from None

@@ -56,12 +56,14 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    if text.strip() in ("none", "0"):
-        return ()
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number or several with commas between") from None
+
+
+def _numbers_or_none(text: str) -> tuple[int, ...]:
+    return () if text.strip() in ("none", "0") else _numbers(text)
 
 
 def _range(text: str) -> tuple[float, ...]:
@@ -84,10 +86,6 @@ def _pair(text: str) -> dict[str, Any]:
     return {"type": _range, "metavar": "LOW,HIGH", "help": text}
 
 
-def _several(text: str) -> dict[str, Any]:
-    return {"type": _numbers, "metavar": "N[,N...]", "help": text}
-
-
 def _file(text: str) -> dict[str, Any]:
     return {"metavar": "FILE", "help": text}
 
@@ -102,17 +100,25 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "help": "conv, relu and pool in order (default conv,relu,conv,relu,pool,conv,relu,pool, or fewer "
             "where the picture is too small)",
         },
-        "--features": _several("features of each convolution (default 16)"),
+        "--features": {
+            "type": _numbers,
+            "metavar": "N[,N...]",
+            "help": "features of each convolution, the last number for all further ones (default 16)",
+        },
         "--feature-size": _whole("N", "features of N x N pixels (default 3)"),
         "--pool": _whole("N", "max-pool windows of N x N (default 2)"),
         "--stride": _whole("N", "step between pool windows (default 2)"),
-        "--hidden": _several("neurons of each hidden layer, or none (default 32)"),
+        "--hidden": {
+            "type": _numbers_or_none,
+            "metavar": "N[,N...]",
+            "help": "neurons of each hidden layer, or none (default 32)",
+        },
     },
     "learning": {
         "--learn": {
             "choices": ("backprop", "nudge"),
-            "help": "how (default backprop); nudge adjusts each weight up and down a bit to see how the error "
-            "changes, and learns 3 features and no hidden layer unless told otherwise",
+            "help": "how (default backprop); nudge adjusts each weight up and down a bit to see how the error"
+            " changes, and learns 3 features and no hidden layer unless told otherwise",
         },
         "--train": _whole("N", "pictures to learn from (default 5000; nudge 2000)"),
         "--unseen": _whole("N", "other pictures to judge afterwards (default 2000)"),

@@ -35,6 +35,12 @@ FILL = 0.8
 #: Dark and light must differ by this part of the whole range, or there is nothing to be seen.
 LEAST_CONTRAST = 0.08
 
+#: Pictures this large may be photographs, whose light is evened out by their rim, this part on each side.
+#: Most of that rim must look like paper.
+SMALLEST_LIT = 48
+RIM = 0.06
+MOSTLY = 0.7
+
 #: So much of the ink may lie outside the letter, on each side: specks of dust.
 DUST = 0.005
 
@@ -79,9 +85,11 @@ def read_picture(path: str | os.PathLike[str], size: int = 9) -> np.ndarray:
     size = whole_number("size", size, SMALLEST)
     name = os.fspath(path)
     gray = _read_gray(name)
-    low, high = float(gray.min()), float(gray.max())
-    if high - low < LEAST_CONTRAST:
-        raise PictureError(f"{name}: nothing to be seen: all pixels have nearly the same brightness")
+    gray = _even_light(gray)
+    if float(np.ptp(gray)) < LEAST_CONTRAST:
+        raise PictureError(
+            f"{name}: nothing to be seen: all pixels are nearly as bright (transparent ones as white)"
+        )
     ink = _find_ink(gray)
     if ink.shape != (size, size):
         ink = _center(_crop(ink), size)
@@ -150,7 +158,7 @@ def _brightness(image: Image) -> np.ndarray:
         return _reduce((values - values.min()) / span if span else np.ones(values.shape))
     if image.mode == "LAB":
         image = image.getchannel(0)
-    elif image.has_transparency_data:
+    elif "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         image = image.convert("RGBA")
         paper = image.copy()
         paper.paste((255, 255, 255, 255), (0, 0, *image.size))
@@ -168,6 +176,33 @@ def _reduce(values: np.ndarray) -> np.ndarray:
 
 
 # ---- the letter --------------------------------------------------------------------------------------
+
+
+def _even_light(gray: np.ndarray) -> np.ndarray:
+    """Brightness without shadows that fall softly across the sheet: what a photograph of paper needs.
+
+    A parabolic surface is laid through the rim of the picture, where there is mostly paper, such that the sum
+    of absolute differences is small (by least squares reweighted a few times), so that ink on a minor part of
+    the rim does not bend it.
+    """
+    height, width = gray.shape
+    if min(height, width) < SMALLEST_LIT:
+        return gray
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    terms = np.stack(np.broadcast_arrays(1.0, x, y, x * x, x * y, y * y))
+    rim = np.maximum(np.abs(x), np.abs(y)) > 1 - 2 * RIM
+    chosen = np.flatnonzero(rim)[:: max(1, int(rim.sum()) // 5000)]
+    at, values = terms.reshape(len(terms), -1)[:, chosen].T, gray.reshape(-1)[chosen]
+    weights = np.ones(len(chosen))
+    for _ in range(20):
+        root = np.sqrt(weights)
+        surface = np.linalg.lstsq(at * root[:, None], values * root, rcond=None)[0]
+        distance = np.abs(values - at @ surface)
+        weights = 1.0 / np.maximum(distance, 1e-3)
+    if np.mean(distance < LEAST_CONTRAST) < MOSTLY:
+        return gray  # a letter cut out tightly, or no paper at all: nothing is known about the light
+    light: np.ndarray = np.tensordot(surface, terms, 1)
+    return gray - light + light.mean()
 
 
 def _find_ink(gray: np.ndarray) -> np.ndarray:
