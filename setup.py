@@ -88,14 +88,16 @@ class BuildTiles(build_ext):
 
 
 def extension(name: str) -> Extension:
+    links_csrc = name == "native"
+    headers = Path("csrc").rglob("*.[ch]") if links_csrc else Path("csrc").glob("*.h")
     return Extension(
         f"fastconv._kernels.{name}",
         [
             str(KERNELS / f"{name}.pyx"),
-            *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if name == "native" else []),
+            *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
         include_dirs=["csrc"],
-        depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, Path("csrc").glob("*.h"))],
+        depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
             "-O0" if DEBUG else "-O2",
