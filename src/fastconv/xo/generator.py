@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -127,15 +128,20 @@ def generate(
     rng = np.random.default_rng(rng)
     labels = rng.permutation(np.arange(count) % 2)
     pictures = _draw_varied(labels, size, variation, rng)
-    forbidden = {picture.tobytes() for batch in avoid for picture in np.asarray(batch, np.float32)}
+    forbidden = {_digest(picture) for batch in avoid for picture in batch}
     for _ in range(100):
-        again = [i for i, picture in enumerate(pictures) if picture.tobytes() in forbidden]
+        again = [i for i, picture in enumerate(pictures) if _digest(picture) in forbidden]
         if not again:
             return pictures, labels
         pictures[again] = _draw_varied(labels[again], size, variation, rng)
     raise ValueError(
         f"avoid: {len(again)} of {count} pictures could not be drawn otherwise; allow more variation"
     )
+
+
+def _digest(picture: np.ndarray) -> bytes:
+    """What stands for a picture when it is compared with thousands."""
+    return hashlib.blake2b(np.packbits(picture > 0).tobytes(), digest_size=16).digest()
 
 
 def _draw_varied(labels: np.ndarray, size: int, variation: Variation, rng: np.random.Generator) -> np.ndarray:
@@ -161,10 +167,10 @@ def _draw_varied(labels: np.ndarray, size: int, variation: Variation, rng: np.ra
     step = max(1, CHUNK_PIXELS // size**2)
     for start in range(0, count, step):
         part = slice(start, start + step)
-        pictures[part, 0] = _draw(
-            is_x[part], size, middle[:, part], reach[:, part], angle[part], weight[part]
-        )
-    return np.where(rng.random(pictures.shape) < variation.noise, -pictures, pictures)
+        letters = _draw(is_x[part], size, middle[:, part], reach[:, part], angle[part], weight[part])
+        flipped = rng.random(letters.shape) < variation.noise
+        pictures[part, 0] = np.where(flipped, -letters, letters)
+    return pictures
 
 
 def _draw(

@@ -156,6 +156,6 @@ def two_decimals(value: float) -> str:
     >>> two_decimals(7 / 9), two_decimals(-1 / 9), two_decimals(1.0)
     ('0.77', '-0.11', '1.00')
     """
-    # sums of ninths may end a hair below the number they are; no map value lies that close below another one
-    hundredths = int(abs(float(value)) * 100 + 1e-9)
+    # sums may end a hair below the number they are, float32 further; no ninth is that close below a hundredth
+    hundredths = int(abs(float(value)) * 100 + 1e-5)
     return f"{'-' if value < 0 and hundredths else ''}{hundredths // 100}.{hundredths % 100:02d}"

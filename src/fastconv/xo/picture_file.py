@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA", "PCX")
 
 #: Larger pictures are reduced to this many pixels on the longer side before anything else.
-WORKING_SIDE = 1024
+WORKING_SIDE = 512
 
 #: The longer side of the letter, as a part of the network's picture.
 FILL = 0.8
@@ -189,11 +189,11 @@ def _even_light(gray: np.ndarray) -> np.ndarray:
     if min(height, width) < SMALLEST_LIT:
         return gray
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-    terms = np.stack(np.broadcast_arrays(1.0, x, y, x * x, x * y, y * y))
-    rim = np.maximum(np.abs(x), np.abs(y)) > 1 - 2 * RIM
-    chosen = np.flatnonzero(rim)[:: max(1, int(rim.sum()) // 5000)]
-    at, values = terms.reshape(len(terms), -1)[:, chosen].T, gray.reshape(-1)[chosen]
-    weights = np.ones(len(chosen))
+    rows, columns = np.nonzero(np.maximum(np.abs(x), np.abs(y)) > 1 - 2 * RIM)
+    step = max(1, len(rows) // 5000)
+    at = np.stack(_parabola(x[columns[::step]], y[rows[::step], 0]), axis=1)
+    values = gray[rows[::step], columns[::step]]
+    weights = np.ones(len(values))
     for _ in range(20):
         root = np.sqrt(weights)
         surface = np.linalg.lstsq(at * root[:, None], values * root, rcond=None)[0]
@@ -201,8 +201,14 @@ def _even_light(gray: np.ndarray) -> np.ndarray:
         weights = 1.0 / np.maximum(distance, 1e-3)
     if np.mean(distance < LEAST_CONTRAST) < MOSTLY:
         return gray  # a letter cut out tightly, or no paper at all: nothing is known about the light
-    light: np.ndarray = np.tensordot(surface, terms, 1)
-    return gray - light + light.mean()
+    light = sum(factor * term for factor, term in zip(surface, _parabola(x, y)))
+    even: np.ndarray = gray - light + np.mean(light)
+    return even
+
+
+def _parabola(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """The terms of a surface of second order."""
+    return [x * 0 + 1, x, y, x * x, x * y, y * y]
 
 
 def _find_ink(gray: np.ndarray) -> np.ndarray:

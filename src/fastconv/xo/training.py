@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from fastconv.xo.network import build_network
 from fastconv.xo.pictures import LETTERS, deck_pictures
 
 #: Pictures judged together.
-JUDGED_AT_ONCE = 256
+JUDGED_AT_ONCE = 64
 
 #: What a request may take in memory, in bytes; one beyond it is refused rather than left to the system.
 MOST_MEMORY = 4 << 30
@@ -284,27 +284,24 @@ def check_memory(knobs: Knobs, lesson: Lesson) -> None:
     Raises
     ------
     KnobError
-        Naming the knob that contributes most.
+        Naming the knob that is furthest beyond its default.
     """
-    needed = _memory(knobs, lesson)
-    if needed <= MOST_MEMORY:
-        return
-    rule = f"would take about {needed / 2**30:,.0f} GiB of memory; {MOST_MEMORY >> 30} are allowed"
-    if _memory(knobs, replace(lesson, train=1, unseen=1, batch=1)) > MOST_MEMORY:
-        raise KnobError("size", knobs.size, rule)
-    without = {
-        "train": _memory(knobs, replace(lesson, train=1)),
-        "unseen": _memory(knobs, replace(lesson, unseen=1)),
-        "batch": _memory(knobs, replace(lesson, batch=1)),
-    }
-    name = min(without, key=lambda key: without[key])
-    raise KnobError(name, getattr(lesson, name), rule)
-
-
-def _memory(knobs: Knobs, lesson: Lesson) -> int:
     assert lesson.train is not None
     assert lesson.batch is not None
     maps = sum(stage.channels * stage.side**2 for stage in knobs.plan())
-    at_once = max(min(lesson.batch, lesson.train), min(JUDGED_AT_ONCE, lesson.unseen))
-    # pictures with their copies while they are drawn; every map, its gradient, and what its layer remembers
-    return 4 * (3 * (lesson.train + lesson.unseen) * knobs.size**2 + 3 * at_once * maps)
+    # the pictures; every map of a batch, its gradient, and what its layer remembers
+    needed = 4 * (
+        2 * (lesson.train + lesson.unseen) * knobs.size**2 + 3 * min(lesson.batch, lesson.train) * maps
+    )
+    if needed <= MOST_MEMORY:
+        return
+    beyond_default = {
+        "size": knobs.size**2 / Knobs.size**2,
+        "features": max(knobs.features) / Knobs.features[0],
+        "train": lesson.train / BACKPROP_LESSON["train"],
+        "unseen": lesson.unseen / Lesson.unseen,
+        "batch": lesson.batch / BACKPROP_LESSON["batch"],
+    }
+    name = max(beyond_default, key=lambda key: beyond_default[key])
+    rule = f"would take about {needed / 2**30:,.0f} GiB of memory; {MOST_MEMORY >> 30} are allowed"
+    raise KnobError(name, getattr(knobs if hasattr(knobs, name) else lesson, name), rule)
