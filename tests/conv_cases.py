@@ -122,9 +122,13 @@ class ConvCase:
     @property
     def algorithm(self) -> str:
         """One of those that compute the forward pass and the input gradient of this case."""
+        serving = ["auto", "direct"]
         height = self.kernel[-2] if self.rank > 1 else 1
-        winograd = self.kernel[-1] == 3 and height in (1, 3) and {*self.stride, *self.dilation} == {1}
-        return ("auto", "direct", "winograd")[self.seed % (3 if winograd else 2)]
+        if self.kernel[-1] == 3 and height in (1, 3) and {*self.stride, *self.dilation} == {1}:
+            serving.append("winograd")
+        if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
+            serving.append("depthwise")
+        return serving[self.seed % len(serving)]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def _kernel(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
 
 def _counts(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     """Output positions per axis."""
-    if kind == "pixels":  # rows longer than a panel of pixels, and many panels
+    if kind in ("pixels", "wide_depthwise"):  # rows longer than a panel of pixels, and many panels
         return (*(draw(st.integers(1, 3)) for _ in range(rank - 1)), draw(st.integers(30, 140)))
     largest = {"small": 6, "depthwise": 9, "winograd": 14 if rank < 3 else 6}.get(kind, 3)
     return tuple(draw(st.integers(1, largest)) for _ in range(rank))
@@ -215,7 +219,9 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
     if kind == "deep_taps":
         return 1, draw(st.integers(1, 2)), draw(few)
     if kind == "depthwise":
-        return draw(st.integers(1, 20)), 1, draw(st.integers(1, 2))
+        return draw(st.integers(1, 20)), 1, draw(st.sampled_from([1, 1, 2]))
+    if kind == "wide_depthwise":
+        return draw(st.integers(1, 3)), 1, 1
     return draw(st.integers(1, 3)), draw(few), draw(few)
 
 
@@ -225,6 +231,7 @@ KINDS = (
     "channels",
     "pixels",
     "depthwise",
+    "wide_depthwise",
     "deep_channels",
     "deep_taps",
 )

@@ -267,7 +267,10 @@ NON_FINITE_GEOMETRIES = {
     "two chunks of depth": ((60, 4, 4), (2, 60, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "1-D": ((2, 40), (3, 2, 5), (2,), ((2, 2),), (1,)),
     "3-D": ((2, 3, 4, 5), (3, 2, 2, 3, 2), (1, 2, 1), ((1, 1), (1, 0), (0, 1)), (1, 1, 1)),
+    "grouped": ((6, 5, 6), (9, 2, 2, 3), (1, 1), ((0, 1), (1, 1)), (1, 1)),
     "taken by Winograd": ((17, 11, 12), (16, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "depthwise": ((3, 5, 39), (3, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "depthwise, strided and dilated": ((2, 9, 75), (2, 1, 3, 5), (2, 2), ((2, 1), (3, 4)), (2, 2)),
 }
 
 
@@ -279,24 +282,25 @@ def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
 ) -> None:
     """Neither more outputs nor fewer: beside padding, at tile edges, anywhere, also times a zero weight."""
     input_shape, weight_shape, stride, pads, dilation = geometry
-    conv = CONV[len(stride)]
+    conv, groups = CONV[len(stride)], input_shape[0] // weight_shape[1]
     weight = np.ones(weight_shape, np.float32)
-    weight[0] = 0  # 0 * inf and 0 * NaN are NaN: a covered output is never saved by its weight
+    weight[::2] = 0  # 0 * inf and 0 * NaN are NaN: a covered output is never saved by its weight
     spatial = reference.output_size(input_shape[1:], weight_shape[2:], stride, pads, dilation)
     covering: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
     for output, _, position in reference.meetings(input_shape[1:], weight_shape[2:], stride, pads, dilation):
         covering.setdefault(position, set()).add(output)
     for index, position in enumerate(np.ndindex(*input_shape[1:])):
+        channel = index % input_shape[0]
         values = np.ones((1, *input_shape), np.float32)
-        values[(0, index % input_shape[0], *position)] = value
-        output = conv(lay_out(values, layout, 1), weight, stride=stride, padding=pads, dilation=dilation)
-        expected = np.zeros(spatial, bool)
-        for o in covering.get(position, ()):
-            expected[o] = True
-        affected = ~np.isfinite(output)
-        np.testing.assert_array_equal(
-            affected, np.broadcast_to(expected, output.shape), err_msg=str(position)
+        values[(0, channel, *position)] = value
+        output = conv(
+            lay_out(values, layout, 1), weight, stride=stride, padding=pads, dilation=dilation, groups=groups
         )
+        expected = np.zeros((groups, weight_shape[0] // groups, *spatial), bool)
+        for o in covering.get(position, ()):
+            expected[(channel // weight_shape[1], slice(None), *o)] = True
+        affected = ~np.isfinite(output).reshape(expected.shape)
+        np.testing.assert_array_equal(affected, expected, err_msg=f"{position} of channel {channel}")
 
 
 @pytest.mark.parametrize("precision", ["highest", "high"])
@@ -320,6 +324,28 @@ def test_activations_let_nan_through(isa: str, activation: str | None, layout: s
     input = lay_out(np.full((1, 2, 1, 37), np.nan, np.float32), layout, 1)
     output = fastconv.conv2d(input, np.ones((19, 2, 1, 1), np.float32), activation=activation)
     assert np.isnan(output).all()
+
+
+# ---- algorithms --------------------------------------------------------------------------------------
+
+
+def test_an_algorithm_that_cannot_serve_is_refused() -> None:
+    """Never replaced silently, in any direction; the error names it and says what it needs."""
+    input, output = np.ones((1, 4, 9, 9), np.float32), np.ones((1, 4, 7, 7), np.float32)
+    weight, depthwise = np.ones((4, 4, 3, 3), np.float32), np.ones((4, 1, 3, 3), np.float32)
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*stride"):
+        fastconv.conv2d(input, weight, stride=2, algorithm="winograd")
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*dilation"):
+        fastconv.conv2d(input, weight, dilation=2, algorithm="winograd")
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*kernel"):
+        fastconv.conv2d(input, weight[..., :2], algorithm="winograd")
+    with pytest.raises(ValueError, match=r"algorithm='depthwise'.*group"):
+        fastconv.conv2d(input, weight, algorithm="depthwise")
+    with pytest.raises(ValueError, match=r"algorithm='depthwise'.*group"):
+        fastconv.grad.conv2d_input(input.shape, weight, output, algorithm="depthwise")
+    for algorithm in ("winograd", "depthwise"):
+        with pytest.raises(ValueError, match=rf"algorithm='{algorithm}'.*weight gradient"):
+            fastconv.grad.conv2d_weight(input, depthwise.shape, output, groups=4, algorithm=algorithm)
 
 
 # ---- out -------------------------------------------------------------------------------------------

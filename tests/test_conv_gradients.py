@@ -91,26 +91,42 @@ def test_input_gradient_keeps_the_memory_order_of_grad_output() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("layout", ["C", "channels_last"])
-@pytest.mark.parametrize(("stride", "pads"), [((1, 1), ((1, 1), (0, 2))), ((2, 3), ((1, 0), (2, 1)))])
+@pytest.mark.parametrize(
+    ("channels", "groups", "size", "kernel", "stride", "pads"),
+    [
+        (3, 1, (6, 7), (3, 2), (1, 1), ((1, 1), (0, 2))),
+        (3, 1, (6, 7), (3, 2), (2, 3), ((1, 0), (2, 1))),
+        (16, 1, (11, 12), (3, 3), (1, 1), ((1, 1), (1, 1))),  # taken by Winograd
+        (3, 3, (7, 41), (3, 3), (1, 1), ((1, 1), (1, 1))),  # depthwise
+        (2, 2, (9, 75), (3, 5), (2, 2), ((1, 1), (2, 3))),
+    ],
+)
 def test_non_finite_grad_output_reaches_exactly_the_inputs_under_its_window(
-    isa: str, stride: tuple[int, int], pads: tuple, layout: str, value: float
+    isa: str,
+    channels: int,
+    groups: int,
+    size: tuple,
+    kernel: tuple,
+    stride: tuple,
+    pads: tuple,
+    layout: str,
+    value: float,
 ) -> None:
-    size, kernel = (6, 7), (3, 2)
     spatial = reference.output_size(size, kernel, stride, pads, (1, 1))
-    weight = np.ones((4, 3, *kernel), np.float32)
+    weight = np.ones((channels, channels // groups, *kernel), np.float32)
     under: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
     for output, _, position in reference.meetings(size, kernel, stride, pads, (1, 1)):
         under.setdefault(output, set()).add(position)
     for output in np.ndindex(*spatial):
-        grad_output = np.ones((1, 4, *spatial), np.float32)
+        grad_output = np.ones((1, channels, *spatial), np.float32)
         grad_output[(0, 1, *output)] = value
         gradient = fastconv.grad.conv2d_input(
-            (1, 3, *size), weight, lay_out(grad_output, layout, 1), stride=stride, padding=pads
+            (1, channels, *size), weight, lay_out(grad_output, layout, 1), stride, pads, groups=groups
         )
-        expected = np.zeros(size, bool)
+        expected = np.zeros((channels, *size), bool)
         for position in under.get(output, ()):
-            expected[position] = True
-        np.testing.assert_array_equal(~np.isfinite(gradient[0]), np.broadcast_to(expected, (3, *size)))
+            expected[(slice(1, 2) if groups > 1 else slice(None), *position)] = True
+        np.testing.assert_array_equal(~np.isfinite(gradient[0]), expected)
 
 
 # ---- weight gradient -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ GEOMETRIES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int
     "1x1": ((2, 130, 14, 14), (131, 130, 1, 1), 1, 0, 1, 1),
     "grouped, dilated": ((2, 40, 28, 29), (60, 10, 3, 3), 1, 2, 2, 4),
     "depthwise": ((2, 96, 40, 41), (96, 1, 3, 3), 1, 1, 1, 96),
+    "depthwise, stride 2, dilated": ((2, 96, 60, 61), (96, 1, 5, 3), 2, (3, 2), (1, 2), 96),
     "few channels, many pixels": ((4, 2, 120, 121), (3, 2, 3, 3), 1, 1, 1, 1),
     "stride beyond the kernel": ((2, 64, 50, 51), (70, 64, 2, 2), 3, 0, 1, 1),
     "1-D": ((3, 20, 900), (24, 20, 9), 2, 4, 1, 1),

@@ -213,15 +213,70 @@ def test_config_agrees_with_the_getters() -> None:
 def test_conv_info_tells_what_a_call_would_use(isa: str) -> None:
     """Instruction set, threads that follow the setting, FLOPs counted as two per product."""
     fastconv.set_num_threads(2)
-    info = fastconv.conv_info((8, 64, 28, 28), (64, 64, 3, 3), padding=1)
-    assert info.isa == isa
+    info = fastconv.conv_info((8, 64, 28, 28), (64, 64, 3, 3), padding=1, algorithm="direct")
+    assert (info.algorithm, info.isa, info.threads) == ("direct", isa, 2)
     assert info.flops == 2 * 8 * 64 * 64 * 9 * 28 * 28
-    assert info.threads == 2
+    assert info.bytes == 4 * (2 * 8 * 64 * 28 * 28 + 64 * 64 * 9)
+    assert info.packed_weight_bytes >= 4 * 64 * 64 * 9
     assert fastconv.conv_info((1, 1, 9, 9), (1, 1, 3, 3)).threads == 1
 
 
-def test_conv_info_checks_like_the_call() -> None:
-    with pytest.raises(ValueError, match="stride=0"):
-        fastconv.conv_info((1, 1, 9, 9), (1, 1, 3, 3), stride=0)
-    with pytest.raises(ValueError, match="channels"):
-        fastconv.conv_info((1, 2, 9, 9), (1, 1, 3, 3))
+@pytest.mark.parametrize("algorithm", ["auto", "reference", "direct", "winograd", "depthwise"])
+def test_conv_info_names_the_algorithm(algorithm: str) -> None:
+    """The one asked for, or what "auto" stands for; never "auto"."""
+    info = fastconv.conv_info((1, 8, 30, 30), (8, 1, 3, 3), groups=8, algorithm=algorithm)
+    assert info.algorithm == ("depthwise" if algorithm == "auto" else algorithm)
+
+
+def test_workspace_stays_within_its_bound(isa: str) -> None:
+    """8 MiB per thread, for every algorithm, dtype, layout and precision, on any shape."""
+    shapes = [
+        ((1, 1024, 7, 7), (1024, 1024, 3, 3), 1),
+        ((1, 3, 2000, 2000), (64, 3, 7, 7), 1),
+        ((64, 512, 28, 28), (512, 512, 3, 3), 1),
+        ((1, 2, 4096, 4096), (2, 1, 31, 31), 2),
+        ((1, 64, 3, 100_000), (64, 64, 3, 3), 1),
+        ((1, 1, 4, 2_000_000), (1, 1, 3, 3), 1),
+        ((1, 4096, 1, 1), (4096, 4096, 1, 1), 1),
+    ]
+    for input_shape, weight_shape, groups in shapes:
+        for precision in ("highest", "high"):
+            fastconv.set_precision(precision)
+            for dtype in ("float32", "float64"):
+                for channels_last in (False, True):
+                    info = fastconv.conv_info(
+                        input_shape,
+                        weight_shape,
+                        padding=1,
+                        groups=groups,
+                        dtype=dtype,
+                        channels_last=channels_last,
+                    )
+                    assert info.workspace_bytes <= 8 * 2**20, info
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"stride": 0}, ValueError, "stride=0"),
+        ({"input_shape": None}, TypeError, "input_shape=None"),
+        ({"input_shape": (1, 1, 9.5, 9)}, TypeError, "input_shape"),
+        ({"input_shape": (1, 1, -9, 9)}, ValueError, "input_shape"),
+        ({"input_shape": (1, 1, "9", 9)}, TypeError, "input_shape"),
+        ({"input_shape": (1, 2, 9, 9)}, ValueError, "channels"),
+        ({"input_shape": (9, 9)}, ValueError, "input_shape"),
+        ({"weight_shape": None}, TypeError, "weight_shape=None"),
+        ({"weight_shape": (1, 1, True, 3)}, TypeError, "weight_shape"),
+        ({"weight_shape": (1, 1)}, ValueError, "weight_shape"),
+        ({"weight_shape": (1, 1, 10, 3)}, ValueError, "weight"),
+        ({"dtype": "float16"}, TypeError, "dtype"),
+        ({"dtype": "no dtype"}, TypeError, "dtype"),
+        ({"algorithm": "fast"}, ValueError, "algorithm='fast'"),
+        ({"algorithm": "winograd", "stride": 2}, ValueError, "algorithm='winograd'"),
+    ],
+)
+def test_conv_info_checks_like_the_call(changes: dict[str, Any], error: type, text: str) -> None:
+    arguments = {"input_shape": (1, 1, 9, 9), "weight_shape": (1, 1, 3, 3), **changes}
+    with pytest.raises(error) as caught:
+        fastconv.conv_info(**arguments)
+    assert text in str(caught.value)
