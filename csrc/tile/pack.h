@@ -96,6 +96,9 @@ static void pack_windows(void *panel_, int64_t width, const fc_window *window, c
 {
     const int64_t *stride = window->stride, *size = window->count, *extent = window->extent;
     const int64_t step = taps * width, x_stride = window->step[2] * stride[4];
+    /* taps are counted up from the first, not divided out each time: small calls would feel it */
+    const int64_t kw_first = first_tap % window->taps[2], kdh_first = first_tap / window->taps[2];
+    const int64_t kh_first = kdh_first % window->taps[1], kd_first = kdh_first / window->taps[1];
     real *panel = panel_;
     int64_t run;
     for (int64_t filled = 0; filled < count; filled += run) {
@@ -107,12 +110,20 @@ static void pack_windows(void *panel_, int64_t width, const fc_window *window, c
         const int64_t od = rest % size[0];
         const real *image = (const real *)source_ + rest / size[0] * stride[0];
         run = count - filled < size[2] - ow ? count - filled : size[2] - ow;
-        for (int64_t t = 0; t < taps; t++) {
-            const int64_t kw = (first_tap + t) % window->taps[2], kdh = (first_tap + t) / window->taps[2];
-            const int64_t kh = kdh % window->taps[1], kd = kdh / window->taps[1];
+        int64_t kw = kw_first, kh = kh_first, kd = kd_first;
+        const int64_t x_first = ow * window->step[2] + window->first[2];
+        const int64_t y_first = oh * window->step[1] + window->first[1];
+        for (int64_t t = 0; t < taps; t++, kw++) {
+            if (kw == window->taps[2]) {
+                kw = 0;
+                if (++kh == window->taps[1]) {
+                    kh = 0;
+                    kd++;
+                }
+            }
             const int64_t z = od * window->step[0] + window->first[0] + kd * window->delta[0];
-            const int64_t y = oh * window->step[1] + window->first[1] + kh * window->delta[1];
-            const int64_t x = ow * window->step[2] + window->first[2] + kw * window->delta[2];
+            const int64_t y = y_first + kh * window->delta[1];
+            const int64_t x = x_first + kw * window->delta[2];
             real *to = panel + t * width + filled;
             if (z < 0 || z >= extent[0] || y < 0 || y >= extent[1]) {
                 clear(to, step, run, channels);
