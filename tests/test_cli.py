@@ -97,8 +97,8 @@ def test_every_knob_is_an_option(run: Run, tmp_path: Path) -> None:
     done = run("xo", *QUICK, *knobs, *more, "--output", "figure.svg", "--noise", "0", "--scale", "0.7,1")
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "12x12 picture, 5 features 2x2, relu, 6 features 2x2, pool 3/3, 7 neurons, 8 neurons" in said
-    assert "100 pictures, 1 times each" in said
+    assert "12x12 picture, 5 features 2x2, relu, 6 features 2x2, pool 3/3, 7 hidden, 8 hidden" in said
+    assert "Learned from 100 pictures, once each" in said
     assert "of 60 unseen pictures" in said
     assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
     assert os.listdir(tmp_path) == ["figure.svg"]
@@ -109,8 +109,8 @@ def test_nudging_says_what_it_costs(run: Run, tmp_path: Path) -> None:
     done = run("xo", "--learn", "nudge", *QUICK, "--no-picture")
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "3 features 3x3, relu, pool 2/2, pool 2/2, 2 votes: 56 weights" in said
-    assert re.search(r"112 evaluations, [\d.e+]+ ms per step; backprop: [\d.e+]+ ms", said)
+    assert "6 features 3x3, relu, pool 2/2, pool 2/2, 2 votes: 110 weights" in said
+    assert re.search(r"220 evaluations, [\d.e+]+ ms per step; backprop: [\d.e+]+ ms", said)
     assert os.listdir(tmp_path) == []
 
 

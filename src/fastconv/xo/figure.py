@@ -163,14 +163,16 @@ def _panels(picture: np.ndarray, network: nn.Sequential, knobs: Knobs) -> list[t
         if stage.kind == "conv":
             convolutions += 1
             if isinstance(layer, nn.Conv2d) and convolutions == 1:
-                panels.append((f"{stage.channels} features", layer.weight.value[:, 0]))
+                panels.append(
+                    (f"{stage.channels} feature{'s' * (stage.channels > 1)}", layer.weight.value[:, 0])
+                )
         title = {"conv": "filtered", "relu": "rectified", "pool": "pooled"}[stage.kind]
         panels.append((f"{title}: {len(maps)} of {stage.side}x{stage.side}", maps))
     values = picture[None]
     for layer in network[: len(network) - 1]:
         values = layer(values)
         if values.ndim == 2 and isinstance(layer, nn.ReLU):
-            panels.append((f"{values.shape[1]} hidden neurons", values[0][:, None, None]))
+            panels.append((f"{values.shape[1]} hidden", values[0][:, None, None]))
     panels.append(("votes", None))
     return panels
 

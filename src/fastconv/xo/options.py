@@ -118,13 +118,13 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--learn": {
             "choices": ("backprop", "nudge"),
             "help": "how (default backprop); nudge adjusts each weight up and down a bit to see how the error"
-            " changes, and learns 3 features and no hidden layer unless told otherwise",
+            " changes, and learns a network of conv,relu,pool,pool with 6 features unless told otherwise",
         },
-        "--train": _whole("N", "pictures to learn from (default 5000; nudge 2000)"),
+        "--train": _whole("N", "pictures to learn from (default 5000; nudge 1000)"),
         "--unseen": _whole("N", "other pictures to judge afterwards (default 2000)"),
         "--epochs": _whole("N", "times each picture is learned from (default 10)"),
-        "--batch": _whole("N", "pictures per step (default 32; nudge 100)"),
-        "--lr": _real("RATE", "learning rate (default 0.003; nudge 0.02)"),
+        "--batch": _whole("N", "pictures per step (default 32; nudge 50)"),
+        "--lr": _real("RATE", "learning rate (default 0.003; nudge 0.01)"),
         "--seed": _whole("N", "seed of everything random (default 0)"),
     },
     "generated pictures": {

@@ -105,10 +105,11 @@ def architecture(knobs: Knobs, parameters: int) -> str:
     parts = [f"{knobs.size}x{knobs.size} picture"]
     for stage in knobs.plan()[1:]:
         if stage.kind == "conv":
-            parts.append(f"{stage.channels} features {knobs.feature_size}x{knobs.feature_size}")
+            what = "feature" if stage.channels == 1 else "features"
+            parts.append(f"{stage.channels} {what} {knobs.feature_size}x{knobs.feature_size}")
         elif stage.kind == "pool":
             parts.append(f"pool {knobs.pool}/{knobs.stride}")
         else:
             parts.append("relu")
-    parts += [f"{neurons} neurons" for neurons in knobs.hidden]
+    parts += [f"{neurons} hidden" for neurons in knobs.hidden]
     return f"{', '.join(parts)}, {len(LETTERS)} votes: {parameters:,} weights"
