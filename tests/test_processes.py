@@ -22,7 +22,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 #: A call large enough for several threads, and its right answer in exact integers.
 WORK = """
-import sys, numpy as np, fastconv
+import sys, warnings, numpy as np, fastconv
+warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 on: forking where threads are
 fastconv.set_num_threads(3)
 generator = np.random.default_rng(0)
 x = generator.integers(-3, 4, (4, 32, 30, 30)).astype("f")
@@ -81,7 +82,6 @@ def test_fork_while_another_thread_computes(run_python: Run) -> None:
         "for thread in threads: thread.join()\n"
         "assert same(work(), expected)\n",
         timeout=60,
-        PYTHONWARNINGS="ignore::DeprecationWarning",  # CPython 3.12 on: forking with threads
     )
     assert result.returncode == 0, result.stderr
 
