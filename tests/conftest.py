@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,11 +33,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def pytest_report_header() -> list[str]:
     tested = runnable_isas()
     compiled = config()["isas compiled"]
-    untested = [
-        f"{isa} ({'this machine cannot run it' if isa in compiled else f'only compiled on {machine}'})"
-        for isa, machine in ALL_ISAS.items()
-        if isa not in tested
-    ]
+    emulated = all(map(shutil.which, ("aarch64-linux-gnu-gcc", "qemu-aarch64")))
+
+    def reason(isa: str) -> str:
+        if isa in compiled:
+            return "this machine cannot run it"
+        if isa == "neon":
+            how = "run emulated" if emulated else "need a cross compiler and qemu-user"
+            return f"its C checks {how}: test_tiles.py"
+        return f"only compiled on {ALL_ISAS[isa]}"
+
+    untested = [f"{isa} ({reason(isa)})" for isa in ALL_ISAS if isa not in tested]
     return [
         f"fastconv {fastconv.__version__} on {platform.machine()}, {fastconv.get_num_threads()} threads",
         f"instruction sets tested: {', '.join(tested)}",

@@ -42,7 +42,11 @@ typedef lane_index ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 INLINE vec load(const real *p) { return *(const unaligned_vec *)p; }
 INLINE void store(real *p, vec v) { *(unaligned_vec *)p = v; }
