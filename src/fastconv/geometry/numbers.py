@@ -17,7 +17,7 @@ LIMIT = 2**61
 
 def integer(name: str, value: Any) -> int:
     """`value` as an int; not a bool, nor a float."""
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}: must be an integer")
     try:
         return operator.index(value)
