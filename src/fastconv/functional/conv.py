@@ -173,8 +173,8 @@ def conv2d(
 
     Notes
     -----
-    A NaN or infinity of the input reaches exactly the outputs whose window covers it. Padding counts as zeros:
-    one in the weight also reaches, as NaN, outputs whose window meets it in the padding (not in "reference").
+    A NaN or infinity of the input reaches exactly the outputs whose window covers it. Padding counts as
+    zeros: one in the weight also reaches, as NaN, outputs that meet it in the padding (not in "reference").
 
     Dumoulin & Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, for the shapes;
     Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures",
