@@ -31,7 +31,7 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
         Address or strides that are no multiples of the element size: every kernel reads whole elements.
     """
     if type(value) is np.ndarray and value.dtype in DTYPES and value.flags.aligned:
-        if dtype is None or value.dtype == dtype:
+        if dtype is None or value.dtype is dtype or value.dtype == dtype:  # `is`: this is every call's path
             return value
         raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
     if not isinstance(value, np.ndarray):
