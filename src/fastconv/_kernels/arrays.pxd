@@ -1,7 +1,7 @@
 """Arrays at the door of the kernels: address, sizes and strides of a batch, always as 3-D.
 
 The buffer protocol is spoken directly, once per array, into a C struct: a typed memoryview of a fixed rank
-would need the array reshaped first, and costs five times as much per call as this.
+would need the array reshaped first, and makes an object per array and call.
 """
 
 from cpython.buffer cimport (
