@@ -157,8 +157,6 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
     pthread_mutex_unlock(&busy);
 }
 
-int fc_workers_started(void) { return workers; }
-
 /* ---- scratch memory ---------------------------------------------------------------------------- */
 
 enum { KEPT_BYTES = 64 << 20 };  /* a call's block that is larger is freed at its end */
