@@ -24,7 +24,7 @@
 
 /* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
 
-enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 64 };      /* upper bounds over all tables, for stack arrays */
+enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 96 };      /* upper bounds over all tables, for stack arrays */
 enum { FC_MAX_TAP_ROWS = 128 };                      /* rows of taps (D x H) that depthwise_row takes */
 
 enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
@@ -88,6 +88,12 @@ typedef struct fc_kernels {
      * b_step. Row i of C starts at c + row_offset[i]; its columns are adjacent. */
     void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
+
+    /* The same with row k of B at b + b_offset[k], and up to wide_columns(rows) columns. Reads whole vectors of B,
+     * also where fewer columns are wanted. */
+    void (*gemm_at)(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
+                    const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
+    int (*wide_columns)(int rows);
 
     /* Carry a finished tile (row i at tile + i * tile_step) to an output whose columns lie in runs. */
     void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,

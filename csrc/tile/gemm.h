@@ -1,24 +1,31 @@
-/* The micro-kernel: a tile of C from a panel of A and a panel of B, and the way of a tile to memory.
+/* The micro-kernel: a tile of C from a panel of A and rows of B, and the way of a tile to memory.
  *
- * ROWS x VECTORS accumulators live in registers for the whole depth; each step of k loads VECTORS vectors of
- * B and multiplies them by ROWS scalars of A, broadcast from memory. Partial tiles are computed by the same
- * body with fewer rows or vectors, so that every output sees the same sequence of operations wherever it
- * falls in a tile (the same bits at any split of the work).
+ * rows x vectors accumulators live in registers for the whole depth; each step of k loads `vectors` vectors of
+ * B and multiplies them by `rows` scalars of A, broadcast from memory. The rows of B follow one another in a panel
+ * (gemm) or lie wherever a table says (gemm_at), which reads convolution windows without copying them.
+ * Partial tiles are computed by the same body with fewer rows or vectors, so that every output sees the same
+ * sequence of operations wherever it falls in a tile (the same bits at any split of the work).
  */
 #include "../fc_api.h"
 #include "simd.h"
 
-/* Registers: ROWS*VECTORS accumulators + VECTORS of B + 1 must fit the register file (32 x 512 bits, 16 x 256,
- * 16 x 128, NEON 32 x 128). */
+/* Registers: rows * vectors accumulators + `vectors` of B + 1 must fit the register file (32 x 512 bits, 16 x 256,
+ * 16 x 128, NEON 32 x 128; without fused multiply-add a product takes one more). Few rows leave room for more
+ * vectors, WIDE(rows) of them. */
 #if defined(__AVX512F__)
 enum { ROWS = 14, VECTORS = 2 };
+#define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)
 #elif defined(__AVX2__)
 enum { ROWS = 6, VECTORS = 2 };
+#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 4 ? 3 : 2)
 #elif defined(__aarch64__)
 enum { ROWS = 12, VECTORS = 2 };
+#define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)
 #else
 enum { ROWS = 6, VECTORS = 2 };
+#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 3 ? 3 : 2)
 #endif
+enum { MOST_VECTORS = WIDE(1) };
 
 /* Bias, activation and accumulation of one vector of sums; the rest of the tile's way to memory only moves. */
 INLINE vec activate(vec x, const fc_finish *finish)
@@ -48,19 +55,22 @@ INLINE vec finish_vector(vec sum, vec before, const fc_finish *finish, int row, 
     return sum;
 }
 
+/* Row k of B starts at b + k * b_step, or at b + b_offset[k] if there is a table. */
 INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const real *b, int64_t b_step,
-                      real *c, const int64_t *row_offset, int columns, const fc_finish *finish)
+                      const int64_t *b_offset, real *c, const int64_t *row_offset, int columns,
+                      const fc_finish *finish)
 {
-    vec sum[ROWS][VECTORS];
+    vec sum[ROWS][MOST_VECTORS];
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
         for (int v = 0; v < vectors; v++) sum[i][v] = (vec){0};
     }
     for (int64_t k = 0; k < depth; k++) {
-        vec column[VECTORS];
+        const real *row = b_offset ? b + b_offset[k] : b;
+        vec column[MOST_VECTORS];
         UNROLL
-        for (int v = 0; v < vectors; v++) column[v] = load(b + v * LANES);
+        for (int v = 0; v < vectors; v++) column[v] = load(row + v * LANES);
         UNROLL
         for (int i = 0; i < rows; i++) {
             UNROLL
@@ -70,7 +80,7 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const
         b += b_step;
     }
     const int tail = columns - (vectors - 1) * LANES;  /* lanes of the last vector, 1..LANES */
-    vec column_bias[VECTORS];
+    vec column_bias[MOST_VECTORS];
     UNROLL
     for (int v = 0; v < vectors; v++) {
         column_bias[v] = (vec){0};
@@ -94,25 +104,50 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const
     }
 }
 
+#if defined(__AVX512F__)
+#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) \
+    CASE(11) CASE(12) CASE(13) CASE(14)
+#elif defined(__aarch64__)
+#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) \
+    CASE(11) CASE(12)
+#else
+#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#endif
+
 #define GEMM_ROWS(R)                                                                                       \
     case R:                                                                                                \
-        if (columns > LANES) gemm_tile(R, 2, depth, a, b, b_step, c, row_offset, columns, finish);         \
-        else gemm_tile(R, 1, depth, a, b, b_step, c, row_offset, columns, finish);                         \
+        if (columns > LANES) gemm_tile(R, 2, depth, a, b, b_step, NULL, c, row_offset, columns, finish);   \
+        else gemm_tile(R, 1, depth, a, b, b_step, NULL, c, row_offset, columns, finish);                   \
         break;
 
 static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
 {
-    switch (rows) {
-        GEMM_ROWS(1) GEMM_ROWS(2) GEMM_ROWS(3) GEMM_ROWS(4) GEMM_ROWS(5) GEMM_ROWS(6)
-#if defined(__AVX512F__) || defined(__aarch64__)
-        GEMM_ROWS(7) GEMM_ROWS(8) GEMM_ROWS(9) GEMM_ROWS(10) GEMM_ROWS(11) GEMM_ROWS(12)
-#endif
-#if defined(__AVX512F__)
-        GEMM_ROWS(13) GEMM_ROWS(14)
-#endif
-    }
+    switch (rows) { EACH_ROW_COUNT(GEMM_ROWS) }
 }
+
+#define GEMM_AT_VECTORS(R, V)                                                                              \
+    case V:                                                                                                \
+        if (V <= WIDE(R))                                                                                  \
+            gemm_tile(R, V, depth, a, b, 0, b_offset, c, row_offset, columns, finish);                     \
+        break;
+
+#define GEMM_AT_ROWS(R)                                                                                    \
+    case R:                                                                                                \
+        switch ((columns + LANES - 1) / LANES) {                                                           \
+            GEMM_AT_VECTORS(R, 1) GEMM_AT_VECTORS(R, 2) GEMM_AT_VECTORS(R, 3) GEMM_AT_VECTORS(R, 4)        \
+            GEMM_AT_VECTORS(R, 5) GEMM_AT_VECTORS(R, 6)                                                    \
+        }                                                                                                  \
+        break;
+
+static void gemm_at(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
+                    const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
+{
+    switch (rows) { EACH_ROW_COUNT(GEMM_AT_ROWS) }
+}
+
+/* Columns that gemm_at computes at a time, by rows. */
+static int wide_columns(int rows) { return WIDE(rows) * LANES; }
 
 static void scatter(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows, const fc_run *runs,
                     int run_count, const fc_finish *finish)

@@ -154,6 +154,60 @@ void check_gemm_bits(void)
     problem_free(whole);
 }
 
+/* gemm_at finds row k of B where its table says: each of its columns is the column that gemm computes from the same
+ * rows laid one after the other, to the bit and with every finish. */
+static void check_gemm_at_tile(int64_t depth, int rows, int columns, enum side side)
+{
+    const int64_t whole = (columns + table->lanes - 1) / table->lanes * table->lanes, width = table->max_columns;
+    const guarded a = guarded_new(depth * rows, side), b = guarded_new(whole + 40, side);
+    const guarded panel = guarded_new(depth * width, side), c = guarded_new(rows * columns, side);
+    const guarded row_bias = guarded_new(rows, side), expected = guarded_new(rows * width, side);
+    int64_t *b_offset = malloc((size_t)depth * sizeof(int64_t) + 1), row_offset[FC_MAX_ROWS];
+    fill_fractions(a.data, a.count);
+    fill_fractions(b.data, b.count);
+    fill_fractions(row_bias.data, rows);
+    for (int64_t k = 0; k < depth; k++) b_offset[k] = random_below(41);
+    for (int which = 0; which < FINISHES; which++) {
+        fc_finish finish = finish_number(which, row_bias.data, NULL);
+        for (int64_t i = 0; i < c.count; i++) c.data[i] = (real)(i % 5 - 2);
+        for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
+        table->gemm_at(depth, a.data, b.data, b_offset, c.data, row_offset, rows, columns, &finish);
+        for (int first = 0; first < columns; first += (int)width) {
+            const int count = columns - first < width ? columns - first : (int)width;
+            for (int64_t k = 0; k < depth; k++)
+                for (int64_t j = 0; j < width; j++)
+                    panel.data[k * width + j] = first + j < whole ? b.data[b_offset[k] + first + j] : 0;
+            for (int i = 0; i < rows; i++) {
+                row_offset[i] = i * width;
+                for (int j = 0; j < count; j++)
+                    expected.data[i * width + j] = (real)((i * columns + first + j) % 5 - 2);
+            }
+            table->gemm(depth, a.data, panel.data, width, expected.data, row_offset, rows, count, &finish);
+            describe("gemm_at, depth %lld, %d rows, %d columns, finish %d", (long long)depth, rows, columns, which);
+            for (int i = 0; i < rows; i++)
+                if (memcmp(c.data + i * columns + first, expected.data + i * width,
+                           (size_t)count * sizeof(real)) != 0)
+                    fail("other bits than gemm in row %d, columns from %d on", i, first);
+        }
+    }
+    free(b_offset);
+    guarded_free(expected);
+    guarded_free(row_bias);
+    guarded_free(c);
+    guarded_free(panel);
+    guarded_free(b);
+    guarded_free(a);
+}
+
+void check_gemm_at(void)
+{
+    static const int64_t depths[] = {0, 1, 17};
+    for (int d = 0; d < COUNT(depths); d++)
+        for (int rows = 1; rows <= table->max_rows; rows++)
+            for (int columns = 1; columns <= table->wide_columns(rows); columns++)
+                check_gemm_at_tile(depths[d], rows, columns, (rows + columns) % 2 ? AT_START : AT_END);
+}
+
 /* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
 void check_gemm_non_finite(void)
 {

@@ -34,6 +34,9 @@ static void check_table(void)
     if (table->max_rows < 1 || table->max_rows > FC_MAX_ROWS) fail("max_rows %d", table->max_rows);
     if (table->max_columns < 1 || table->max_columns > FC_MAX_COLUMNS)
         fail("max_columns %d", table->max_columns);
+    for (int rows = 1; rows <= table->max_rows; rows++)
+        if (table->wide_columns(rows) < table->max_columns || table->wide_columns(rows) > FC_MAX_COLUMNS)
+            fail("wide_columns(%d) %d", rows, table->wide_columns(rows));
     if (table->lanes < 1 || table->max_columns % table->lanes != 0) fail("lanes %d", table->lanes);
 }
 
@@ -54,6 +57,7 @@ int main(void)
         {"gemm", check_gemm},
         {"gemm, same bits in partial tiles", check_gemm_bits},
         {"gemm, non-finite values", check_gemm_non_finite},
+        {"gemm_at", check_gemm_at},
         {"scatter", check_scatter},
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
