@@ -69,11 +69,6 @@ def runnable_isas() -> tuple[str, ...]:
     return native.runnable_isa_names()
 
 
-PRECISIONS = ("highest", "high", "medium")
-
-_precision = "highest"
-
-
 def set_precision(precision: str) -> None:
     """Set how exact float32 and float64 convolutions must be; after `torch.set_float32_matmul_precision`.
 
@@ -94,15 +89,12 @@ def set_precision(precision: str) -> None:
     >>> import fastconv
     >>> fastconv.set_precision("highest")
     """
-    global _precision
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
-    _precision = precision
+    native.set_precision(precision)
 
 
 def get_precision() -> str:
     """The precision in force; see `set_precision`."""
-    return _precision
+    return native.precision()
 
 
 @contextmanager
@@ -116,7 +108,7 @@ def precision(precision: str) -> Iterator[None]:
     ...     fastconv.get_precision()
     'high'
     """
-    before = _precision
+    before = native.precision()
     set_precision(precision)
     try:
         yield
@@ -133,7 +125,7 @@ def config() -> dict[str, object]:
         "isas runnable": native.runnable_isa_names(),
         "threads": native.num_threads(),
         "cpus": native.cpu_count(),
-        "precision": _precision,
+        "precision": native.precision(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,

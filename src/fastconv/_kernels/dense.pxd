@@ -38,8 +38,9 @@ cdef class Subconvolutions:
     cdef int64_t out_elements
 
     cdef int describe(self, Dense *d, list axes, tuple parity) except -1
+    cdef object run_open(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                         object bias, const char *bias_data, object out, int activation, double slope)
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1
-    cdef object new_output(self, object source, const Array *array)
     cdef int fill_gaps(self, object out, object bias) except -1

@@ -10,15 +10,12 @@ from itertools import product
 from math import gcd, prod
 from typing import NamedTuple
 
-import numpy as np
-
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free
 
-from fastconv._kernels.arrays cimport acquire, release
+from fastconv._kernels.arrays cimport acquire, channels_adjacent, make_output, release
 
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2
-cdef object empty = np.empty
 
 
 cdef class Subconvolutions:
@@ -77,31 +74,38 @@ cdef class Subconvolutions:
 
     def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
         """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
-        cdef Array source_array, weight_array, bias_array, out_array
-        cdef const char *bias_data = NULL
-        acquire(&source_array, source, self.spatial_rank, self.batched, False)
+        cdef Array array[3]
+        cdef int held = 0
         try:
-            if out is None:
-                out = self.new_output(source, &source_array)
-            acquire(&weight_array, weight, self.spatial_rank, True, False)
-            try:
-                acquire(&out_array, out, self.spatial_rank, self.batched, True)
-                try:
-                    if bias is not None:
-                        acquire(&bias_array, bias, 0, False, False)
-                        bias_data = bias_array.data
-                    try:
-                        self.run_arrays(source, &source_array, weight, &weight_array, bias, bias_data, out, &out_array,
-                                        activation, slope)
-                    finally:
-                        if bias is not None:
-                            release(&bias_array)
-                finally:
-                    release(&out_array)
-            finally:
-                release(&weight_array)
+            acquire(&array[0], source, self.spatial_rank, self.batched, False)
+            held = 1
+            acquire(&array[1], weight, self.spatial_rank, True, False)
+            held = 2
+            if bias is None:
+                return self.run_open(source, &array[0], weight, &array[1], None, NULL, out, activation, slope)
+            acquire(&array[2], bias, 0, False, False)
+            held = 3
+            return self.run_open(source, &array[0], weight, &array[1], bias, array[2].data, out, activation, slope)
         finally:
-            release(&source_array)
+            while held:
+                held -= 1
+                release(&array[held])
+
+    cdef object run_open(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                         object bias, const char *bias_data, object out, int activation, double slope):
+        """`run` of arrays that are open already, all but `out`."""
+        cdef Array out_array
+        if out is None:
+            if self.out_elements > LARGEST_BYTES // (8 if source_array.float64 else 4):
+                raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
+            out = make_output(self.out_shape, source.dtype, channels_adjacent(&source_array.buffer, self.batched),
+                              self.batched)
+        acquire(&out_array, out, self.spatial_rank, self.batched, True)
+        try:
+            self.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out, &out_array, activation,
+                            slope)
+        finally:
+            release(&out_array)
         return out
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
@@ -109,18 +113,6 @@ cdef class Subconvolutions:
                         double slope) except -1:
         """The algorithm; arrays come both as objects and opened."""
         raise NotImplementedError
-
-    cdef object new_output(self, object source, const Array *array):
-        """An uninitialised output in the memory order of the source."""
-        cdef int64_t x = array.stride[4], y = array.stride[3]
-        if self.out_elements > LARGEST_BYTES // (8 if array.float64 else 4):
-            raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
-        if array.stride[1] == 1 and (x > 1 or x < -1 or (x == 0 and (y > 1 or y < -1))):
-            channel = 1 if self.batched else 0
-            shape = self.out_shape
-            return np.moveaxis(
-                np.empty((*shape[:channel], *shape[channel + 1:], shape[channel]), source.dtype), -1, channel)
-        return empty(self.out_shape, source.dtype)
 
     cdef int fill_gaps(self, object out, object bias) except -1:
         """Give the outputs that no tap reaches (stride beyond the kernel) their value: the bias."""

@@ -1,4 +1,4 @@
-"""Links csrc and owns what is global: the instruction set in use and the number of threads."""
+"""Links csrc and owns what is global: the instruction set in use, the number of threads and the precision."""
 
 import operator
 import os
@@ -19,13 +19,20 @@ cdef double SLICE_FLOPS = 1e8      # per thread before the first look for a pend
 cdef double SLICE_SECONDS = 0.1    # between the later ones
 
 MOST_THREADS = 256
+PRECISIONS = ("highest", "high", "medium")
 
 cdef const fc_kernels *tables[<int>FC_DTYPES]
 cdef int thread_count = 1
+cdef int precision_in_use = 0
 
 
 cdef const fc_kernels *kernels(bint float64) noexcept nogil:
     return tables[<int>(FC_FLOAT64 if float64 else FC_FLOAT32)]
+
+
+cdef int precision_level() noexcept nogil:
+    """Which of `PRECISIONS` is in force."""
+    return precision_in_use
 
 
 cdef int worker_threads(double flops) noexcept nogil:
@@ -123,6 +130,19 @@ def set_num_threads(count, argument="count"):
     if not 1 <= operator.index(count) <= MOST_THREADS:
         raise ValueError(f"{argument}={count}: must be from 1 to {MOST_THREADS}")
     thread_count = operator.index(count)
+
+
+def precision():
+    """The precision in force, one of `PRECISIONS`."""
+    return PRECISIONS[precision_in_use]
+
+
+def set_precision(name):
+    """Set the precision in force."""
+    global precision_in_use
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name!r}: must be one of {', '.join(PRECISIONS)}")
+    precision_in_use = PRECISIONS.index(name)
 
 
 def fma_peak(dtype="float32", seconds=0.2):

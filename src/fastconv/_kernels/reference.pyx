@@ -10,7 +10,7 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 
-from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Subconvolutions
 from fastconv._kernels.fc_api cimport FC_LEAKY_RELU, FC_RELU, FC_RELU6
 
@@ -189,18 +189,14 @@ cdef int weight_gradient(Geometry g, const real[:, :, :, :, :] input, const real
 cdef class ReferencePlan(Subconvolutions):
     """One geometry by plain loops, in the shape that every algorithm's plan has."""
 
-    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
-        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
-        cdef Array array
-        if out is None:
-            acquire(&array, source, self.spatial_rank, self.batched, False)
-            try:
-                out = self.new_output(source, &array)
-            finally:
-                release(&array)
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1:
         if self.forward:
-            return conv_forward(self.geometry, source, weight, bias, activation, out)
-        return conv_input_gradient(self.geometry, weight, source, bias, out)
+            conv_forward(self.geometry, source, weight, bias, activation, out)
+        else:
+            conv_input_gradient(self.geometry, weight, source, bias, out)
+        return 0
 
     def info(self, bint float64, bint channels_last):
         """What a call would use."""

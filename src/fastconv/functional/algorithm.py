@@ -29,6 +29,7 @@ ALGORITHMS = ("auto", "reference", "direct", "winograd", "depthwise")
 PLANS = 512
 
 Plan = DensePlan | WinogradPlan | DepthwisePlan | ReferencePlan
+WeightPlan = WeightGradientPlan | ReferenceWeightGradientPlan
 
 
 class Rule(NamedTuple):
@@ -109,7 +110,7 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
 
 
 @lru_cache(maxsize=PLANS)
-def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightGradientPlan | ReferenceWeightGradientPlan:
+def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     """How one geometry's weight gradient is computed, remembered; raises as `plan` does."""
     check_algorithm(algorithm)
     if algorithm == "reference":

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from fastconv._kernels.conv import ACTIVATIONS
+from fastconv._kernels.door import Door
 from fastconv.functional.algorithm import PLANS, Plan, check_algorithm, plan
 from fastconv.geometry import (
     ConvGeometry,
@@ -25,13 +27,12 @@ from fastconv.geometry import (
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
-    hashable,
 )
 from fastconv.runtime import get_precision
 
 
-@lru_cache(maxsize=PLANS)
-def _forward_plan(
+def _find_forward(
+    spatial_rank: int,
     input_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
     stride: Any,
@@ -41,14 +42,15 @@ def _forward_plan(
     activation: str | None,
     algorithm: str,
     precision: str,
-    spatial_rank: int,
-) -> Plan:
-    """Everything about a call that follows from shapes and parameters: checked once, then remembered."""
+) -> tuple[Plan, tuple[int, ...]]:
+    """Everything about a call that follows from shapes and parameters: the plan, and the output's shape."""
     check_rank("input", input_shape, spatial_rank)
+    if not isinstance(activation, (str, NoneType)) or not isinstance(algorithm, str):
+        raise TypeError(f"activation={activation!r}, algorithm={algorithm!r}: must be names")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
-    return plan(geometry, "forward", algorithm, precision)
+    return plan(geometry, "forward", algorithm, precision), geometry.output_shape
 
 
 def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
@@ -71,33 +73,32 @@ def _conv(
     algorithm: str,
     out: np.ndarray | None,
 ) -> np.ndarray:
+    """Any call at all; plain ones have been served before they come here."""
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
-    try:
-        chosen = _forward_plan(
-            input.shape,
-            weight.shape,
-            stride if type(stride) is int else hashable("stride", stride),
-            padding if type(padding) is int else hashable("padding", padding),
-            dilation if type(dilation) is int else hashable("dilation", dilation),
-            groups if type(groups) is int else hashable("groups", groups),
-            activation,
-            algorithm,
-            get_precision(),
-            spatial_rank,
-        )
-    except TypeError as error:
-        if "unhashable" in str(error):
-            raise TypeError(f"activation={activation!r}, algorithm={algorithm!r}: must be names") from None
-        raise
+    found, output_shape = _find_forward(
+        spatial_rank,
+        input.shape,
+        weight.shape,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        algorithm,
+        get_precision(),
+    )
     if bias is not None:
         bias = check_bias(bias, weight.shape[0], input.dtype)
     if out is not None:
         inputs = {"input": input, "weight": weight}
         if bias is not None:
             inputs["bias"] = bias
-        out = check_out(out, chosen.geometry.output_shape, input.dtype, inputs)
-    return chosen.run(input, weight, bias, out, ACTIVATIONS[activation])
+        out = check_out(out, output_shape, input.dtype, inputs)
+    return found.run(input, weight, bias, out, ACTIVATIONS[activation])
+
+
+_door = Door(_find_forward, _conv).forward
 
 
 def conv1d(
@@ -121,7 +122,7 @@ def conv1d(
     >>> fastconv.conv1d(np.ones((1, 1, 5)), np.ones((1, 1, 3)))
     array([[[3., 3., 3.]]])
     """
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+    return _door(1, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
 
 
 def conv2d(
@@ -188,7 +189,7 @@ def conv2d(
     >>> fastconv.conv2d(picture, edge).shape
     (1, 1, 4, 3)
     """
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+    return _door(2, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
 
 
 def conv3d(
@@ -212,7 +213,7 @@ def conv3d(
     >>> fastconv.conv3d(np.ones((1, 2, 4, 4, 4)), np.ones((3, 2, 3, 3, 3))).shape
     (1, 3, 2, 2, 2)
     """
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
+    return _door(3, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from fastconv.geometry.arrays import (
     check_allocation,
     check_out,
     check_rank,
+    check_same,
     check_shape,
-    is_channels_last,
     new_output,
 )
 from fastconv.geometry.conv import (
@@ -63,6 +63,7 @@ __all__ = [
     "check_allocation",
     "check_out",
     "check_rank",
+    "check_same",
     "check_shape",
     "checked_product",
     "conv_geometry",
@@ -72,7 +73,6 @@ __all__ = [
     "flag",
     "hashable",
     "integer",
-    "is_channels_last",
     "new_output",
     "norm_power",
     "padding_pairs",

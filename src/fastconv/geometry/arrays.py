@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._kernels import arrays
 from fastconv.geometry.numbers import LIMIT, checked_product, whole_number
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -89,8 +90,13 @@ def check_rank(name: str, shape: tuple[int, ...], spatial_rank: int) -> bool:
 
 def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise `ValueError` unless `array` has exactly this shape."""
-    if array.shape != shape:
-        raise ValueError(f"{name}: shape {array.shape} must be {shape}")
+    check_same(name, array.shape, shape)
+
+
+def check_same(name: str, given: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless a shape given is exactly this one."""
+    if given != shape:
+        raise ValueError(f"{name}: shape {given} must be {shape}")
 
 
 def check_out(
@@ -140,16 +146,6 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
         return True
 
 
-def is_channels_last(array: np.ndarray, batched: bool = True) -> bool:
-    """Whether channels are adjacent in memory and width is not: the NHWC order, told by strides alone."""
-    channel = 1 if batched else 0
-    strides, shape = array.strides, array.shape
-    if shape[channel] == 1 or strides[channel] != array.itemsize:
-        return False
-    spatial = [abs(step) for step, size in zip(strides[channel + 1 :], shape[channel + 1 :]) if size > 1]
-    return bool(spatial) and min(spatial) > strides[channel]
-
-
 def new_output(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray, batched: bool = True) -> np.ndarray:
     """An uninitialised array of `shape`, channels-last in memory if `like` is.
 
@@ -159,11 +155,7 @@ def new_output(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray, batche
         The array cannot exist or be allocated.
     """
     check_allocation(shape, dtype)
-    if not is_channels_last(like, batched):
-        return np.empty(shape, dtype)
-    channel = 1 if batched else 0
-    memory_shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
-    return np.moveaxis(np.empty(memory_shape, dtype), -1, channel)
+    return arrays.new_output(shape, dtype, like, batched)
 
 
 def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:

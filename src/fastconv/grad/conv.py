@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.functional.algorithm import check_algorithm, plan, weight_plan
+from fastconv._kernels.door import Door
+from fastconv.functional.algorithm import Plan, WeightPlan, check_algorithm, plan, weight_plan
 from fastconv.functional.conv import as_images, check_linear_weight, linear_geometry
 from fastconv.geometry import (
     ConvGeometry,
@@ -18,12 +19,35 @@ from fastconv.geometry import (
     as_shape,
     as_sizes,
     check_allocation,
+    check_out,
     check_rank,
+    check_same,
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
 )
 from fastconv.runtime import get_precision
+
+
+def _find_input(
+    spatial_rank: int,
+    input_size: Any,
+    weight_shape: tuple[int, ...],
+    grad_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+    precision: str,
+) -> tuple[Plan, tuple[int, ...]]:
+    """The plan of an input gradient, and the shape of what it makes."""
+    batched = check_rank("grad_output", grad_shape, spatial_rank)
+    input_size = as_shape("input_size", input_size, spatial_rank, batched)
+    geometry = conv_geometry(input_size, weight_shape, stride, padding, dilation, groups, spatial_rank)
+    check_same("grad_output", grad_shape, geometry.output_shape)
+    check_algorithm(algorithm)
+    return plan(geometry, "input_gradient", algorithm, precision), input_size
 
 
 def _conv_input(
@@ -37,14 +61,34 @@ def _conv_input(
     groups: int,
     algorithm: str,
 ) -> np.ndarray:
+    """Any call at all; plain ones have been served before they come here."""
     grad_output = as_array("grad_output", grad_output)
-    batched = check_rank("grad_output", grad_output.shape, spatial_rank)
+    check_rank("grad_output", grad_output.shape, spatial_rank)
     weight = as_array("weight", weight, grad_output.dtype)
-    input_size = as_shape("input_size", input_size, spatial_rank, batched)
-    geometry = conv_geometry(input_size, weight.shape, stride, padding, dilation, groups, spatial_rank)
-    check_shape("grad_output", grad_output, geometry.output_shape)
+    parameters = (stride, padding, dilation, groups, algorithm, get_precision())
+    found, _ = _find_input(spatial_rank, input_size, weight.shape, grad_output.shape, *parameters)
+    return found.run(grad_output, weight)
+
+
+def _find_weight(
+    spatial_rank: int,
+    input_shape: tuple[int, ...],
+    weight_size: Any,
+    grad_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+    precision: str,
+) -> tuple[WeightPlan, tuple[int, ...]]:
+    """The plan of a weight gradient, and the shape of what it makes."""
+    check_rank("input", input_shape, spatial_rank)
+    weight_size = as_sizes("weight_size", weight_size, (spatial_rank + 2,))
+    geometry = conv_geometry(input_shape, weight_size, stride, padding, dilation, groups, spatial_rank)
+    check_same("grad_output", grad_shape, geometry.output_shape)
     check_algorithm(algorithm)
-    return plan(geometry, "input_gradient", algorithm, get_precision()).run(grad_output, weight)
+    return weight_plan(geometry, algorithm), weight_size
 
 
 def _conv_weight(
@@ -57,17 +101,23 @@ def _conv_weight(
     dilation: Any,
     groups: int,
     algorithm: str,
+    out: Any,
 ) -> np.ndarray:
+    """Any call at all; plain ones have been served before they come here."""
     input = as_array("input", input)
     check_rank("input", input.shape, spatial_rank)
     grad_output = as_array("grad_output", grad_output, input.dtype)
-    weight_size = as_sizes("weight_size", weight_size, (spatial_rank + 2,))
-    geometry = conv_geometry(input.shape, weight_size, stride, padding, dilation, groups, spatial_rank)
-    check_shape("grad_output", grad_output, geometry.output_shape)
-    check_algorithm(algorithm)
-    check_allocation(geometry.weight_shape, input.dtype)
-    out = np.empty(geometry.weight_shape, input.dtype)
-    return weight_plan(geometry, algorithm).run(input, grad_output, out)
+    parameters = (stride, padding, dilation, groups, algorithm, get_precision())
+    found, weight_size = _find_weight(spatial_rank, input.shape, weight_size, grad_output.shape, *parameters)
+    if out is None:
+        out = np.empty(weight_size, input.dtype)
+    else:
+        check_out(out, weight_size, input.dtype, {"input": input, "grad_output": grad_output})
+    return found.run(input, grad_output, out)
+
+
+_input_door = Door(_find_input, _conv_input).input_gradient
+_weight_door = Door(_find_weight, _conv_weight).weight_gradient
 
 
 def conv1d_input(
@@ -82,7 +132,7 @@ def conv1d_input(
     algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `conv1d` with respect to its input; see `conv2d_input`."""
-    return _conv_input(1, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+    return _input_door(1, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
 
 
 def conv2d_input(
@@ -125,7 +175,7 @@ def conv2d_input(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    return _conv_input(2, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+    return _input_door(2, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
 
 
 def conv3d_input(
@@ -140,7 +190,7 @@ def conv3d_input(
     algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `conv3d` with respect to its input; see `conv2d_input`."""
-    return _conv_input(3, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
+    return _input_door(3, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
 
 
 def conv1d_weight(
@@ -153,9 +203,10 @@ def conv1d_weight(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gradient of `conv1d` with respect to its weight; see `conv2d_weight`."""
-    return _conv_weight(1, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+    return _weight_door(1, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm, out)
 
 
 def conv2d_weight(
@@ -168,6 +219,7 @@ def conv2d_weight(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gradient of `conv2d` with respect to its weight, summed over the batch.
 
@@ -180,6 +232,8 @@ def conv2d_weight(
     stride, padding, dilation, groups
         As given to `conv2d`.
     algorithm : {"auto", "direct", "reference"}
+    out : ndarray, optional
+        Where to write the result; must not overlap an argument.
 
     Returns
     -------
@@ -197,7 +251,7 @@ def conv2d_weight(
     array([[4., 4.],
            [4., 4.]])
     """
-    return _conv_weight(2, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+    return _weight_door(2, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm, out)
 
 
 def conv3d_weight(
@@ -210,9 +264,10 @@ def conv3d_weight(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gradient of `conv3d` with respect to its weight; see `conv2d_weight`."""
-    return _conv_weight(3, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm)
+    return _weight_door(3, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm, out)
 
 
 def conv_bias(grad_output: Any, batched: bool = True) -> np.ndarray:

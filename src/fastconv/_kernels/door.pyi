@@ -1,0 +1,50 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+class Door:
+    """`find` gives a plan and the shape of what it makes, `otherwise` serves every call that is not plain."""
+
+    def __init__(
+        self, find: Callable[..., tuple[Any, tuple[int, ...]]], otherwise: Callable[..., np.ndarray]
+    ) -> None: ...
+    def forward(
+        self,
+        spatial_rank: int,
+        input: Any,
+        weight: Any,
+        bias: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: Any,
+        activation: Any,
+        algorithm: Any,
+        out: Any,
+    ) -> np.ndarray: ...
+    def input_gradient(
+        self,
+        spatial_rank: int,
+        input_size: Any,
+        weight: Any,
+        grad_output: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: Any,
+        algorithm: Any,
+    ) -> np.ndarray: ...
+    def weight_gradient(
+        self,
+        spatial_rank: int,
+        input: Any,
+        weight_size: Any,
+        grad_output: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: Any,
+        algorithm: Any,
+        out: Any,
+    ) -> np.ndarray: ...
