@@ -1,5 +1,10 @@
-"""How fast fastconv is, on named layers of well-known networks, beside NumPy loops.
+"""How fast fastconv is, on named layers of well-known networks.
 
-`pytest benchmarks` times every case (pytest-benchmark), `python -m benchmarks` prints the headline numbers.
-Plain `pytest` runs neither.
+`python -m benchmarks.report` measures it beside other engines and writes docs/performance.md. `pytest
+benchmarks` times every case beside NumPy loops (pytest-benchmark) and compares the results. Plain `pytest`
+runs neither.
+
+What to read in which order: `cases` (what is computed), `problems` (a pass of a case), `peers` and `fast`
+(who computes it), `worker` (each in its own process), `rounds` (in turns), `contests` (who against whom),
+`tables`, `page` and `plots` (what is shown of it), `report` (the command).
 """

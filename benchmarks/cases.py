@@ -1,7 +1,7 @@
 """The named problems that are timed: layers of well-known networks, and what the peers neglect.
 
-Ids are used everywhere a number is reported. Shapes are in elements. Data are small whole numbers: sums of
-their products are exact in any order, so that results can be compared whatever computed them.
+Ids are used everywhere a number is reported. Shapes are in elements. This module needs NumPy alone, so that
+whatever is compared with fastconv can be given the same cases without it.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ class ConvCase:
         """Multiplications and additions of any one pass; windows over the edge count whole."""
         return 2 * math.prod(self.output_shape) * math.prod(self.weight_shape[1:])
 
+    @property
+    def least_bytes(self) -> int:
+        """What any pass reads or writes at least: input, weight and output, once each."""
+        shapes = (self.input_shape, self.weight_shape, self.output_shape)
+        return sum(map(math.prod, shapes)) * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True)
 class PoolCase:
@@ -77,8 +83,9 @@ class PoolCase:
         return (self.n, self.channels, *self.size)
 
     @property
-    def input_bytes(self) -> int:
-        return 4 * math.prod(self.input_shape)
+    def window(self) -> tuple[tuple[int, ...], int, int]:
+        """Kernel, stride and padding, as every max_pool2d takes them."""
+        return self.kernel, self.stride, self.padding
 
 
 CONV = (
@@ -134,9 +141,6 @@ MAX_POOL = (
     PoolCase("pool-inception", 4, 256, (28, 28), (3, 3), 1, padding=1),
 )
 
-RESNET_3X3 = tuple(case for case in CONV if case.id in ("rn50-64", "rn50-128", "rn50-256", "rn50-512"))
-RESNET_1X1 = tuple(case for case in CONV if case.id.startswith("rn50-1x1"))
-
 
 def conv_case(case_id: str) -> ConvCase:
     """The convolution of that id."""
@@ -144,8 +148,13 @@ def conv_case(case_id: str) -> ConvCase:
 
 
 def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
-    """Whole numbers from -4 to 4."""
+    """Whole numbers from -4 to 4: sums of their products are exact in any order."""
     return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
+
+
+def normal_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    """Normally distributed numbers, on which rounding shows."""
+    return np.random.default_rng(seed).standard_normal(shape, np.dtype(dtype))
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,13 @@ class Linear:
 
     in_features: int
     out_features: int
+
+
+LEARNING_RATE, MOMENTUM = 0.01, 0.9
+
+#: While steps are timed, thousands on one batch, the network must stay as it is: where a neuron dies or the
+#: batch is learned, numbers become denormal, and those take their own time.
+TIMED_LEARNING_RATE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -210,3 +226,31 @@ TRAIN_STEP = (
         (Conv(4, 16, 8, stride=4), Conv(16, 32, 4, stride=2), Linear(2592, 256), Linear(256, 6)),
     ),
 )
+
+#: Every case by its id.
+CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *MAX_POOL, *TRAIN_STEP)}
+
+
+def examples(case: TrainCase) -> tuple[np.ndarray, np.ndarray]:
+    """Random pictures and targets."""
+    rng = np.random.default_rng(2)
+    last = case.layers[-1]
+    outputs = last.out_features if isinstance(last, Linear) else 1
+    pictures = rng.standard_normal((case.n, *case.picture), np.float32)
+    return pictures, rng.standard_normal((case.n, outputs), np.float32)
+
+
+def parameters(case: TrainCase) -> list[np.ndarray]:
+    """Weights and biases to begin with, layer by layer: uniform within 1 / sqrt(inputs of a neuron)."""
+    rng = np.random.default_rng(1)
+    values = []
+    for layer in case.layers:
+        if isinstance(layer, Pool):
+            continue
+        if isinstance(layer, Conv):
+            shape: tuple[int, ...] = (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
+        else:
+            shape = (layer.out_features, layer.in_features)
+        bound = math.prod(shape[1:]) ** -0.5
+        values += [rng.uniform(-bound, bound, size).astype(np.float32) for size in (shape, shape[:1])]
+    return values

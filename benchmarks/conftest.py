@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastconv
-from benchmarks import measure
+from benchmarks import machine, measure
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
 ROWS = pytest.StashKey[list[Row]]()
 Run = Callable[..., np.ndarray]
 
-peak = cache(measure.fma_peak)
+peak = cache(machine.fma_peak)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,10 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_quiet = True  # the table below says it shorter; --benchmark-verbose has both
 
 
-@pytest.fixture(params=measure.threads_to_time(), ids=lambda count: f"{count}t")
+@pytest.fixture(params=machine.threads_to_time(), ids=lambda count: f"{count}t")
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """Run the benchmark at each number of threads."""
-    with measure.threads(request.param):
+    with machine.threads(request.param):
         yield request.param
 
 
@@ -75,7 +75,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     terminalreporter.section("fastconv and naive loops, one line per problem")
-    terminalreporter.line(", ".join(f"{name}: {value}" for name, value in measure.machine().items()))
+    terminalreporter.line(", ".join(f"{name}: {value}" for name, value in machine.machine().items()))
     terminalreporter.line(
         "us per call; GFLOP/s; share of the FMA peak of as many threads; times faster than naive"
     )

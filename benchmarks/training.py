@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks import naive
-from benchmarks.cases import Conv, Linear, Pool, TrainCase
+from benchmarks.cases import LEARNING_RATE, MOMENTUM, Conv, Linear, Pool, TrainCase, examples, parameters
 from fastconv import nn
-
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
 
 class FastStep:
     """The case's network in fastconv.nn; a call is one step and returns the loss."""
 
-    def __init__(self, case: TrainCase) -> None:
+    def __init__(self, case: TrainCase, learning_rate: float = LEARNING_RATE) -> None:
         self.net = network(case)
+        for parameter, value in zip(self.net.parameters(), parameters(case), strict=True):
+            parameter.value[...] = value
         self.loss = nn.MSELoss()
-        self.optimizer = nn.SGD(self.net.parameters(), LEARNING_RATE, momentum=MOMENTUM)
+        self.optimizer = nn.SGD(self.net.parameters(), learning_rate, momentum=MOMENTUM)
         self.input, self.target = examples(case)
 
     def __call__(self) -> float:
@@ -34,8 +34,7 @@ class FastStep:
 
 
 def network(case: TrainCase) -> nn.Sequential:
-    """The case's network with seeded random parameters."""
-    rng = np.random.default_rng(1)
+    """The case's network."""
     layers: list[nn.Layer] = []
     flat = False
     for layer in case.layers:
@@ -46,12 +45,12 @@ def network(case: TrainCase) -> nn.Sequential:
                 (layer.in_channels, layer.out_channels),
                 (layer.kernel, layer.stride, layer.padding),
             )
-            layers.append(nn.Conv2d(*channels, *window, activation="relu", rng=rng))
+            layers.append(nn.Conv2d(*channels, *window, activation="relu"))
         else:
             if not flat:
                 layers.append(nn.Flatten())
                 flat = True
-            layers.append(nn.Linear(layer.in_features, layer.out_features, rng=rng))
+            layers.append(nn.Linear(layer.in_features, layer.out_features))
             if layer is not case.layers[-1]:
                 layers.append(nn.ReLU())
     return nn.Sequential(*layers)
@@ -122,12 +121,3 @@ class NaiveStep:
                 gradient = naive.conv_input(x.shape, weight, gradient, *how)
             gradients[:0] = [grad_weight, grad_bias]
         return gradients
-
-
-def examples(case: TrainCase) -> tuple[np.ndarray, np.ndarray]:
-    """Random pictures and targets."""
-    rng = np.random.default_rng(2)
-    last = case.layers[-1]
-    outputs = last.out_features if isinstance(last, Linear) else 1
-    pictures = rng.standard_normal((case.n, *case.picture), np.float32)
-    return pictures, rng.standard_normal((case.n, outputs), np.float32)
