@@ -21,11 +21,7 @@ class FastStep:
         self.input, self.target = examples(case)
 
     def __call__(self) -> float:
-        self.optimizer.zero_grad()
-        prediction, backprop = self.net.vjp(self.input)
-        value, gradient = self.loss.vjp(prediction, self.target)
-        backprop(gradient)
-        self.optimizer.step()
+        value, _ = self.optimizer.learn(self.net, self.loss, self.input, self.target)
         return value
 
     def parameters(self) -> list[np.ndarray]:

@@ -56,6 +56,13 @@ typedef struct fc_window {
     int64_t stride[5];  /* of the source in memory: N, C, D, H, W */
 } fc_window;
 
+/* A step of gradient descent: velocity = momentum * velocity + g, value -= rate * velocity, where g is the gradient
+ * + decay * value; with Nesterov's look ahead value -= rate * (g + momentum * velocity). */
+typedef struct fc_descent {
+    double rate, momentum, decay;
+    int nesterov;
+} fc_descent;
+
 /* The three transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
  * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1). */
 typedef struct fc_winograd {
@@ -116,6 +123,14 @@ typedef struct fc_kernels {
      * (finish->row_bias[0]) and activation. Reads rows up to the next multiple of `lanes`. */
     void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
                           int row_count, const int64_t *tap_offset, int taps, const fc_finish *finish);
+
+    /* out[i] = gradient[i] times the slope of `activation` (enum fc_activation; `slope` as in fc_finish) where its
+     * output is output[i]; returns the sum of out, added in double. Without `out` and `output`: only the sum. */
+    double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
+                           double slope);
+
+    /* Move `count` values by their gradients. Without `velocity` there is no momentum. */
+    void (*descend)(void *value, void *velocity, const void *gradient, int64_t count, const fc_descent *how);
 
     int lanes;               /* elements of a vector */
     fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */

@@ -6,6 +6,7 @@
 #include "pack.h"
 #include "winograd.h"
 #include "depthwise.h"
+#include "eltwise.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
@@ -41,6 +42,8 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .clear = clear,
     .pack_windows = pack_windows,
     .depthwise_row = depthwise_row,
+    .gradient_row = gradient_row,
+    .descend = descend,
     .lanes = LANES,
     .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
     .fma_peak = fma_peak,

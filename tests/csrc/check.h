@@ -65,5 +65,7 @@ void check_pack(void);
 void check_pack_windows(void);
 void check_winograd(void);
 void check_depthwise_row(void);
+void check_gradient_row(void);
+void check_descend(void);
 
 #endif

@@ -63,6 +63,8 @@ int main(void)
         {"pack_windows", check_pack_windows},
         {"winograd", check_winograd},
         {"depthwise_row", check_depthwise_row},
+        {"gradient_row", check_gradient_row},
+        {"descend", check_descend},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);

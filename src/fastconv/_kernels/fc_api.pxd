@@ -33,6 +33,12 @@ cdef extern from "fc_api.h" nogil:
         int64_t delta[3]
         int64_t stride[5]
 
+    ctypedef struct fc_descent:
+        double rate
+        double momentum
+        double decay
+        int nesterov
+
     ctypedef struct fc_winograd:
         int tile_y
         int tile_x
@@ -68,6 +74,10 @@ cdef extern from "fc_api.h" nogil:
         void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
                               int row_count, const int64_t *tap_offset, int taps,
                               const fc_finish *finish) noexcept nogil
+        double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
+                               double slope) noexcept nogil
+        void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
+                        const fc_descent *how) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         double (*fma_peak)(int64_t rounds) noexcept nogil

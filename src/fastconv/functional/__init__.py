@@ -44,8 +44,8 @@ from fastconv.functional.conv import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
-    linear,
 )
+from fastconv.functional.linear import linear
 from fastconv.functional.norm import (
     batch_norm,
     layer_norm,

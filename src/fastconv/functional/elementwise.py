@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import eltwise
+from fastconv._kernels import eltwise, learning
+from fastconv._kernels.conv import ACTIVATIONS
 from fastconv.geometry import as_array, check_shape, new_output, real_number
 
 #: Elements of one chunk: a few arrays of this length stay in the second-level cache.
@@ -44,6 +45,20 @@ def elementwise(formula: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.n
         out: np.ndarray = walk.operands[-1]
         for *chunks, result in walk:
             result[...] = formula(*chunks)
+    return out
+
+
+def rectifier_gradient(
+    activation: str, formula: Callable[..., np.ndarray], x: np.ndarray, grad: np.ndarray, slope: float = 0.01
+) -> np.ndarray:
+    """The gradient of an activation that the kernels know, in one pass unless memory orders differ."""
+    if x.flags.c_contiguous and grad.flags.c_contiguous:
+        out = np.empty(x.shape, x.dtype)
+    else:
+        out = np.empty_like(x)
+        if not x.strides == grad.strides == out.strides:
+            return elementwise(formula, x, grad)
+    learning.gradient(grad, x, out, ACTIVATIONS[activation], slope)
     return out
 
 

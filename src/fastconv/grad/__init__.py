@@ -27,6 +27,7 @@ from fastconv.grad.activation import (
     tanhshrink_input,
     threshold_input,
 )
+from fastconv.grad.bias import conv_bias
 from fastconv.grad.conv import (
     conv1d_input,
     conv1d_weight,
@@ -34,13 +35,10 @@ from fastconv.grad.conv import (
     conv2d_weight,
     conv3d_input,
     conv3d_weight,
-    conv_bias,
     conv_transpose_input,
     conv_transpose_weight,
-    linear_bias,
-    linear_input,
-    linear_weight,
 )
+from fastconv.grad.linear import linear_bias, linear_input, linear_weight
 from fastconv.grad.norm import (
     batch_norm,
     layer_norm,

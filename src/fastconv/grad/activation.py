@@ -40,6 +40,7 @@ from fastconv.functional.elementwise import (
     logistic_slope,
     mish_parts,
     prelu_slopes,
+    rectifier_gradient,
     reducible,
     replaced,
 )
@@ -72,7 +73,7 @@ def relu_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0., 0., 7.])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: replaced(g, x <= 0.0, 0.0), x, grad)
+    return rectifier_gradient("relu", lambda x, g: replaced(g, x <= 0.0, 0.0), x, grad)
 
 
 def relu6_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -84,7 +85,8 @@ def relu6_input(input: Any, grad_output: Any) -> np.ndarray:
     >>> fastconv.grad.relu6_input(np.array([-1.0, 2.0, 8.0]), np.ones(3))
     array([0., 1., 0.])
     """
-    return hardtanh_input(input, grad_output, 0.0, 6.0)
+    x, grad = check_operands(input, grad_output)
+    return rectifier_gradient("relu6", lambda x, g: replaced(g, (x <= 0.0) | (x >= 6.0), 0.0), x, grad)
 
 
 def hardtanh_input(input: Any, grad_output: Any, min_val: float = -1.0, max_val: float = 1.0) -> np.ndarray:
@@ -112,7 +114,7 @@ def leaky_relu_input(input: Any, grad_output: Any, negative_slope: float = 0.01)
     """
     x, grad = check_operands(input, grad_output)
     slope = real_number("negative_slope", negative_slope)
-    return elementwise(lambda x, g: g * leaky_slope(x, slope), x, grad)
+    return rectifier_gradient("leaky_relu", lambda x, g: g * leaky_slope(x, slope), x, grad, slope)
 
 
 def prelu_input(input: Any, grad_output: Any, weight: Any) -> np.ndarray:

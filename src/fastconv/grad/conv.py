@@ -1,8 +1,4 @@
-"""Gradients of convolution, transposed convolution and the fully connected layer.
-
-Names and arguments follow `torch.nn.grad`. A bias gradient is the sum of grad_output over everything but its
-channel axis.
-"""
+"""Gradients of convolution and transposed convolution; names and arguments follow `torch.nn.grad`."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ import numpy as np
 
 from fastconv._kernels.door import Door
 from fastconv.functional.algorithm import Plan, WeightPlan, check_algorithm, plan, weight_plan
-from fastconv.functional.conv import as_images, check_linear_weight, linear_geometry
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
@@ -270,36 +265,6 @@ def conv3d_weight(
     return _weight_door(3, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm, out)
 
 
-def conv_bias(grad_output: Any, batched: bool = True) -> np.ndarray:
-    """Gradient of any convolution with respect to its bias.
-
-    Parameters
-    ----------
-    grad_output : array, shape (N, K, *spatial), or (K, *spatial) if not `batched`
-
-    Returns
-    -------
-    ndarray, shape (K,)
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.conv_bias(np.ones((2, 3, 4, 4)))
-    array([32., 32., 32.])
-    """
-    grad_output = as_array("grad_output", grad_output)
-    channel = 1 if batched else 0
-    if grad_output.ndim <= channel:
-        raise ValueError(f"grad_output: shape {grad_output.shape} has no channel axis")
-    return _sum(grad_output, tuple(axis for axis in range(grad_output.ndim) if axis != channel))
-
-
-def _sum(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Sum in float64: adding rows one by one, NumPy would lose digits in float32 and stall at 2**24 ones."""
-    total: np.ndarray = array.sum(axis=axes, dtype=np.float64)
-    return total.astype(array.dtype)
-
-
 def _transpose_geometry(
     spatial_rank: int,
     input_shape: Any,
@@ -418,88 +383,3 @@ def _weight_rank(weight_shape: tuple[int, ...]) -> int:
     if not 3 <= len(weight_shape) <= 5:
         raise ValueError(f"weight: shape {weight_shape} must have 3 to 5 axes, two of them channels")
     return len(weight_shape) - 2
-
-
-def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `linear` with respect to its input.
-
-    Parameters
-    ----------
-    weight : array, shape (K, C), float32 or float64
-    grad_output : array, shape (..., K), same dtype
-
-    Returns
-    -------
-    ndarray, shape (..., C)
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.linear_input(np.ones((2, 3)), np.ones((1, 2)))
-    array([[2., 2., 2.]])
-    """
-    grad_output = as_array("grad_output", grad_output)
-    weight = as_array("weight", weight, grad_output.dtype)
-    check_linear_weight(weight)
-    if grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
-        raise ValueError(
-            f"grad_output: shape {grad_output.shape} must end in the {weight.shape[0]} out features of weight"
-        )
-    check_allocation((*grad_output.shape[:-1], weight.shape[1]), weight.dtype)
-    out = np.empty((*grad_output.shape[:-1], weight.shape[1]), weight.dtype)
-    if out.size:
-        rows, out_rows = as_images(grad_output, out)
-        geometry = linear_geometry(out_rows.shape, weight.shape)
-        weight = weight.reshape(geometry.weight_shape)
-        plan(geometry, "input_gradient", "direct", "highest").run(rows, weight, None, out_rows)
-    return out
-
-
-def linear_weight(input: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `linear` with respect to its weight, summed over all rows.
-
-    Parameters
-    ----------
-    input : array, shape (..., C), float32 or float64
-    grad_output : array, shape (..., K), same dtype
-
-    Returns
-    -------
-    ndarray, shape (K, C)
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.linear_weight(np.ones((4, 3)), np.ones((4, 2)))
-    array([[4., 4., 4.],
-           [4., 4., 4.]])
-    """
-    input = as_array("input", input)
-    grad_output = as_array("grad_output", grad_output, input.dtype)
-    if input.ndim < 1 or grad_output.ndim < 1 or 0 in (input.shape[-1], grad_output.shape[-1]):
-        raise ValueError(
-            f"input: shape {input.shape} and grad_output: shape {grad_output.shape} must have features"
-        )
-    check_shape("grad_output", grad_output, (*input.shape[:-1], grad_output.shape[-1]))
-    check_allocation((grad_output.shape[-1], input.shape[-1]), input.dtype)
-    out = np.zeros((grad_output.shape[-1], input.shape[-1]), input.dtype)
-    if input.size:
-        rows, gradients = as_images(input, grad_output)
-        geometry = linear_geometry(rows.shape, out.shape)
-        weight_plan(geometry, "auto").run(rows, gradients, out.reshape(geometry.weight_shape))
-    return out
-
-
-def linear_bias(grad_output: Any) -> np.ndarray:
-    """Gradient of `linear` with respect to its bias: the sum of grad_output (..., K) over its rows.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.linear_bias(np.ones((4, 2)))
-    array([4., 4.])
-    """
-    grad_output = as_array("grad_output", grad_output)
-    if grad_output.ndim < 1:
-        raise ValueError(f"grad_output: shape {grad_output.shape} has no feature axis")
-    return _sum(grad_output, tuple(range(grad_output.ndim - 1)))

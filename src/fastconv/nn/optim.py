@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 
+from fastconv._kernels.learning import descend
 from fastconv.geometry import flag
 from fastconv.nn.arguments import real
 from fastconv.nn.optimizer import Optimizer, Row
@@ -63,20 +65,19 @@ class SGD(Optimizer):
         self._state = ("momentum_buffer",) if self.momentum else ()
         super().__init__(parameters, lr, weight_decay)
 
-    def _update(self, row: Row) -> None:
-        gradient = row.gradient(self.weight_decay)
+    def step(self) -> None:
+        """See `Optimizer.step`: one pass over values, gradients and momentum."""
+        self.steps += 1
+        values, gradients, velocities = self._pieces
+        descend(values, gradients, velocities, self.lr, self.momentum, self.weight_decay, self.nesterov)
+
+    @cached_property
+    def _pieces(self) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]:
+        values = [value for row in self._rows for value in row.values]
+        gradients = [gradient for row in self._rows for gradient in row.grads]
         if not self.momentum:
-            np.multiply(gradient, self.lr, out=row.work)
-            return
-        buffer = row.state["momentum_buffer"]
-        buffer *= self.momentum
-        buffer += gradient
-        if not self.nesterov:
-            np.multiply(buffer, self.lr, out=row.work)
-            return
-        np.multiply(buffer, self.momentum, out=row.work)
-        row.work += gradient
-        row.work *= self.lr
+            return values, gradients, None
+        return values, gradients, [p for row in self._rows for p in row.split(row.state["momentum_buffer"])]
 
 
 class RMSProp(Optimizer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,6 @@ class Row:
         self.values: list[np.ndarray] = []  # flat views of parameters
         self.grads: list[np.ndarray] = []
         self.origin: list[tuple[int, int]] = []  # which parameter, and from which element on
-        self.parts: list[np.ndarray] = []  # views of `work`, one per value
         self.state: dict[str, np.ndarray] = {}
         self.size = 0
 
@@ -45,12 +45,27 @@ class Row:
         self.size += stop - start
 
     def close(self, state: Iterable[str]) -> None:
-        """All elements are in: make scratch and state, the latter zeros."""
-        self.work = np.empty(self.size, self.dtype)
-        self.gathered = np.empty(self.size, self.dtype)
-        ends = np.cumsum([value.size for value in self.values])[:-1]
-        self.parts = np.split(self.work, ends)
+        """All elements are in: make the state, zeros to begin with."""
         self.state = {name: np.zeros(self.size, self.dtype) for name in state}
+
+    def split(self, array: np.ndarray) -> list[np.ndarray]:
+        """An array of the row's length as views, one per value."""
+        return np.split(array, np.cumsum([value.size for value in self.values])[:-1])
+
+    @cached_property
+    def work(self) -> np.ndarray:
+        """Scratch for what is to be taken off the values."""
+        return np.empty(self.size, self.dtype)
+
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """Scratch for the gradients."""
+        return np.empty(self.size, self.dtype)
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """Views of `work`, one per value."""
+        return self.split(self.work)
 
     def gradient(self, weight_decay: float) -> np.ndarray:
         """All gradients in one row, plus `weight_decay` times the values; the caller may overwrite it."""
@@ -150,8 +165,13 @@ class Optimizer:
         value, grad_prediction = loss.gradient(prediction, target)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
-        self.zero_grad()
-        backprop(grad_prediction)
+        for parameter in self.parameters:
+            parameter.forget_grad()
+        try:
+            backprop(grad_prediction)
+        finally:
+            for parameter in self.parameters:
+                parameter.settle_grad()
         self.step()
         return value, prediction
 

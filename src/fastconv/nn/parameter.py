@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,37 +96,63 @@ class Parameter(Buffer):
            [0.5, 0.5]])
     """
 
-    __slots__ = ("_grad",)
+    __slots__ = ("_grad", "_stale")
 
     def __init__(self, value: Any, name: str = "") -> None:
         super().__init__(value, name)
         self._grad = np.zeros_like(self._value)
+        self._stale = False  # what `grad` holds counts as zeros
 
     @property
     def grad(self) -> np.ndarray:
         """The gradient gathered since it was last set to zero; `parameter.grad = other` copies into it."""
+        self.settle_grad()
         return self._grad
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        _copy_into(self._grad, f"{self.name}.grad", grad)
+        _copy_into(self.grad, f"{self.name}.grad", grad)
 
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to `grad`; safe when several threads run nets that share this parameter."""
         with self.lock:
-            self._grad += gradient
+            if self._stale:
+                self._grad[...] = gradient
+                self._stale = False
+            else:
+                self._grad += gradient
+
+    def add_grad_of(self, gradient: Callable[..., np.ndarray], *arguments: Any) -> None:
+        """Add `gradient(*arguments)`, which takes `out=`: the first one is written to where it belongs."""
+        if self._stale:
+            with self.lock:
+                if self._stale:
+                    gradient(*arguments, out=self._grad)
+                    self._stale = False
+                    return
+        self.add_grad(gradient(*arguments))
 
     def zero_grad(self) -> None:
         """Set `grad` to zero."""
         self._grad.fill(0)
+        self._stale = False
+
+    def forget_grad(self) -> None:
+        """As `zero_grad`, but zeros are only written if no gradient is: `settle_grad` must follow."""
+        self._stale = True
+
+    def settle_grad(self) -> None:
+        """Write the zeros that `forget_grad` has promised, if they still stand."""
+        if self._stale:
+            self.zero_grad()
 
     def cast(self, dtype: np.dtype) -> None:
         """Hold value and gradient as `dtype` from now on, in new arrays."""
         super().cast(dtype)
-        self._grad = self._grad.astype(dtype)
+        self._grad = self.grad.astype(dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_grad": self._grad}
+        return {**super().__getstate__(), "_grad": self.grad, "_stale": False}
 
 
 def _copy_into(target: np.ndarray, name: str, value: Any) -> None:

@@ -18,6 +18,7 @@ from fastconv.geometry import (
     per_axis,
     whole_number,
 )
+from fastconv.grad.bias import through_activation
 from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
 from fastconv.nn.init import he_uniform
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
@@ -33,13 +34,6 @@ _CONV_TRANSPOSE = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
-}
-
-# From the output of a fused activation to the gradient in front of it; the sign of the output is the input's.
-_ACTIVATION_GRADIENTS = {
-    "relu": grad.relu_input,
-    "leaky_relu": grad.leaky_relu_input,
-    "relu6": grad.relu6_input,
 }
 
 
@@ -139,12 +133,14 @@ class Conv(_Weighted):
         return forward(input, self.weight.value, bias, *self._options, activation=self.activation)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-        if self.activation is not None:
-            grad_output = _ACTIVATION_GRADIENTS[self.activation](output, grad_output)
-        weight_gradient = _CONV[self.spatial_rank][2]
-        self.weight.add_grad(weight_gradient(input, self.weight.value.shape, grad_output, *self._options))
-        if self.bias is not None:
-            self.bias.add_grad(grad.conv_bias(grad_output, grad_output.ndim == self.spatial_rank + 2))
+        channel = output.ndim - self.spatial_rank - 1
+        grad_output, grad_bias = through_activation(
+            self.activation, output, grad_output, channel, self.bias is not None
+        )
+        arguments = (input, self.weight.value.shape, grad_output, *self._options)
+        self.weight.add_grad_of(_CONV[self.spatial_rank][2], *arguments)
+        if self.bias is not None and grad_bias is not None:
+            self.bias.add_grad(grad_bias)
         return grad_output
 
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
@@ -413,7 +409,7 @@ class Linear(_Weighted):
         return functional.linear(input, self.weight.value, None if self.bias is None else self.bias.value)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-        self.weight.add_grad(grad.linear_weight(input, grad_output))
+        self.weight.add_grad_of(grad.linear_weight, input, grad_output)
         if self.bias is not None:
             self.bias.add_grad(grad.linear_bias(grad_output))
         return grad_output

@@ -1,0 +1,14 @@
+import numpy as np
+
+from fastconv._kernels.conv import DensePlan
+
+def multiply(
+    plan: DensePlan,
+    a: np.ndarray,
+    a_by_columns: bool,
+    b: np.ndarray,
+    b_by_columns: bool,
+    out: np.ndarray,
+    out_by_columns: bool,
+    bias: np.ndarray | None = None,
+) -> None: ...
