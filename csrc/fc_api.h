@@ -25,7 +25,6 @@
 /* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
 
 enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 96 };      /* upper bounds over all tables, for stack arrays */
-enum { FC_MAX_DOT_ROWS = 4, FC_MAX_DOT_COLUMNS = 8 };
 enum { FC_MAX_TAP_ROWS = 128 };                      /* rows of taps (D x H) that depthwise_row takes */
 
 enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
@@ -44,11 +43,6 @@ typedef struct fc_finish {
 typedef struct fc_run {
     int64_t column, count, offset, stride;
 } fc_run;
-
-/* `count` positions of two operands: of A from a_offset, of B from b_offset on. */
-typedef struct fc_run_pair {
-    int64_t a_offset, b_offset, count;
-} fc_run_pair;
 
 /* How the windows of a (sub-)convolution lie in its source; triples are D, H, W. Pixels are numbered n, then
  * D, H, W; taps D, H, W. Tap t of pixel p lies at source position p * step + first + t * delta, per axis. */
@@ -69,21 +63,31 @@ typedef struct fc_descent {
     int nesterov;
 } fc_descent;
 
+/* Neighbouring tiles of one row of tiles, which take lanes [lane, lane + tiles) of a vector. Place x of row y, counted
+ * from the first tile's first, lies at row[y] + x * step; only places [low, high) exist, and rows that are not NULL. */
+enum { FC_MAX_SPAN = 6 };
+typedef struct fc_winograd_run {
+    int64_t lane, tiles, low, high, step;
+    void *row[FC_MAX_SPAN];
+} fc_winograd_run;
+
 /* The three transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
- * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1). */
+ * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1).
+ * Runs follow each other from lane 0 on. */
 typedef struct fc_winograd {
     int tile_y, tile_x;  /* outputs of a tile */
     int points;
 
-    /* v[point * point_step + c * k_step + t] from rows[y * row_step + c * channel_step + x]: the input rows of
-     * `tiles` <= lanes tiles, tile_x apart. Reads 4 * lanes + 8 elements of each row. */
-    void (*input)(void *v, int64_t point_step, int64_t k_step, const void *rows, int64_t row_step,
-                  int64_t channel_step, int64_t channels, int tiles);
+    /* v[point * point_step + c * k_step + lane] from the inputs of the runs' tiles, channel_step apart; a place that
+     * does not exist is zero. */
+    void (*input)(void *v, int64_t point_step, int64_t k_step, const fc_winograd_run *runs, int run_count,
+                  int64_t channel_step, int64_t channels);
 
-    /* tile[y * y_step + i * tile_step + x], the outputs of `tiles` <= lanes tiles side by side, from
-     * sums[point * point_step + i * sums_step + t]. Returns 0 if any is infinite or NaN. */
-    int (*output)(void *tile, int64_t y_step, int64_t tile_step, const void *sums, int64_t point_step,
-                  int64_t sums_step, int rows, int tiles);
+    /* The outputs of the runs' tiles, channel_step apart for each of `rows` rows of sums, from
+     * sums[point * point_step + i * sums_step + lane]; with bias and activation (finish->final). Returns a bit for
+     * each lane with an output that is infinite or NaN before that. */
+    int64_t (*output)(const fc_winograd_run *runs, int run_count, int64_t channel_step, const void *sums,
+                      int64_t point_step, int64_t sums_step, int rows, const fc_finish *finish);
 
     /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
      * is 1), last tap first if `reversed`. */
@@ -137,13 +141,6 @@ typedef struct fc_kernels {
 
     /* Move `count` values by their gradients. Without `velocity` there is no momentum. */
     void (*descend)(void *value, void *velocity, const void *gradient, int64_t count, const fc_descent *how);
-    /* Row i of C starts at c + row_offset[i]; C[i, j] (+)= sum over all runs and x < count of
-     * a[i][a_offset + x] * b[j][b_offset + x]. Reads up to the next multiple of `lanes`, where one of the two must
-     * hold zeros and the other finite values. rows <= dot_rows, columns <= dot_columns(rows). */
-    void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
-                int64_t run_count, void *c, const int64_t *row_offset, int accumulate);
-    int dot_rows;
-    int (*dot_columns)(int rows);
 
     int lanes;               /* elements of a vector */
     fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */

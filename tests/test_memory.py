@@ -66,13 +66,14 @@ fastconv.set_isa(isa)
 rng = np.random.default_rng(0)
 def integers(*shape): return rng.integers(-3, 4, shape).astype(dtype)
 
-def variants(kernel, stride, dilation):
-    yield from (("auto", "highest"), ("direct", "highest"))
-    if (*kernel, stride, dilation) == (3, 3, 1, 1):
-        yield from (("winograd", "highest"), ("winograd", "high"))
+def variants(kernel, stride, channels):  # algorithms, precisions, and whether exact in small integers
+    yield from (("auto", "highest", True), ("direct", "highest", True))
+    if stride == 1 and kernel[0] != 2 and kernel[1] > 2:
+        yield "winograd", "highest", channels * kernel[0] * kernel[1] < 576
+        yield "winograd", "high", False
 
-def close(result, expected, precision):
-    if precision == "highest":  # in small integers, so it is exact
+def close(result, expected, exact):
+    if exact:
         return np.array_equal(result, expected)
     return abs(result - expected).max() <= 1e-4 * abs(expected).max()
 
@@ -107,15 +108,15 @@ for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
         for gx_, gw_, out in itertools.product(
             memory_orders(x, end), memory_orders(w, end), memory_orders(np.zeros_like(y), end, True)
         ):
-            for algorithm, precision in variants(kernel, stride, dilation):
+            for algorithm, precision, exact in variants(kernel, stride, c // groups):
                 fastconv.set_precision(precision)
                 fastconv.conv2d(gx_, gw_, gb, *parameters, algorithm=algorithm, out=out)
-                assert close(out, y, precision)
+                assert close(out, y, exact)
         for gg, gw_ in itertools.product(memory_orders(g, end), memory_orders(w, end)):
-            for algorithm, precision in variants(kernel, stride, dilation):
+            for algorithm, precision, exact in variants(kernel, stride, k // groups):
                 fastconv.set_precision(precision)
                 gradient = fastconv.grad.conv2d_input(x.shape, gw_, gg, *parameters, algorithm=algorithm)
-                assert close(gradient, gx, precision)
+                assert close(gradient, gx, exact)
             fastconv.set_precision("highest")
             transposed = fastconv.conv_transpose2d(gg, gw_, None, stride, padding, 0, groups, dilation)
             assert np.array_equal(transposed, gt)
@@ -439,7 +440,8 @@ def test_without_memory_a_call_raises_and_recovers(run_python: Run, call: str, t
         "except MemoryError as error: print('MemoryError')\n"
         "resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "assert (x == 1).all() and (w == 1).all()\n"
-        "assert (fastconv.conv2d(x, w, padding=1, out=out)[:, :, 1:-1, 1:-1] == 512 * 9).all()\n"
+        "fastconv.conv2d(x, w, padding=1, out=out)\n"
+        "assert (abs(out[:, :, 1:-1, 1:-1] - 512 * 9) < 0.01).all()\n"
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stdout == "MemoryError\n"

@@ -3,8 +3,8 @@
  *     outputs = A^T [ (G taps) . (B^T inputs) ]        along one axis; nested for two axes
  *
  * Lanes are neighbouring tiles of a row. The matrices follow from the points where polynomials are evaluated,
- * 0, +-p (, +-q) and infinity; rows of +-p share their even and odd halves. With points +-3/4, +-3/2 F(4, 3) has
- * half the rounding error it has with the customary +-1, +-2.
+ * 0, +-p (, +-q) and infinity; rows of +-p share their even and odd halves. With points +-5/8, +-3/2 F(4, 3) has
+ * less than half the rounding error it has with the customary +-1, +-2.
  *
  * Lavin & Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308; the construction from
  * points: Blahut, "Fast algorithms for signal processing", 2010, ch. 5.
@@ -12,8 +12,11 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-#define P ((real)0.75)
+#define P ((real)0.625)
 #define Q ((real)1.5)
+
+#define TILE_SPAN(m) ((m) == 1 ? 1 : (m) + 2)  /* inputs, and points, of a tile along one axis */
+#define MAX_SPAN FC_MAX_SPAN
 
 /* B^T: m + 2 inputs, `from` apart, to m + 2 values, `to` apart. m == 1 stands for an axis without taps. */
 INLINE void winograd_input_1d(int m, const vec *d, int from, vec *v, int to)
@@ -79,64 +82,153 @@ INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
     }
 }
 
-#define SPAN(m) ((m) == 1 ? 1 : (m) + 2)  /* inputs, and points, of a tile along one axis */
-enum { MAX_SPAN = 6 };
-
-/* Inputs j = 0 .. m+1 of LANES neighbouring tiles, which start m apart: d[j][t] = x[t * m + j]. */
-INLINE void load_tiles(int m, const real *x, vec *d)
+/* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j]; those outside the masks are
+ * zero. Only the first `wanted` of them. */
+INLINE void load_tiles(int m, int wanted, const real *x, const mask *inside, vec *d)
 {
     if (m == 2) {
-        UNROLL
-        for (int j = 0; j < 4; j += 2) {
-            const vec a = load(x + j), b = load(x + j + LANES);
-            d[j] = SHUFFLE(a, b, UNZIP_EVEN);
-            d[j + 1] = SHUFFLE(a, b, UNZIP_ODD);
-        }
+        const vec a = load_masked(x, inside[0]), b = load_masked(x + LANES, inside[1]);
+        d[0] = SHUFFLE(a, b, UNZIP_EVEN);
+        d[1] = SHUFFLE(a, b, UNZIP_ODD);
     } else {
-        UNROLL
-        for (int j = 0; j < 6; j += 4) {
-            const vec a = load(x + j), b = load(x + j + LANES);
-            const vec c = load(x + j + 2 * LANES), e = load(x + j + 3 * LANES);
-            const vec ab_even = SHUFFLE(a, b, UNZIP_EVEN), ab_odd = SHUFFLE(a, b, UNZIP_ODD);
-            const vec ce_even = SHUFFLE(c, e, UNZIP_EVEN), ce_odd = SHUFFLE(c, e, UNZIP_ODD);
-            d[j] = SHUFFLE(ab_even, ce_even, UNZIP_EVEN);
-            d[j + 1] = SHUFFLE(ab_odd, ce_odd, UNZIP_EVEN);
-            if (j == 0) {
-                d[2] = SHUFFLE(ab_even, ce_even, UNZIP_ODD);
-                d[3] = SHUFFLE(ab_odd, ce_odd, UNZIP_ODD);
-            }
+        const vec a = load_masked(x, inside[0]), b = load_masked(x + LANES, inside[1]);
+        const vec c = load_masked(x + 2 * LANES, inside[2]), e = load_masked(x + 3 * LANES, inside[3]);
+        const vec ab_even = SHUFFLE(a, b, UNZIP_EVEN), ab_odd = SHUFFLE(a, b, UNZIP_ODD);
+        const vec ce_even = SHUFFLE(c, e, UNZIP_EVEN), ce_odd = SHUFFLE(c, e, UNZIP_ODD);
+        d[0] = SHUFFLE(ab_even, ce_even, UNZIP_EVEN);
+        d[1] = SHUFFLE(ab_odd, ce_odd, UNZIP_EVEN);
+        if (wanted > 2) {
+            d[2] = SHUFFLE(ab_even, ce_even, UNZIP_ODD);
+            d[3] = SHUFFLE(ab_odd, ce_odd, UNZIP_ODD);
         }
     }
 }
 
-/* The inverse for outputs: x[t * m + j] = y[j][t]. */
-INLINE void store_tiles(int m, real *x, const vec *y)
+/* The inverse: x[q][i] = y[j][t] where q * LANES + i = t * m + j. */
+INLINE void interleave_tiles(int m, const vec *y, vec *x)
 {
     if (m == 2) {
-        store(x, SHUFFLE(y[0], y[1], ZIP_LOWER));
-        store(x + LANES, SHUFFLE(y[0], y[1], ZIP_UPPER));
+        x[0] = SHUFFLE(y[0], y[1], ZIP_LOWER);
+        x[1] = SHUFFLE(y[0], y[1], ZIP_UPPER);
     } else {
         const vec even_lower = SHUFFLE(y[0], y[2], ZIP_LOWER), even_upper = SHUFFLE(y[0], y[2], ZIP_UPPER);
         const vec odd_lower = SHUFFLE(y[1], y[3], ZIP_LOWER), odd_upper = SHUFFLE(y[1], y[3], ZIP_UPPER);
-        store(x, SHUFFLE(even_lower, odd_lower, ZIP_LOWER));
-        store(x + LANES, SHUFFLE(even_lower, odd_lower, ZIP_UPPER));
-        store(x + 2 * LANES, SHUFFLE(even_upper, odd_upper, ZIP_LOWER));
-        store(x + 3 * LANES, SHUFFLE(even_upper, odd_upper, ZIP_UPPER));
+        x[0] = SHUFFLE(even_lower, odd_lower, ZIP_LOWER);
+        x[1] = SHUFFLE(even_lower, odd_lower, ZIP_UPPER);
+        x[2] = SHUFFLE(even_upper, odd_upper, ZIP_LOWER);
+        x[3] = SHUFFLE(even_upper, odd_upper, ZIP_UPPER);
     }
 }
 
-INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int64_t k_step, const real *rows,
-                                int64_t row_step, int64_t channel_step, int64_t channels, int tiles)
+enum { MAX_TILE = 4, ROW_LENGTH = (MAX_TILE + 1) * LANES };  /* a row of a vector of tiles, and what a copy adds */
+enum { CHANNELS_AHEAD = 4 };  /* whose inputs are fetched into the cache */
+
+INLINE int limit(int64_t x) { return x < 0 ? 0 : x > LANES ? LANES : (int)x; }
+
+/* Rows of tiles that do not lie side by side in memory: each tile's first m inputs at `first`, the other two at `rest`,
+ * and the copies that take them there, a vector (or, if they are `step` apart, `count` of them one by one) each. */
+typedef struct gathered_row {
+    real first[ROW_LENGTH], rest[ROW_LENGTH];
+} gathered_row;
+
+typedef struct gather_copy {
+    const real *from;
+    real *to;
+    mask inside;
+    int64_t step, count;
+} gather_copy;
+
+enum { MAX_COPIES = MAX_SPAN * 2 * (LANES + MAX_TILE) };
+
+/* Copies of places [low, high) of `count` from place 0 on. */
+INLINE gather_copy *add_copies(gather_copy *next, real *to, const real *from, int64_t step, int64_t low, int64_t high,
+                               int64_t count)
 {
-    const int span_y = SPAN(my), span_x = SPAN(mx);
-    const mask valid = first_lanes(tiles);
+    if (high > count) high = count;
+    if (step == 1) {
+        for (int64_t i = 0; i < count; i += LANES)
+            *next++ = (gather_copy){from + i, to + i, lane_range(limit(low - i), limit(high - i)), 1, 0};
+    } else {
+        if (low < 0) low = 0;
+        if (low < high) *next++ = (gather_copy){from + low * step, to + low, first_lanes(0), step, high - low};
+    }
+    return next;
+}
+
+/* The copies of span_y rows. A copy writes zeros where its run has no inputs, so runs must come in order. */
+INLINE int plan_copies(int m, int span_y, const fc_winograd_run *runs, int run_count, gathered_row *rows,
+                       gather_copy *copies)
+{
+    gather_copy *next = copies;
+    for (int y = 0; y < span_y; y++) {
+        for (const fc_winograd_run *run = runs; run < runs + run_count; run++) {
+            const int64_t count = run->tiles * m;
+            const real *from = run->row[y];
+            if (!from) continue;
+            next = add_copies(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
+            next = add_copies(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
+                              run->high - m, count - m + 2);
+        }
+    }
+    return (int)(next - copies);
+}
+
+INLINE void gather(const gather_copy *copies, int count, int64_t offset, int64_t ahead)
+{
+    for (const gather_copy *copy = copies; copy < copies + count; copy++) {
+        const real *from = copy->from + offset;
+        __builtin_prefetch(from + ahead);
+        if (copy->step == 1) {
+            store(copy->to, load_masked(from, copy->inside));
+        } else {
+            for (int64_t i = 0; i < copy->count; i++) copy->to[i] = from[i * copy->step];
+        }
+    }
+}
+
+INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int64_t k_step,
+                                const fc_winograd_run *runs, int run_count, int64_t channel_step, int64_t channels)
+{
+    static const real zeros[ROW_LENGTH];
+    gathered_row rows[MAX_SPAN];
+    gather_copy copies[MAX_COPIES];
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
+    const int in_place = run_count == 1 && runs[0].step == 1;
+    const mask valid = first_lanes((int)(runs[run_count - 1].lane + runs[run_count - 1].tiles));
+    const real *first[MAX_SPAN], *rest[MAX_SPAN];
+    int64_t advance[MAX_SPAN];
+    mask first_mask[MAX_TILE], rest_mask[MAX_TILE];
+    int copy_count = 0;
+    for (int q = 0; q < mx; q++) {
+        const int64_t low = runs[0].low - q * LANES, high = runs[0].high - q * LANES;
+        first_mask[q] = in_place ? lane_range(limit(low), limit(high)) : first_lanes(LANES);
+        rest_mask[q] = in_place ? lane_range(limit(low - mx), limit(high - mx)) : first_lanes(LANES);
+    }
+    for (int y = 0; y < span_y; y++) {
+        const real *row = runs[0].row[y];
+        advance[y] = in_place && row ? channel_step : 0;
+        first[y] = !in_place ? rows[y].first : row ? row : zeros;
+        rest[y] = !in_place ? rows[y].rest : row ? row + mx : zeros;
+    }
+    if (!in_place) {
+        memset(rows, 0, sizeof rows);
+        copy_count = plan_copies(mx, span_y, runs, run_count, rows, copies);
+    }
     for (int64_t c = 0; c < channels; c++) {
         vec half[MAX_SPAN * MAX_SPAN];
+        gather(copies, copy_count, c * channel_step, CHANNELS_AHEAD * channel_step);
         UNROLL
         for (int y = 0; y < span_y; y++) {
             vec d[MAX_SPAN];
-            load_tiles(mx, rows + y * row_step, d);
+            load_tiles(mx, mx, first[y], first_mask, d);
+            load_tiles(mx, 2, rest[y], rest_mask, d + mx);
             winograd_input_1d(mx, d, 1, half + y * span_x, 1);
+            if (in_place) {
+                UNROLL
+                for (int q = 0; q < mx; q++) __builtin_prefetch(first[y] + CHANNELS_AHEAD * advance[y] + q * LANES);
+            }
+            first[y] += advance[y];
+            rest[y] += advance[y];
         }
         UNROLL
         for (int x = 0; x < span_x; x++) {
@@ -145,17 +237,43 @@ INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int
             UNROLL
             for (int y = 0; y < span_y; y++) store_masked(v + (y * span_x + x) * point_step, column[y], valid);
         }
-        rows += channel_step;
         v += k_step;
     }
 }
 
-INLINE int winograd_output_body(int my, int mx, real *tile, int64_t y_step, int64_t tile_step, const real *sums,
-                                int64_t point_step, int64_t sums_step, int rows, int tiles)
+/* Row y of one channel of outputs, side by side in x, to its runs. */
+INLINE void scatter_row(int m, const fc_winograd_run *runs, int run_count, int y, int64_t offset, const vec *x)
 {
-    const int span_y = SPAN(my), span_x = SPAN(mx);
-    const mask valid = first_lanes(tiles);
+    real row[ROW_LENGTH];
+    UNROLL
+    for (int q = 0; q < m; q++) store(row + q * LANES, x[q]);
+    for (const fc_winograd_run *run = runs; run < runs + run_count; run++) {
+        const real *from = row + run->lane * m;
+        real *to = (real *)run->row[y] + offset;
+        if (!run->row[y]) continue;
+        if (run->step == 1) {
+            for (int64_t i = 0; i < run->high; i += LANES) {
+                const mask some = first_lanes(limit(run->high - i));
+                store_masked(to + i, load_masked(from + i, some), some);
+            }
+        } else {
+            for (int64_t i = 0; i < run->high; i++) to[i * run->step] = from[i];
+        }
+    }
+}
+
+INLINE int64_t winograd_output_body(int my, int mx, const fc_winograd_run *runs, int run_count, int64_t channel_step,
+                                    const real *sums, int64_t point_step, int64_t sums_step, int rows,
+                                    const fc_finish *finish)
+{
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
+    const int in_place = run_count == 1 && runs[0].step == 1;
+    const int64_t tiles = runs[run_count - 1].lane + runs[run_count - 1].tiles;
+    const mask valid = first_lanes((int)tiles);
+    const vec none = {0};
+    mask inside[MAX_TILE];
     vec doubt = {0};  /* becomes NaN in a lane where an output is infinite or NaN */
+    for (int q = 0; q < mx; q++) inside[q] = first_lanes(limit(runs[0].high - q * LANES));
     for (int i = 0; i < rows; i++) {
         vec half[MAX_SPAN * MAX_SPAN];
         UNROLL
@@ -168,24 +286,33 @@ INLINE int winograd_output_body(int my, int mx, real *tile, int64_t y_step, int6
         }
         UNROLL
         for (int y = 0; y < my; y++) {
-            vec out[MAX_SPAN];
+            vec out[MAX_SPAN], line[MAX_TILE];
             winograd_output_1d(mx, half + y * span_x, 1, out, 1);
             UNROLL
-            for (int x = 0; x < mx; x++) doubt += out[x] - out[x];
-            store_tiles(mx, tile + y * y_step, out);
+            for (int x = 0; x < mx; x++) {
+                doubt += out[x] * 0;
+                out[x] = finish_vector(out[x], none, finish, i, none);
+            }
+            interleave_tiles(mx, out, line);
+            if (!in_place) {
+                scatter_row(mx, runs, run_count, y, i * channel_step, line);
+            } else if (runs[0].row[y]) {
+                real *to = (real *)runs[0].row[y] + i * channel_step;
+                UNROLL
+                for (int q = 0; q < mx; q++) store_masked(to + q * LANES, line[q], inside[q]);
+            }
         }
         sums += sums_step;
-        tile += tile_step;
     }
-    int finite = 1;
-    for (int l = 0; l < LANES; l++) finite &= doubt[l] == 0;
-    return finite;
+    int64_t not_finite = 0;
+    for (int l = 0; l < tiles; l++) not_finite |= (int64_t)(doubt[l] != 0) << l;
+    return not_finite;
 }
 
 INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, const real *taps, int64_t width,
                                  int64_t depth, int reversed)
 {
-    const int span_y = SPAN(my), span_x = SPAN(mx);
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
     const int tap_rows = my == 1 ? 1 : 3;
     for (int64_t k = 0; k < depth; k++) {
         for (int64_t i = 0; i < width; i += LANES) {
@@ -211,16 +338,18 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
 }
 
 #define WINOGRAD(MY, MX)                                                                                       \
-    static void winograd_input_##MY##MX(void *v, int64_t point_step, int64_t k_step, const void *rows,         \
-                                        int64_t row_step, int64_t channel_step, int64_t channels, int tiles)   \
+    static void winograd_input_##MY##MX(void *v, int64_t point_step, int64_t k_step,                           \
+                                        const fc_winograd_run *runs, int run_count, int64_t channel_step,      \
+                                        int64_t channels)                                                      \
     {                                                                                                          \
-        winograd_input_body(MY, MX, v, point_step, k_step, rows, row_step, channel_step, channels, tiles);     \
+        winograd_input_body(MY, MX, v, point_step, k_step, runs, run_count, channel_step, channels);           \
     }                                                                                                          \
-    static int winograd_output_##MY##MX(void *tile, int64_t y_step, int64_t tile_step, const void *sums,       \
-                                        int64_t point_step, int64_t sums_step, int rows, int tiles)            \
+    static int64_t winograd_output_##MY##MX(const fc_winograd_run *runs, int run_count, int64_t channel_step,  \
+                                            const void *sums, int64_t point_step, int64_t sums_step, int rows, \
+                                            const fc_finish *finish)                                           \
     {                                                                                                          \
-        return winograd_output_body(MY, MX, tile, y_step, tile_step, sums, point_step, sums_step, rows,        \
-                                    tiles);                                                                    \
+        return winograd_output_body(MY, MX, runs, run_count, channel_step, sums, point_step, sums_step, rows,  \
+                                    finish);                                                                   \
     }                                                                                                          \
     static void winograd_weight_##MY##MX(void *u, int64_t point_step, const void *taps, int64_t width,         \
                                          int64_t depth, int reversed)                                          \
@@ -232,7 +361,7 @@ WINOGRAD(2, 2)
 WINOGRAD(1, 4)
 WINOGRAD(4, 4)
 #define WINOGRAD_ENTRY(MY, MX)                                                                                 \
-    {MY, MX, SPAN(MY) * SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX, winograd_weight_##MY##MX}
+    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX, winograd_weight_##MY##MX}
 
 #undef P
 #undef Q

@@ -4,15 +4,53 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { MOST_RUNS = 16 };
+
 typedef struct problem {
     const fc_winograd *transform;
     int tap_rows;            /* 1 or 3 */
-    int64_t span_y, span_x;  /* inputs of one tile */
+    int64_t span_y;          /* input rows of a tile */
     int64_t channels, width; /* depth, and output channels of the weight panel */
-    int tiles, reversed;
-    guarded rows, taps;
-    int64_t row_step, channel_step;
+    int tiles, run_count, reversed;
+    fc_winograd_run in[MOST_RUNS], out[MOST_RUNS];
+    guarded source[MOST_RUNS], target[MOST_RUNS], taps;
+    int64_t source_step, target_step;  /* of channels */
 } problem;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Guarded memory for places [low, high) of `rows` rows of some channels; about one row in six is missing. */
+static guarded new_rows(fc_winograd_run *run, int64_t rows, int64_t channels, int64_t channel_step, enum side side)
+{
+    const int64_t length = most(1, (run->high - run->low - 1) * run->step + 1);
+    const guarded memory = guarded_new(((rows - 1) * channels + channels - 1) * channel_step + length, side);
+    for (int64_t y = 0; y < rows; y++)
+        run->row[y] = random_below(6) ? memory.data + y * channels * channel_step - run->low * run->step : NULL;
+    return memory;
+}
+
+/* Tiles in runs, the last of which may be cut off. */
+static void new_runs(problem *p, enum side side)
+{
+    int64_t lane = 0;
+    const int64_t together = random_below(2) ? p->tiles : 1 + random_below(p->tiles);
+    const int64_t step = random_below(3) ? 1 : 1 + random_below(3);
+    p->source_step = p->target_step = (p->tiles * p->transform->tile_x + 2) * step;
+    while (lane < p->tiles) {
+        fc_winograd_run *in = &p->in[p->run_count], *out = &p->out[p->run_count];
+        const int64_t tiles = least(together, p->tiles - lane), places = tiles * p->transform->tile_x;
+        *in = *out = (fc_winograd_run){.lane = lane, .tiles = tiles, .step = step};
+        in->low = random_below(3) ? 0 : random_below(places);
+        in->high = random_below(3) ? places + 2 : in->low + random_below(places + 3 - in->low);
+        out->high = random_below(3) ? places : random_below(places + 1);
+        p->source[p->run_count] = new_rows(in, p->span_y, p->channels, p->source_step, side);
+        p->target[p->run_count] = new_rows(out, p->transform->tile_y, p->width, p->target_step, side);
+        fill_integers(p->source[p->run_count].data, p->source[p->run_count].count);
+        lane += tiles;
+        p->run_count++;
+    }
+}
 
 static problem problem_new(const fc_winograd *transform, int tiles, int reversed, enum side side)
 {
@@ -21,32 +59,37 @@ static problem problem_new(const fc_winograd *transform, int tiles, int reversed
     p.width = 1 + random_below(table->max_rows);
     p.tap_rows = transform->tile_y == 1 ? 1 : 3;
     p.span_y = transform->tile_y + p.tap_rows - 1;
-    p.span_x = transform->tile_x + 2;
-    p.channel_step = 4 * table->lanes + 8;  /* all of which may be read */
-    p.row_step = p.channels * p.channel_step;
-    p.rows = guarded_new(p.span_y * p.row_step, side);
     p.taps = guarded_new(p.channels * p.tap_rows * 3 * p.width, side);
-    fill_integers(p.rows.data, p.rows.count);
     fill_integers(p.taps.data, p.taps.count);
+    new_runs(&p, side);
     return p;
 }
 
 static void problem_free(problem p)
 {
-    guarded_free(p.rows);
+    for (int r = 0; r < p.run_count; r++) {
+        guarded_free(p.source[r]);
+        guarded_free(p.target[r]);
+    }
     guarded_free(p.taps);
 }
 
-/* Output y, x of one output channel, straight from its definition. */
-static real plain_output(const problem *p, int64_t i, int64_t y, int64_t x)
+static real input_at(const problem *p, int r, int64_t c, int64_t y, int64_t x)
+{
+    const fc_winograd_run *run = &p->in[r];
+    if (!run->row[y] || x < run->low || x >= run->high) return 0;
+    return ((const real *)run->row[y])[c * p->source_step + x * run->step];
+}
+
+/* Output y, x of a run and output channel, straight from its definition. */
+static real plain_output(const problem *p, int r, int64_t i, int64_t y, int64_t x)
 {
     real sum = 0;
     for (int64_t c = 0; c < p->channels; c++)
         for (int ky = 0; ky < p->tap_rows; ky++)
             for (int kx = 0; kx < 3; kx++) {
                 const int last = p->tap_rows * 3 - 1, tap = p->reversed ? last - ky * 3 - kx : ky * 3 + kx;
-                sum += p->rows.data[(y + ky) * p->row_step + c * p->channel_step + x + kx]
-                     * p->taps.data[(c * p->tap_rows * 3 + tap) * p->width + i];
+                sum += input_at(p, r, c, y + ky, x + kx) * p->taps.data[(c * p->tap_rows * 3 + tap) * p->width + i];
             }
     return sum;
 }
@@ -65,18 +108,25 @@ static void multiply_points(const problem *p, const real *u, const real *v, int6
             }
 }
 
-/* Exact for tiles of 2, whose transforms only add and halve; within rounding for tiles of 4. */
-static void expect_outputs(const problem *p, const real *tile, int64_t y_step, int64_t tile_step)
+/* Exact for tiles of 2, whose transforms only add and halve; within rounding for tiles of 4. All else untouched. */
+static void expect_outputs(const problem *p, const real *bias)
 {
-    const real rounding = p->transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? (real)1e-3 : (real)1e-11;
-    for (int64_t y = 0; y < p->transform->tile_y; y++)
-        for (int64_t i = 0; i < p->width; i++)
-            for (int64_t x = 0; x < p->tiles * p->transform->tile_x; x++) {
-                const real got = tile[y * y_step + i * tile_step + x], expected = plain_output(p, i, y, x);
-                if (!(fabs((double)(got - expected)) <= (double)rounding))
-                    fail("output %lld, row %lld, column %lld is %g, expected %g", (long long)i, (long long)y,
-                         (long long)x, (double)got, (double)expected);
-            }
+    const double rounding = p->transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? 1e-3 : 1e-11;
+    for (int r = 0; r < p->run_count; r++) {
+        const fc_winograd_run *run = &p->out[r];
+        for (int64_t y = 0; y < p->transform->tile_y; y++)
+            for (int64_t i = 0; run->row[y] && i < p->width; i++)
+                for (int64_t x = 0; x < run->high; x++) {
+                    real *got = (real *)run->row[y] + i * p->target_step + x * run->step;
+                    const real sum = plain_output(p, r, i, y, x) + bias[i], expected = sum > 0 ? sum : 0;
+                    if (!(fabs((double)(*got - expected)) <= rounding))
+                        fail("run %d, output %lld, row %lld, column %lld is %g, expected %g", r, (long long)i,
+                             (long long)y, (long long)x, (double)*got, (double)expected);
+                    *got = UNTOUCHED;
+                }
+        for (int64_t i = 0; i < p->target[r].count; i++)
+            if (p->target[r].data[i] != UNTOUCHED) fail("output writes beside its tiles");
+    }
 }
 
 static void check_transform(const fc_winograd *transform, int tiles, int reversed, enum side side)
@@ -86,27 +136,27 @@ static void check_transform(const fc_winograd *transform, int tiles, int reverse
     const guarded u = guarded_new(transform->points * channels * width, side);
     const guarded v = guarded_new(transform->points * channels * lanes, side);
     const guarded sums = guarded_new(transform->points * width * lanes, side);
-    const int64_t tile_step = transform->tile_x * lanes + 1, y_step = width * tile_step;
-    const guarded tile = guarded_new(transform->tile_y * y_step - 1, side);
-    describe("winograd %d x %d, %lld channels, %lld outputs, %d tiles%s", transform->tile_y,
-             transform->tile_x, (long long)channels, (long long)width, tiles, reversed ? ", reversed" : "");
+    const guarded bias = guarded_new(width, side);
+    const fc_finish finish = {.final = 1, .row_bias = bias.data, .activation = FC_RELU};
+    describe("winograd %d x %d, %lld channels, %lld outputs, %d tiles in %d runs %lld apart%s", transform->tile_y,
+             transform->tile_x, (long long)channels, (long long)width, tiles, p.run_count, (long long)p.in[0].step,
+             reversed ? ", reversed" : "");
+    fill_integers(bias.data, bias.count);
     transform->weight(u.data, channels * width, p.taps.data, width, channels, reversed);
-    transform->input(v.data, channels * lanes, lanes, p.rows.data, p.row_step, p.channel_step, channels,
-                     tiles);
+    transform->input(v.data, channels * lanes, lanes, p.in, p.run_count, p.source_step, channels);
     for (int64_t i = 0; i < v.count; i++)
         if (i % lanes >= tiles && v.data[i] != UNTOUCHED) fail("input writes beside its tiles");
     multiply_points(&p, u.data, v.data, lanes, sums.data);
-    if (!transform->output(tile.data, y_step, tile_step, sums.data, width * lanes, lanes, (int)width, tiles))
+    if (transform->output(p.out, p.run_count, p.target_step, sums.data, width * lanes, lanes, (int)width, &finish))
         fail("output says that a finite output is not");
-    expect_outputs(&p, tile.data, y_step, tile_step);
-    for (int64_t i = tile_step - 1; i < tile.count; i += tile_step)
-        if (tile.data[i] != UNTOUCHED) fail("output writes beside its tiles");
+    expect_outputs(&p, bias.data);
 
     const int64_t point = random_below(transform->points), i = random_below(width), t = random_below(tiles);
     sums.data[(point * width + i) * lanes + t] = random_below(2) ? (real)INFINITY : (real)NAN;
-    if (transform->output(tile.data, y_step, tile_step, sums.data, width * lanes, lanes, (int)width, tiles))
-        fail("output misses a value that is not finite");
-    guarded_free(tile);
+    if (transform->output(p.out, p.run_count, p.target_step, sums.data, width * lanes, lanes, (int)width, &finish)
+        != (int64_t)1 << t)
+        fail("output misses a value that is not finite, or sees one where there is none");
+    guarded_free(bias);
     guarded_free(sums);
     guarded_free(v);
     guarded_free(u);
@@ -116,7 +166,7 @@ static void check_transform(const fc_winograd *transform, int tiles, int reverse
 void check_winograd(void)
 {
     for (int which = 0; which < FC_WINOGRADS; which++)
-        for (int round = 0; round < 200; round++)
+        for (int round = 0; round < 400; round++)
             check_transform(&table->winograd[which], 1 + round % table->lanes, round / 2 % 2,
                             round % 2 ? AT_START : AT_END);
 }

@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t
 
 cdef extern from "fc_api.h" nogil:
     enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_MAX_TAP_ROWS
-    enum: FC_MAX_DOT_ROWS, FC_MAX_DOT_COLUMNS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
     enum: FC_DTYPES
     ctypedef enum fc_dtype:
@@ -25,11 +24,6 @@ cdef extern from "fc_api.h" nogil:
         int64_t offset
         int64_t stride
 
-    ctypedef struct fc_run_pair:
-        int64_t a_offset
-        int64_t b_offset
-        int64_t count
-
     ctypedef struct fc_window:
         int64_t count[3]
         int64_t step[3]
@@ -45,14 +39,23 @@ cdef extern from "fc_api.h" nogil:
         double decay
         int nesterov
 
+    enum: FC_MAX_SPAN
+    ctypedef struct fc_winograd_run:
+        int64_t lane
+        int64_t tiles
+        int64_t low
+        int64_t high
+        int64_t step
+        void *row[6]
+
     ctypedef struct fc_winograd:
         int tile_y
         int tile_x
         int points
-        void (*input)(void *v, int64_t point_step, int64_t k_step, const void *rows, int64_t row_step,
-                      int64_t channel_step, int64_t channels, int tiles) noexcept nogil
-        int (*output)(void *tile, int64_t y_step, int64_t tile_step, const void *sums, int64_t point_step,
-                      int64_t sums_step, int rows, int tiles) noexcept nogil
+        void (*input)(void *v, int64_t point_step, int64_t k_step, const fc_winograd_run *runs, int run_count,
+                      int64_t channel_step, int64_t channels) noexcept nogil
+        int64_t (*output)(const fc_winograd_run *runs, int run_count, int64_t channel_step, const void *sums,
+                          int64_t point_step, int64_t sums_step, int rows, const fc_finish *finish) noexcept nogil
         void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth,
                        int reversed) noexcept nogil
 
@@ -84,10 +87,6 @@ cdef extern from "fc_api.h" nogil:
                                double slope) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
                         const fc_descent *how) noexcept nogil
-        void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
-                    int64_t run_count, void *c, const int64_t *row_offset, int accumulate) noexcept nogil
-        int dot_rows
-        int (*dot_columns)(int rows) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         double (*fma_peak)(int64_t rounds) noexcept nogil

@@ -3,8 +3,9 @@
 - reference serves everything; its error is that of rounding the result.
 - direct serves everything; its rms error is at most that of plain accumulation.
 - depthwise serves one input and one output channel per group; likewise.
-- winograd serves 3 or 3x3 taps (any number of planes) with stride and dilation 1. F(2, 3) has at most twice
-  that error; F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
+- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. At precision "highest" it
+  has at most twice that error: F(2, 3) always, F(4, 3) for sums of at least `TERMS_FOR_TILE_4` products,
+  added up in short chunks. At "high" F(4, 3) has an error of at most 1e-5 of the output's rms.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from fastconv._kernels.conv import DensePlan
@@ -24,6 +26,10 @@ from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
 ALGORITHMS = ("auto", "reference", "direct", "winograd", "depthwise")
+
+#: Sums of fewer products than this take Winograd's F(2, 3) at precision "highest": the transforms of F(4, 3)
+#: alone round as much as plain accumulation does over a few hundred.
+TERMS_FOR_TILE_4 = 576
 
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
@@ -43,21 +49,40 @@ class Rule(NamedTuple):
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if not WinogradPlan.serves(geometry):
         return False
-    tile = winograd_tile(geometry, direction, precision)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    rows = size[1] if geometry.kernel[1] == 1 else -(-size[1] // tile)
-    tiles = size[0] * rows * -(-size[2] // tile)
-    depth, channels = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
-    # transformed weights are read once for every few dozen tiles: there must be work enough for each of them
-    weights = depth * channels * geometry.kernel[0]
-    return min(depth, channels) >= 16 and tiles >= 32 and weights <= 2**16 * (tiles / 32) ** 1.5
+    tiles = size[0] * _winograd_tiles(geometry, size, winograd_tile(geometry, direction, precision))
+    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    return channels >= 16 and tiles >= 4
+
+
+def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
+    """Tiles of an output plane; a dilated convolution is several without dilation."""
+    count = 1
+    for outputs, taps, dilation in zip(size[1:], geometry.kernel[1:], geometry.dilation[1:], strict=True):
+        count *= outputs if taps == 1 else dilation * -(-outputs // (tile * dilation))
+    return count
 
 
 def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int:
-    """Outputs per axis of a Winograd tile: 4 where the precision allows and few are cut off, else 2."""
+    """Outputs per axis of a Winograd tile: 4 if the precision allows and it takes fewer products, else 2."""
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    shortest = size[2] if geometry.kernel[1] == 1 else min(size[1:])
-    return 4 if precision != "highest" and shortest >= 20 else 2
+    if precision == "highest" and _terms(geometry, direction) < TERMS_FOR_TILE_4:
+        return 2
+    axes = 1 if geometry.kernel[1] == 1 else 2
+    return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
+
+
+def winograd_chunk(geometry: ConvGeometry, direction: str, precision: str) -> int:
+    """How many products Winograd adds up in one go: its transforms magnify what such a sum is off by."""
+    if precision != "highest" or winograd_tile(geometry, direction, precision) == 2:
+        return 128
+    return 32 if _terms(geometry, direction) < 2 * TERMS_FOR_TILE_4 else 64
+
+
+def _terms(geometry: ConvGeometry, direction: str) -> int:
+    """Products in the sum of an output."""
+    channels = geometry.in_channels if direction == "forward" else geometry.out_channels
+    return channels // geometry.groups * prod(geometry.kernel)
 
 
 AUTO = (
@@ -105,7 +130,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
-        return WinogradPlan(geometry, direction, winograd_tile(geometry, direction, precision))
+        tile = winograd_tile(geometry, direction, precision)
+        return WinogradPlan(geometry, direction, tile, winograd_chunk(geometry, direction, precision))
     return DensePlan(geometry, direction)
 
 

@@ -1,4 +1,0 @@
-from fastconv.geometry import ConvGeometry
-
-class GemmGradient:
-    def __init__(self, geometry: ConvGeometry) -> None: ...

@@ -1,0 +1,40 @@
+"""Tiles of a Winograd convolution; see winograd_tiles.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.dense cimport Dense
+from fastconv._kernels.fc_api cimport fc_kernels, fc_window, fc_winograd, fc_winograd_run
+from fastconv._kernels.weights cimport Weights
+
+cdef enum:
+    MOST_LANES = 16
+
+
+cdef struct Tiles:
+    const fc_kernels *kernel
+    const fc_winograd *transform
+    fc_window window          # with the source's strides
+    int64_t itemsize
+    int64_t spread[2]         # dilation along H, W: so many interleaved images, each without dilation
+    int64_t tiles_y, tiles_x  # of one of them
+    int64_t count             # of the whole batch
+    int64_t pieces[3]         # the kernel as pieces of 1 x 3 x 3 (or 1 x 1 x 3) taps
+    int64_t piece_count
+
+
+cdef struct Place:
+    int64_t lane, tiles       # neighbours of a row, and the vector's lanes that they take
+    int64_t n, z, y, x        # of the first output of the first tile
+
+
+cdef void describe_tiles(Tiles *tiles, const Dense *d, const fc_kernels *kernel, int tile) noexcept nogil
+cdef int find_places(const Tiles *tiles, int64_t first, int64_t count, Place *places) noexcept nogil
+cdef void input_runs(const Tiles *tiles, const Place *places, int count, int64_t piece, const char *source,
+                     fc_winograd_run *runs) noexcept nogil
+cdef void output_runs(const Tiles *tiles, const Place *places, int count, const int64_t *stride, char *out,
+                      fc_winograd_run *runs) noexcept nogil
+cdef void transform_inputs(const Tiles *tiles, const char *source, int64_t first, int64_t count, int64_t channels,
+                           char *v, int64_t point_step, int64_t k_step) noexcept nogil
+cdef void transform_weights(const Tiles *tiles, const Weights *w, int64_t group, int64_t panel, int64_t channel,
+                            int64_t channels, char *taps, char *u, int64_t point_step) noexcept nogil
+cdef int64_t taps_scratch(const Tiles *tiles, int64_t width) noexcept nogil
