@@ -25,6 +25,7 @@
 /* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
 
 enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 96 };      /* upper bounds over all tables, for stack arrays */
+enum { FC_MAX_DOT_ROWS = 4, FC_MAX_DOT_COLUMNS = 8 };
 enum { FC_MAX_TAP_ROWS = 128 };                      /* rows of taps (D x H) that depthwise_row takes */
 
 enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
@@ -43,6 +44,11 @@ typedef struct fc_finish {
 typedef struct fc_run {
     int64_t column, count, offset, stride;
 } fc_run;
+
+/* `count` positions of two operands: of A from a_offset, of B from b_offset on. */
+typedef struct fc_run_pair {
+    int64_t a_offset, b_offset, count;
+} fc_run_pair;
 
 /* How the windows of a (sub-)convolution lie in its source; triples are D, H, W. Pixels are numbered n, then
  * D, H, W; taps D, H, W. Tap t of pixel p lies at source position p * step + first + t * delta, per axis. */
@@ -141,6 +147,13 @@ typedef struct fc_kernels {
 
     /* Move `count` values by their gradients. Without `velocity` there is no momentum. */
     void (*descend)(void *value, void *velocity, const void *gradient, int64_t count, const fc_descent *how);
+    /* Row i of C starts at c + row_offset[i]; C[i, j] (+)= sum over all runs and x < count of
+     * a[i][a_offset + x] * b[j][b_offset + x]. Reads up to the next multiple of `lanes`, where one of the two must
+     * hold zeros and the other finite values. rows <= dot_rows, columns <= dot_columns(rows). */
+    void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
+                int64_t run_count, void *c, const int64_t *row_offset, int accumulate);
+    int dot_rows;
+    int (*dot_columns)(int rows);
 
     int lanes;               /* elements of a vector */
     fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */

@@ -7,6 +7,7 @@
 #include "winograd.h"
 #include "depthwise.h"
 #include "eltwise.h"
+#include "dot.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
@@ -44,6 +45,9 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .depthwise_row = depthwise_row,
     .gradient_row = gradient_row,
     .descend = descend,
+    .dot = dot,
+    .dot_rows = DOT_ROWS,
+    .dot_columns = dot_columns,
     .lanes = LANES,
     .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
     .fma_peak = fma_peak,

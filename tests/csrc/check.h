@@ -67,5 +67,6 @@ void check_winograd(void);
 void check_depthwise_row(void);
 void check_gradient_row(void);
 void check_descend(void);
+void check_dot(void);
 
 #endif

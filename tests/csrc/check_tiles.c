@@ -65,6 +65,7 @@ int main(void)
         {"depthwise_row", check_depthwise_row},
         {"gradient_row", check_gradient_row},
         {"descend", check_descend},
+        {"dot", check_dot},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);

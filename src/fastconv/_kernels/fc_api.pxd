@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 cdef extern from "fc_api.h" nogil:
     enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_MAX_TAP_ROWS
+    enum: FC_MAX_DOT_ROWS, FC_MAX_DOT_COLUMNS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
     enum: FC_DTYPES
     ctypedef enum fc_dtype:
@@ -23,6 +24,11 @@ cdef extern from "fc_api.h" nogil:
         int64_t count
         int64_t offset
         int64_t stride
+
+    ctypedef struct fc_run_pair:
+        int64_t a_offset
+        int64_t b_offset
+        int64_t count
 
     ctypedef struct fc_window:
         int64_t count[3]
@@ -87,6 +93,10 @@ cdef extern from "fc_api.h" nogil:
                                double slope) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
                         const fc_descent *how) noexcept nogil
+        void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
+                    int64_t run_count, void *c, const int64_t *row_offset, int accumulate) noexcept nogil
+        int dot_rows
+        int (*dot_columns)(int rows) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         double (*fma_peak)(int64_t rounds) noexcept nogil

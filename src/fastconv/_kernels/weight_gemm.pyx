@@ -1,0 +1,297 @@
+"""The weight gradient as a matrix product with the positions as its depth: what serves many channels, and anything.
+
+    grad_weight[oc, (tap, ic)] = sum over positions p of  grad_output[oc, p] * input[ic, window(p, tap)]
+
+Rows of a tile are output channels, columns input channels. The input of a chunk is copied to scratch once, with the
+channels innermost, so that the row of B for a position and a tap is read where it lies: every tap is a shift, and
+`gemm_at` takes the positions from a table. Where the channels do not fill a tile, the columns are the channels of a
+whole row of taps, which are neighbours in that memory.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.dense cimport divide_up
+from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
+from fastconv._kernels.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.strips cimport (
+    Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
+)
+
+cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk
+cdef int64_t FEWEST_POSITIONS = 64
+cdef int64_t SCRATCH_ELEMENTS = 5 << 16 # of a task, its sums among them, if that leaves so many positions
+cdef int64_t ROW_BLOCK = 128            # output channels of a task
+cdef int64_t CHANNEL_BLOCK = 128        # input channels of a task, unless they are few
+cdef int64_t WANTED_TASKS = 16          # fewer than this, and the chunks are split as well
+cdef int64_t PARTS_ELEMENTS = 1 << 19   # but not into more sums than this many elements
+cdef double TASK_FLOPS = 5e6            # and not into tasks of less work
+cdef double ROUND_FLOPS = 1e9           # of one task between two looks for a pending Ctrl-C
+cdef int64_t MOST_LANES = 16
+
+
+cdef struct Call:
+    const GemmLayout *plan
+    const fc_kernels *kernel
+    const char *input
+    const char *grad_output
+    char *sums                  # per part, group and row: taps x channels
+    int64_t input_stride[5]
+    int64_t grad_stride[5]
+    int64_t item
+    int64_t width               # channels that are neighbours in scratch: a tile's columns, or all there are
+    int64_t panel               # elements of so many channels
+    Place place                 # of them in scratch
+    int64_t columns             # of a segment: the channels of one tap, or of a row of taps
+    int64_t segment_taps        # taps that are neighbours in scratch
+    int64_t begin               # first chunk of each part that this round walks
+    bint out_of_memory
+
+
+cdef struct Task:
+    int64_t group, part
+    int64_t row, rows
+    int64_t channel, channels
+    char *sums                  # of the first row, tap and channel
+    char *input                 # scratch: channels innermost
+    char *grad                  # scratch: panels of max_rows output channels
+    int64_t *offset             # scratch: of each position in the input
+
+
+cdef void place_input(Call *call) noexcept nogil:
+    """Panels of neighbouring channels, each a box of positions."""
+    cdef const GemmLayout *plan = call.plan
+    cdef const Axis *axis = plan.strips.axis
+    cdef Place *place = &call.place
+    call.width = min(plan.channels, <int64_t>call.kernel.max_columns)
+    place.channel = 1
+    place.position[2] = call.width
+    place.run[2] = axis[2].length * place.position[2]
+    place.position[1] = axis[2].runs * place.run[2]
+    place.run[1] = axis[1].length * place.position[1]
+    place.position[0] = axis[1].runs * place.run[1]
+    place.run[0] = axis[0].length * place.position[0]
+    place.n = axis[0].runs * place.run[0]
+    call.panel = plan.strips.block_n * place.n
+    call.segment_taps = 1
+    if plan.channels < call.kernel.max_columns and axis[2].runs == 1 and (
+            axis[2].taps == 1 or axis[2].start[1] == 1):
+        call.segment_taps = axis[2].taps
+    call.columns = call.segment_taps * call.width
+
+
+cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, int64_t count) noexcept nogil:
+    """Panels of grad_output: depth = positions, up to max_rows adjacent output channels wide."""
+    cdef const GemmLayout *plan = call.plan
+    cdef const int64_t *stride = call.grad_stride
+    cdef int64_t tiles = divide_up(task.rows, call.kernel.max_rows), item = call.item, i, row, rows, n, d, h, done
+    cdef int64_t height = chunk.count[1], width = chunk.count[2]
+    cdef const char *base
+    if stride[3] == width * stride[4]:
+        width, height = width * height, 1
+    for i in range(tiles):
+        row = i * task.rows // tiles
+        rows = (i + 1) * task.rows // tiles - row
+        done = 0
+        for n in range(chunk.n, chunk.n + chunk.n_count):
+            for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
+                base = call.grad_output + ((task.group * plan.rows + task.row + row) * stride[1] + n * stride[0]
+                                           + d * stride[2] + chunk.begin[1] * stride[3]
+                                           + chunk.begin[2] * stride[4]) * item
+                for h in range(height):
+                    call.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, width,
+                                     base + h * stride[3] * item, stride[1], stride[4])
+                    done += width
+
+
+cdef int64_t list_offsets(const Call *call, const Chunk *chunk, int64_t *offset) noexcept nogil:
+    """Where each position of a chunk lies in scratch; returns how many there are."""
+    cdef const Place *place = &call.place
+    cdef const Axis *axis = call.plan.strips.axis
+    cdef int64_t count = 0, n, d, h, w, base, step = axis[2].stride // axis[2].step * place.position[2]
+    for n in range(chunk.n_count):
+        for d in range(chunk.count[0]):
+            for h in range(chunk.count[1]):
+                base = n * place.n + d * place.position[0] + h * place.position[1]
+                for w in range(chunk.count[2]):
+                    offset[count] = base + w * step
+                    count += 1
+    return count
+
+
+cdef void multiply(const Call *call, const Task *task, int64_t depth, bint accumulate) noexcept nogil:
+    """A block of output channels with all taps of a block of input channels."""
+    cdef const GemmLayout *plan = call.plan
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.item, tiles = divide_up(task.rows, kernel.max_rows), i, row, rows, tap, place
+    cdef int64_t panel, channel, column, columns, wide
+    cdef const char *grad
+    cdef int64_t row_offset[FC_MAX_ROWS]
+    cdef fc_finish finish
+    finish.accumulate, finish.final = accumulate, False
+    finish.row_bias = finish.column_bias = NULL
+    finish.activation, finish.slope = 0, 0
+    for i in range(FC_MAX_ROWS):
+        row_offset[i] = i * plan.taps * plan.channels
+    for i in range(tiles):
+        row = i * task.rows // tiles
+        rows = (i + 1) * task.rows // tiles - row
+        grad = task.grad + row * depth * item
+        wide = kernel.wide_columns(<int>rows)
+        for panel in range(divide_up(task.channels, call.width)):
+            channel = panel * call.width
+            columns = call.columns if call.segment_taps > 1 else min(call.width, task.channels - channel)
+            tap = 0
+            while tap < plan.taps:
+                place = panel * call.panel + tap_place(&plan.strips, &call.place, tap)
+                column = 0
+                while column < columns:
+                    kernel.gemm_at(depth, grad, task.input + (place + column) * item, task.offset,
+                                   task.sums + ((row * plan.taps + tap) * plan.channels + channel + column) * item,
+                                   row_offset, <int>rows, <int>min(wide, columns - column), &finish)
+                    column += wide
+                tap += call.segment_taps
+
+
+cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
+    """Which blocks a task has, and its scratch memory. False if that is short."""
+    cdef const GemmLayout *plan = call.plan
+    cdef const Axis *axis = plan.strips.axis
+    cdef int64_t panels = divide_up(plan.channels, call.width), block, elements
+    cdef int64_t positions = plan.strips.block_n * axis[0].block * axis[1].block * axis[2].block
+    block = index % plan.channel_blocks
+    task.channel = block * panels // plan.channel_blocks * call.width
+    task.channels = min(plan.channels, (block + 1) * panels // plan.channel_blocks * call.width) - task.channel
+    block = index // plan.channel_blocks % plan.row_blocks
+    task.row = block * plan.rows // plan.row_blocks
+    task.rows = (block + 1) * plan.rows // plan.row_blocks - task.row
+    task.group = index // plan.channel_blocks // plan.row_blocks % plan.groups
+    task.part = index // plan.channel_blocks // plan.row_blocks // plan.groups
+    task.sums = call.sums + (
+        ((task.part * plan.groups + task.group) * plan.rows + task.row) * plan.taps * plan.channels
+        + task.channel) * call.item
+    # a tile may read whole vectors behind the last position
+    elements = divide_up(task.channels, call.width) * call.panel + 8 * MOST_LANES
+    task.offset = <int64_t *>task_scratch((elements + positions * task.rows) * call.item + positions * sizeof(int64_t))
+    task.input = <char *>(task.offset + positions)
+    task.grad = task.input + elements * call.item
+    return task.offset != NULL
+
+
+cdef void block_task(void *context, int64_t index) noexcept nogil:
+    """One block of output and input channels of one group, over one round of one part of the chunks."""
+    cdef Call *call = <Call *>context
+    cdef const GemmLayout *plan = call.plan
+    cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
+    cdef int64_t first, begin, end, i, panel, channel, count
+    cdef Task task
+    cdef Chunk chunk
+    if not take_task(call, index, &task):
+        call.out_of_memory = True
+        return
+    first = task.part * plan.strips.chunks // plan.parts
+    begin = first + call.begin
+    end = min(begin + plan.round_chunks, (task.part + 1) * plan.strips.chunks // plan.parts)
+    for i in range(begin, end):
+        find_chunk(&plan.strips, i, &chunk)
+        if i == begin or not whole_images:  # else the zeros are where the chunk before had them
+            memset(task.input, 0, divide_up(task.channels, call.width) * call.panel * call.item)
+        for panel in range(divide_up(task.channels, call.width)):
+            channel = panel * call.width
+            copy_input(&plan.strips, &chunk, call.kernel, call.item, call.input
+                       + (task.group * plan.channels + task.channel + channel) * call.input_stride[1] * call.item,
+                       call.input_stride, min(call.width, task.channels - channel),
+                       task.input + panel * call.panel * call.item, &call.place)
+        count = list_offsets(call, &chunk, task.offset)
+        pack_gradient(call, &task, &chunk, count)
+        multiply(call, &task, count, i > first)
+
+
+cdef class GemmGradient:
+    """How one geometry is cut into chunks, blocks and tasks. Immutable once made."""
+
+    def __cinit__(self, geometry):
+        cdef GemmLayout *p = &self.layout
+        cdef int64_t axis, positions = CHUNK_POSITIONS
+        cdef bint whole_width
+        p.groups = geometry.groups
+        p.rows = geometry.out_channels // geometry.groups
+        p.channels = geometry.in_channels // geometry.groups
+        p.taps = 1
+        for axis in range(3):
+            p.kernel[axis] = geometry.kernel[axis]
+            p.taps *= p.kernel[axis]
+        whole_width = geometry.dilation[2] == 1 and geometry.kernel[2] >= geometry.stride[2]
+        p.row_blocks = divide_up(p.rows, ROW_BLOCK)
+        p.channel_blocks = divide_up(p.channels, CHANNEL_BLOCK)
+        lay_out_strips(&p.strips, geometry, positions, whole_width)
+        while positions > FEWEST_POSITIONS and self.scratch_elements() > SCRATCH_ELEMENTS:
+            if divide_up(p.channels, p.channel_blocks) > FC_MAX_COLUMNS // 2:
+                p.channel_blocks *= 2
+            else:
+                positions //= 2
+                free_strips(&p.strips)
+                lay_out_strips(&p.strips, geometry, positions, whole_width)
+        self.share_out(geometry.flops)
+
+    def __dealloc__(self):
+        free_strips(&self.layout.strips)
+
+    cdef int64_t scratch_elements(self) noexcept:
+        cdef const GemmLayout *p = &self.layout
+        cdef const Axis *axis = p.strips.axis
+        cdef int64_t rows = divide_up(p.rows, p.row_blocks), channels = divide_up(p.channels, p.channel_blocks), d
+        cdef int64_t input = p.strips.block_n, grad = p.strips.block_n
+        for d in range(3):
+            input *= axis[d].runs * axis[d].length
+            grad *= axis[d].block
+        return rows * grad + channels * input + rows * channels * p.taps
+
+    cdef void share_out(self, double flops) noexcept:
+        """Enough tasks to occupy several threads, as far as the geometry allows."""
+        cdef GemmLayout *p = &self.layout
+        cdef int64_t wanted = <int64_t>max(1.0, min(<double>WANTED_TASKS, flops / TASK_FLOPS))
+        cdef int64_t weights = p.groups * p.rows * p.channels * p.taps, tasks
+        tasks = p.groups * p.row_blocks * p.channel_blocks
+        p.parts = max(1, min(divide_up(wanted, tasks), p.strips.chunks, PARTS_ELEMENTS // weights))
+        while p.parts * tasks < wanted and p.rows >= 16 * p.row_blocks:
+            p.row_blocks *= 2
+            tasks *= 2
+        p.flops = flops
+        flops /= <double>tasks * max(1, p.strips.chunks)
+        p.round_chunks = <int64_t>max(1.0, ROUND_FLOPS / max(1.0, flops))
+
+    cdef double share(self) noexcept:
+        """Of the products, those that are wanted: the others are in lanes without a channel."""
+        cdef const GemmLayout *p = &self.layout
+        cdef int64_t columns = p.channels
+        if columns < FC_MAX_COLUMNS // 2:
+            columns *= p.strips.axis[2].taps
+        if p.rows < FC_MAX_ROWS or columns < 24:
+            return 0
+        return <double>columns / (divide_up(columns, MOST_LANES) * MOST_LANES)
+
+    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
+        """Write each part's sum to `sums`: per filter taps x channels."""
+        cdef const GemmLayout *p = &self.layout
+        cdef Call call
+        cdef int axis
+        cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
+        call.plan = p
+        call.kernel = kernels(input.float64)
+        call.item = 8 if input.float64 else 4
+        call.input, call.grad_output, call.sums = input.data, grad_output.data, sums
+        for axis in range(5):
+            call.input_stride[axis] = input.stride[axis]
+            call.grad_stride[axis] = grad_output.stride[axis]
+        call.out_of_memory = False
+        place_input(&call)
+        call.begin = 0
+        while call.begin < longest:
+            parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.channel_blocks,
+                     p.flops * min(longest, p.round_chunks) / longest)
+            call.begin += p.round_chunks
+        if call.out_of_memory:
+            raise MemoryError("weight gradient workspace")
+        return 0
