@@ -37,7 +37,7 @@ INSTRUCTION_SETS = {
             "-mprefer-vector-width=512",
         ],
     },
-    "aarch64": {"neon": []},
+    "aarch64": {"neon": ["-fno-schedule-insns"]},  # before registers are given out it asks for too many
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from targets import ROOT, Target, compile_c, targets
 
 import fastconv
 from fastconv.runtime import config, runnable_isas
@@ -66,6 +68,17 @@ def isa(request: pytest.FixtureRequest) -> str:
     """Run the test once on every instruction set of this machine."""
     fastconv.set_isa(request.param)
     return request.param
+
+
+@pytest.fixture(scope="session", params=targets(), ids=str)
+def tile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Path]:
+    """An instruction set and dtype, and its tile.c compiled as setup.py does."""
+    target = request.param
+    if target.missing and target.emulator:
+        pytest.skip(target.missing)
+    compiled = tmp_path_factory.mktemp(str(target)) / "tile.o"
+    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
+    return target, compiled
 
 
 @pytest.fixture

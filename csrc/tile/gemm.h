@@ -126,6 +126,7 @@ static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, vo
     switch (rows) { EACH_ROW_COUNT(GEMM_ROWS) }
 }
 
+/* A function per row count: for all of them in one GCC falls back to its simple register allocator, which spills. */
 #define GEMM_AT_VECTORS(R, V)                                                                              \
     case V:                                                                                                \
         if (V <= WIDE(R))                                                                                  \
@@ -133,17 +134,25 @@ static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, vo
         break;
 
 #define GEMM_AT_ROWS(R)                                                                                    \
-    case R:                                                                                                \
+    static __attribute__((noinline)) void gemm_at_##R(                                                     \
+        int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,                     \
+        const int64_t *row_offset, int columns, const fc_finish *finish)                                   \
+    {                                                                                                      \
+        if (!b_offset) __builtin_unreachable();  /* there is always a table */                             \
         switch ((columns + LANES - 1) / LANES) {                                                           \
             GEMM_AT_VECTORS(R, 1) GEMM_AT_VECTORS(R, 2) GEMM_AT_VECTORS(R, 3) GEMM_AT_VECTORS(R, 4)        \
             GEMM_AT_VECTORS(R, 5) GEMM_AT_VECTORS(R, 6)                                                    \
         }                                                                                                  \
-        break;
+    }
+EACH_ROW_COUNT(GEMM_AT_ROWS)
+
+#define GEMM_AT_CASE(R)                                                                                    \
+    case R: gemm_at_##R(depth, a, b, b_offset, c, row_offset, columns, finish); break;
 
 static void gemm_at(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
                     const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
 {
-    switch (rows) { EACH_ROW_COUNT(GEMM_AT_ROWS) }
+    switch (rows) { EACH_ROW_COUNT(GEMM_AT_CASE) }
 }
 
 /* Columns that gemm_at computes at a time, by rows. */
