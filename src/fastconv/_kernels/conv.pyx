@@ -18,7 +18,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
+from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
     fc_run, fc_window,
@@ -243,11 +243,6 @@ cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
 
 
 # ---- plans -------------------------------------------------------------------------------------------
-
-
-cdef int64_t even_block(int64_t total, int64_t limit) noexcept nogil:
-    """The block length that cuts `total` into equal blocks of at most `limit`."""
-    return divide_up(total, divide_up(total, max(1, limit)))
 
 
 cdef Chunks chunks(const Dense *d) noexcept nogil:

@@ -20,12 +20,13 @@ from typing import NamedTuple
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
+from fastconv._kernels.sliding import SlidingPlan
 from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv._kernels.winograd import WinogradPlan
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
-ALGORITHMS = ("auto", "reference", "direct", "winograd", "depthwise")
+ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise")
 
 #: Sums of fewer products than this take Winograd's F(2, 3) at precision "highest": the transforms of F(4, 3)
 #: alone round as much as plain accumulation does over a few hundred.
@@ -34,7 +35,7 @@ TERMS_FOR_TILE_4 = 576
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = DensePlan | WinogradPlan | DepthwisePlan | ReferencePlan
+Plan = DensePlan | SlidingPlan | WinogradPlan | DepthwisePlan | ReferencePlan
 WeightPlan = WeightGradientPlan | ReferenceWeightGradientPlan
 
 
@@ -127,6 +128,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         algorithm = choose(geometry, direction, precision)
     if algorithm == "reference":
         return ReferencePlan(geometry, direction)
+    if algorithm == "sliding":
+        return SlidingPlan(geometry, direction)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
@@ -141,6 +144,6 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     check_algorithm(algorithm)
     if algorithm == "reference":
         return ReferenceWeightGradientPlan(geometry)
-    if algorithm in ("winograd", "depthwise"):
+    if algorithm in ("sliding", "winograd", "depthwise"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
     return WeightGradientPlan(geometry)
