@@ -80,6 +80,15 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const
         b += b_step;
     }
     const int tail = columns - (vectors - 1) * LANES;  /* lanes of the last vector, 1..LANES */
+    if (!finish->accumulate && !(finish->final && (finish->row_bias || finish->column_bias || finish->activation))) {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int v = 0; v < vectors - 1; v++) store(c + row_offset[i] + v * LANES, sum[i][v]);
+            store_first(c + row_offset[i] + (vectors - 1) * LANES, sum[i][vectors - 1], tail);
+        }
+        return;
+    }
     vec column_bias[MOST_VECTORS];
     UNROLL
     for (int v = 0; v < vectors; v++) {

@@ -1,7 +1,7 @@
 /* The packers: strided blocks and convolution windows of the user's memory become panels (see fc_api.h).
  *
  * `pack` serves weights and gradients, `pack_windows` the windows of neighbouring pixels (im2col). Two memory
- * orders are fast: neighbouring panel columns adjacent in memory, or every other element (copied), and
+ * orders are fast: neighbouring panel columns adjacent in memory, or 2 or 4 elements apart (copied), and
  * neighbouring depths adjacent (transposed in registers).
  */
 #include "../fc_api.h"
@@ -34,19 +34,32 @@ INLINE void pack_adjacent_depths(real *panel, int64_t step, int width, int64_t d
     }
 }
 
-/* Neighbouring columns two elements apart in memory (a convolution of stride 2 along a contiguous width). */
-INLINE void pack_every_other_column(real *panel, int64_t step, int64_t width, int64_t depth, const real *source,
-                                    int64_t k_stride)
+/* Every second element of two vectors, or every fourth of four. */
+INLINE vec every(int stride, const vec *v)
+{
+    const vec low = SHUFFLE(v[0], v[1], UNZIP_EVEN);
+    return stride == 2 ? low : SHUFFLE(low, SHUFFLE(v[2], v[3], UNZIP_EVEN), UNZIP_EVEN);
+}
+
+/* Neighbouring columns 2 or 4 elements apart in memory (a strided convolution along a contiguous width). */
+INLINE void pack_every(int stride, real *panel, int64_t step, int64_t width, int64_t depth, const real *source,
+                       int64_t k_stride)
 {
     for (int64_t i = 0; i < width; i += LANES) {
         const int64_t columns = width - i < LANES ? width - i : LANES;
-        const int64_t elements = 2 * columns - 1;  /* the last one is the last that is wanted */
-        const mask low = first_lanes((int)(elements < LANES ? elements : LANES));
-        const mask high = first_lanes((int)(elements > LANES ? elements - LANES : 0)), out = first_lanes((int)columns);
+        const int64_t elements = stride * (columns - 1) + 1;  /* the last one is the last that is wanted */
+        const mask out = first_lanes((int)columns);
+        mask in[4];
+        for (int v = 0; v < stride; v++) {
+            const int64_t rest = elements - v * LANES;
+            in[v] = first_lanes((int)(rest < 0 ? 0 : rest < LANES ? rest : LANES));
+        }
         for (int64_t k = 0; k < depth; k++) {
-            const real *from = source + k * k_stride + 2 * i;
-            store_masked(panel + k * step + i,
-                         SHUFFLE(load_masked(from, low), load_masked(from + LANES, high), UNZIP_EVEN), out);
+            vec block[4];
+            UNROLL
+            for (int v = 0; v < stride; v++)
+                block[v] = load_masked(source + k * k_stride + stride * i + v * LANES, in[v]);
+            store_masked(panel + k * step + i, every(stride, block), out);
         }
     }
 }
@@ -63,7 +76,9 @@ static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const
             pack_adjacent_depths(panel + i, step, width - i < LANES ? (int)(width - i) : LANES, depth,
                                  source + i * i_stride, i_stride);
     } else if (i_stride == 2 && width > 2 && FC_VECTOR_BYTES > 16) {  /* needs masked access in hardware */
-        pack_every_other_column(panel, step, width, depth, source, k_stride);
+        pack_every(2, panel, step, width, depth, source, k_stride);
+    } else if (i_stride == 4 && width > 2 && FC_VECTOR_BYTES > 16) {
+        pack_every(4, panel, step, width, depth, source, k_stride);
     } else {
         for (int64_t k = 0; k < depth; k++)
             for (int64_t i = 0; i < width; i++) panel[k * step + i] = source[i * i_stride + k * k_stride];

@@ -43,7 +43,7 @@ void check_pack(void)
             const int64_t strides[][2] = {
                 {1, width}, {1, width + 5}, {1, 1}, {1, 0}, {1, -width},            /* columns adjacent */
                 {depth, 1}, {depth + 5, 1}, {0, 1}, {-depth, 1}, {-1, 1},           /* depths adjacent */
-                {2, 2 * width}, {3 * depth, 3}, {-1, width}, {depth, -1}, {0, 0},   /* neither */
+                {2, 2 * width}, {4, 4 * width + 1}, {4, 0}, {3 * depth, 3}, {-1, width}, {depth, -1}, {0, 0},   /* neither */
             };
             for (int s = 0; s < COUNT(strides); s++)
                 for (enum side side = AT_START; side <= AT_END; side++)

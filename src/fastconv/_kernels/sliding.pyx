@@ -62,6 +62,8 @@ cdef struct Call:
     char *out
     int64_t source_stride[5]
     int64_t out_stride[5]
+    int64_t row_offset[FC_MAX_ROWS]       # of a tile's channels in the output ...
+    int64_t tile_row[FC_MAX_ROWS]         # ... and in the scratch tile
     int64_t source_size[5]
     const Array *weight
     bint forward
@@ -105,11 +107,19 @@ cdef void stage_row(const Call *call, const char *source, int64_t y, int64_t pha
 
 cdef void fill_stage(const Call *call, const Dense *d, const char *source, int64_t od, int64_t row, int64_t rows,
                      int64_t column, int64_t columns, int64_t channels, char *to) noexcept nogil:
-    """Stage what a block of outputs needs of some channels: [channel][plane of taps][phase][row][position]."""
+    """Stage what a block of outputs needs of some channels: [channel][plane of taps][phase][row][position].
+
+    What only the unused lanes of a vector read is cleared too: the denormal numbers that old memory may hold take the
+    multiplier a hundred times as long.
+    """
     cdef const Stage *stage = call.stage
-    cdef int64_t item = call.itemsize, plane, z, py, px, slot, r
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, plane, z, py, px, slot, r, filled
     cdef int64_t positions = columns + stage.span[1]
     cdef char *at
+    filled = d.window.taps[0] * stage.slots * call.plane_step
+    kernel.clear(to + filled * item, call.channel_step, call.channel_step - filled, channels)
+    kernel.clear(to + channels * call.channel_step * item, FC_MAX_COLUMNS, FC_MAX_COLUMNS, 1)
     for plane in range(d.window.taps[0]):
         z = od * d.window.step[0] + d.window.first[0] + plane * d.window.delta[0]
         for py in range(stage.step[0]):
@@ -118,6 +128,8 @@ cdef void fill_stage(const Call *call, const Dense *d, const char *source, int64
                 if slot < 0:
                     continue
                 at = to + (plane * stage.slots + slot) * call.plane_step * item
+                filled = (rows + stage.span[0]) * call.row_step
+                kernel.clear(at + filled * item, call.channel_step, call.plane_step - filled, channels)
                 for r in range(rows + stage.span[0]):
                     stage_row(call, source + z * call.source_stride[2] * item,
                               (row + r) * stage.step[0] + stage.first[0] + py if 0 <= z < call.source_size[2] else -1,
@@ -166,62 +178,64 @@ cdef int tile_runs(const Call *call, const Dense *d, int64_t base, int64_t row, 
     return found
 
 
-cdef void multiply_tile(const Call *call, const Dense *d, const char *windows, const int64_t *offsets,
-                        const char *weights, int64_t depth, int64_t group, int64_t part, int64_t count,
-                        const fc_run *runs, int found, bint accumulate, bint final, char *tile) noexcept nogil:
-    """One tile of neighbouring outputs of every channel of a part."""
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, panel, channel, channels, i
-    cdef int64_t row_offset[FC_MAX_ROWS]
-    cdef int64_t tile_row[FC_MAX_ROWS]
-    cdef bint in_place = found == 1 and runs[0].stride == 1 and runs[0].count == count
-    cdef fc_finish finish, keep
-    cdef char *out
+cdef inline void start_finish(const Call *call, bint accumulate, bint final, fc_finish *finish) noexcept nogil:
     finish.accumulate, finish.final = accumulate, final
     finish.column_bias = finish.row_bias = NULL
     finish.activation, finish.slope = call.activation, call.slope
-    keep = finish
-    keep.accumulate = keep.final = False
-    for i in range(FC_MAX_ROWS):
-        tile_row[i] = i * FC_MAX_COLUMNS
-        row_offset[i] = i * call.out_stride[1]
-    for panel in range(part * call.channel_panels // call.parts, (part + 1) * call.channel_panels // call.parts):
-        channel = panel * call.channel_width
-        channels = min(call.channel_width, d.channels - channel)
-        out = call.out + (group * d.channels + channel) * call.out_stride[1] * item
-        if call.bias != NULL:
-            finish.row_bias = call.bias + (group * d.channels + channel) * item
-        if in_place:
-            kernel.gemm_at(depth, weights + channel * depth * item, windows, offsets, out + runs[0].offset * item,
-                           row_offset, <int>channels, <int>count, &finish)
-        else:
-            kernel.gemm_at(depth, weights + channel * depth * item, windows, offsets, tile, tile_row, <int>channels,
-                           <int>count, &keep)
-            kernel.scatter(tile, FC_MAX_COLUMNS, out, row_offset, <int>channels, runs, found, &finish)
 
 
-cdef void sweep(const Call *call, const Dense *d, const char *stage, const int64_t *offsets, const char *weights,
-                int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows, int64_t columns,
-                bint accumulate, bint final, char *tile) noexcept nogil:
-    """All tiles of one sub-convolution in a block. A tile keeps to one row, or runs on over the ends of rows: it then
-    also computes what lies between them in the stage, and drops it."""
-    cdef int64_t lanes = call.kernel.lanes, item = call.itemsize
-    cdef int64_t segments = 1 if call.flat else rows
-    cdef int64_t length = (rows - 1) * call.row_step + columns if call.flat else columns
-    cdef int64_t vectors = even_block(divide_up(length, lanes), call.kernel.wide_columns(<int>call.channel_width) // lanes)
-    cdef int64_t segment, start, count, at
+cdef void sweep_rows(const Call *call, const Dense *d, const char *stage, const int64_t *offsets, const char *weights,
+                     int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows, int64_t columns,
+                     fc_finish *finish) noexcept nogil:
+    """The outputs of a block, row by row, straight to where they belong."""
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, row, panel, channel, channels, column
+    cdef int64_t width = kernel.lanes * even_block(
+        divide_up(columns, kernel.lanes), kernel.wide_columns(<int>call.channel_width) // kernel.lanes)
+    cdef char *out
+    for row in range(rows):
+        for panel in range(part * call.channel_panels // call.parts, (part + 1) * call.channel_panels // call.parts):
+            channel = panel * call.channel_width
+            channels = min(call.channel_width, d.channels - channel)
+            out = call.out + (base + row * d.out_step[1] * call.out_stride[3]
+                              + (group * d.channels + channel) * call.out_stride[1]) * item
+            if call.bias != NULL:
+                finish.row_bias = call.bias + (group * d.channels + channel) * item
+            column = 0
+            while column < columns:
+                kernel.gemm_at(depth, weights + channel * depth * item, stage + (row * call.row_step + column) * item,
+                               offsets, out + column * item, call.row_offset, <int>channels,
+                               <int>min(width, columns - column), finish)
+                column += width
+
+
+cdef void sweep_runs(const Call *call, const Dense *d, const char *stage, const int64_t *offsets, const char *weights,
+                     int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows, int64_t columns,
+                     fc_finish *finish, char *tile) noexcept nogil:
+    """The outputs of a block by way of scratch tiles. They run on over the ends of rows: what lies between these in
+    the stage is computed too, and dropped."""
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, start = 0, length = (rows - 1) * call.row_step + columns
+    cdef int64_t count, panel, channel, channels
+    cdef int64_t width = kernel.lanes * even_block(
+        divide_up(length, kernel.lanes), kernel.wide_columns(<int>call.channel_width) // kernel.lanes)
     cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef fc_finish keep
     cdef int found
-    for segment in range(segments):
-        start = 0
-        while start < length:
-            count = min(vectors * lanes, length - start)
-            at = segment * call.row_step + start
-            found = tile_runs(call, d, base, at // call.row_step, at % call.row_step, count, columns, runs)
-            if found:
-                multiply_tile(call, d, stage + at * item, offsets, weights, depth, group, part, count, runs, found,
-                              accumulate, final, tile)
-            start += count
+    start_finish(call, False, False, &keep)
+    while start < length:
+        count = min(width, length - start)
+        found = tile_runs(call, d, base, start // call.row_step, start % call.row_step, count, columns, runs)
+        for panel in range(part * call.channel_panels // call.parts, (part + 1) * call.channel_panels // call.parts):
+            channel = panel * call.channel_width
+            channels = min(call.channel_width, d.channels - channel)
+            if call.bias != NULL:
+                finish.row_bias = call.bias + (group * d.channels + channel) * item
+            kernel.gemm_at(depth, weights + channel * depth * item, stage + start * item, offsets, tile, call.tile_row,
+                           <int>channels, <int>count, &keep)
+            kernel.scatter(tile, FC_MAX_COLUMNS, call.out + (group * d.channels + channel) * call.out_stride[1] * item,
+                           call.row_offset, <int>channels, runs, found, finish)
+        start += count
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
@@ -238,6 +252,8 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef const char *weights
     cdef char *tile
     cdef char *stage
+    cdef fc_finish finish
+    cdef int64_t rows, columns
     rest = rest // call.strips // call.stage.outputs[0]
     group = rest % call.dense.groups
     n = rest // call.dense.groups % call.dense.n
@@ -263,9 +279,15 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                     + (d.begin[1] + row * d.out_step[1]) * call.out_stride[3]
                     + (d.begin[2] + column * d.out_step[2]) * call.out_stride[4])
             weights = call.packed + (packed_before(call, i) + d.channels * d.taps * (group * d.depth + channel)) * item
-            sweep(call, d, stage, call.offsets + i * call.channels * call.most_taps, weights, channels * d.taps, group,
-                  part, base, min(call.rows, d.window.count[1] - row), min(call.columns, d.window.count[2] - column),
-                  channel > 0, channel + channels == d.depth, tile)
+            rows = min(call.rows, d.window.count[1] - row)
+            columns = min(call.columns, d.window.count[2] - column)
+            start_finish(call, channel > 0, channel + channels == d.depth, &finish)
+            if call.flat or d.out_step[2] * call.out_stride[4] != 1:
+                sweep_runs(call, d, stage, call.offsets + i * call.channels * call.most_taps, weights,
+                           channels * d.taps, group, part, base, rows, columns, &finish, tile)
+            else:
+                sweep_rows(call, d, stage, call.offsets + i * call.channels * call.most_taps, weights,
+                           channels * d.taps, group, part, base, rows, columns, &finish)
         channel += channels
 
 
@@ -377,6 +399,8 @@ cdef class SlidingPlan(Subconvolutions):
         for i in range(5):
             call.source_stride[i], call.source_size[i] = source_array.stride[i], source_array.size[i]
             call.out_stride[i] = out_array.stride[i]
+        for i in range(FC_MAX_ROWS):
+            call.row_offset[i], call.tile_row[i] = i * out_array.stride[1], i * FC_MAX_COLUMNS
         packed = packed_before(&call, call.count)
         table = call.channels * call.most_taps
         call.packed = <char *>take_scratch(packed * call.itemsize + 8 + call.count * table * sizeof(int64_t), &held)
@@ -404,7 +428,7 @@ cdef class SlidingPlan(Subconvolutions):
         computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
-        cdef int64_t limit, wanted, threads = worker_threads(self.flops())
+        cdef int64_t limit, wanted, aligned, threads = worker_threads(self.flops())
         call.kernel, call.itemsize, call.forward = kernels(float64), 8 if float64 else 4, self.forward
         call.dense, call.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
@@ -433,7 +457,8 @@ cdef class SlidingPlan(Subconvolutions):
         call.channel_step = (divide_up(self.planes * s.slots * call.plane_step, call.kernel.lanes) | 1) \
             * call.kernel.lanes
         # rows whose last vector is rather empty do better run together
-        call.flat = call.rows > 1 and call.row_step < divide_up(call.columns, call.kernel.lanes) * call.kernel.lanes
+        aligned = divide_up(call.columns, call.kernel.lanes) * call.kernel.lanes
+        call.flat = call.rows > 1 and call.row_step * 9 // 8 < aligned
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
