@@ -129,10 +129,11 @@ typedef struct fc_kernels {
     /* panel[k * step + i] = 0  for i < width, k < depth. */
     void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth);
 
-    /* Windows of `count` <= width pixels from number `pixel` on, one column each; depth is channel, then tap:
-     * panel[(c * taps + t) * width + i] = source[channel c, where tap first_tap + t of pixel + i lies]. Columns
-     * from `count` on become zero. `source` is the address of (n=0, first channel, 0, 0, 0). */
-    void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source, int64_t pixel,
+    /* Windows of `count` pixels from number `pixel` on, one column each, `width` of them to a panel; depth is channel,
+     * then tap, and panels lie one after the other: panel[(c * taps + t) * width + i] = source[channel c, where tap
+     * first_tap + t of pixel + i lies]. Columns of the last panel that are left over become zero. `source` is the
+     * address of (n=0, first channel, 0, 0, 0). */
+    void (*pack_windows)(void *panels, int64_t width, const fc_window *window, const void *source, int64_t pixel,
                          int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
 
     /* out[i] = sum over rows r and taps t of weights[r][t] * rows[r][tap_offset[t] + i], for i < count; then bias

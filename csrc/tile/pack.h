@@ -94,27 +94,62 @@ static void clear(void *panel_, int64_t step, int64_t width, int64_t depth)
 
 INLINE int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-/* One tap of a run of pixels whose source elements are adjacent; columns outside [low, high) become zero. */
-INLINE void pack_adjacent_run(real *panel, int64_t step, int64_t run, int64_t low, int64_t high, int64_t depth,
-                              const real *source, int64_t k_stride)
+enum { MOST_PIECES = 32 };
+
+/* One tap of a run of pixels whose source elements are adjacent: columns `column` to `column` + run of the panels,
+ * zeros outside [low, high) of the run. Channel by channel, so that memory is read in long strides. */
+INLINE void pack_adjacent_run(real *panels, int64_t width, int64_t panel_step, int64_t column, int64_t run, int64_t low,
+                              int64_t high, int64_t step, int64_t depth, const real *source, int64_t k_stride)
 {
-    for (int64_t i = 0; i < run; i += LANES) {
-        const mask inside = lane_range((int)clamp(low - i, 0, LANES), (int)clamp(high - i, 0, LANES));
-        const mask columns = first_lanes((int)clamp(run - i, 0, LANES));
+    struct {
+        int64_t to, from;
+        mask inside, columns;
+    } piece[MOST_PIECES];  /* what of a vector falls into one panel */
+    for (int64_t i = 0; i < run;) {
+        int pieces = 0;
+        for (; i < run && pieces < MOST_PIECES; pieces++) {
+            const int64_t in_panel = (column + i) % width;
+            int64_t lanes = width - in_panel < LANES ? width - in_panel : LANES;
+            if (lanes > run - i) lanes = run - i;
+            piece[pieces].to = (column + i) / width * panel_step + in_panel;
+            piece[pieces].from = i;
+            piece[pieces].inside = lane_range((int)clamp(low - i, 0, lanes), (int)clamp(high - i, 0, lanes));
+            piece[pieces].columns = first_lanes((int)lanes);
+            i += lanes;
+        }
         for (int64_t k = 0; k < depth; k++)
-            store_masked(panel + k * step + i, load_masked(source + k * k_stride + i, inside), columns);
+            for (int p = 0; p < pieces; p++)
+                store_masked(panels + k * step + piece[p].to,
+                             load_masked(source + k * k_stride + piece[p].from, piece[p].inside), piece[p].columns);
     }
 }
 
-static void pack_windows(void *panel_, int64_t width, const fc_window *window, const void *source_,
+/* The same for source elements `x_stride` apart. */
+INLINE void pack_strided_run(real *panels, int64_t width, int64_t panel_step, int64_t column, int64_t run, int64_t low,
+                             int64_t high, int64_t step, int64_t depth, const real *source, int64_t x_stride,
+                             int64_t k_stride)
+{
+    int64_t part;
+    for (int64_t i = 0; i < run; i += part) {
+        const int64_t in_panel = (column + i) % width;
+        real *to = panels + (column + i) / width * panel_step + in_panel;
+        part = width - in_panel < run - i ? width - in_panel : run - i;
+        const int64_t begin = clamp(low - i, 0, part), end = clamp(high - i, begin, part);
+        clear(to, step, begin, depth);
+        pack(to + begin, step, end - begin, depth, source + (i + begin) * x_stride, x_stride, k_stride);
+        clear(to + end, step, part - end, depth);
+    }
+}
+
+static void pack_windows(void *panels_, int64_t width, const fc_window *window, const void *source_,
                          int64_t pixel, int64_t count, int64_t channels, int64_t first_tap, int64_t taps)
 {
     const int64_t *stride = window->stride, *size = window->count, *extent = window->extent;
-    const int64_t step = taps * width, x_stride = window->step[2] * stride[4];
+    const int64_t step = taps * width, panel_step = channels * step, x_stride = window->step[2] * stride[4];
     /* taps are counted up from the first, not divided out each time: small calls would feel it */
     const int64_t kw_first = first_tap % window->taps[2], kdh_first = first_tap / window->taps[2];
     const int64_t kh_first = kdh_first % window->taps[1], kd_first = kdh_first / window->taps[1];
-    real *panel = panel_;
+    real *panels = panels_;
     int64_t run;
     for (int64_t filled = 0; filled < count; filled += run) {
         int64_t rest = pixel + filled;
@@ -139,25 +174,21 @@ static void pack_windows(void *panel_, int64_t width, const fc_window *window, c
             const int64_t z = od * window->step[0] + window->first[0] + kd * window->delta[0];
             const int64_t y = y_first + kh * window->delta[1];
             const int64_t x = x_first + kw * window->delta[2];
-            real *to = panel + t * width + filled;
-            if (z < 0 || z >= extent[0] || y < 0 || y >= extent[1]) {
-                clear(to, step, run, channels);
-                continue;
-            }
-            /* columns [low, high) of the run lie inside the source's width */
-            int64_t low = 0, high = run;
-            if (x < 0) low = clamp((-x + window->step[2] - 1) / window->step[2], 0, run);
+            /* columns [low, high) of the run lie inside the source */
+            int64_t low = 0, high = z < 0 || z >= extent[0] || y < 0 || y >= extent[1] ? 0 : run;
+            if (x < 0) low = clamp((-x + window->step[2] - 1) / window->step[2], 0, high);
             if (x + (run - 1) * window->step[2] >= extent[2])
-                high = x >= extent[2] ? low : clamp((extent[2] - x + window->step[2] - 1) / window->step[2], low, run);
-            const int64_t offset = z * stride[2] + y * stride[3] + x * stride[4];
-            if (x_stride == 1) {
-                pack_adjacent_run(to, step, run, low, high, channels, image + offset, stride[1]);
-            } else {
-                clear(to, step, low, channels);
-                clear(to + high, step, run - high, channels);
-                pack(to + low, step, high - low, channels, image + offset + low * x_stride, x_stride, stride[1]);
-            }
+                high = x >= extent[2] ? low
+                                      : clamp((extent[2] - x + window->step[2] - 1) / window->step[2], low, high);
+            const real *from = image + (z * stride[2] + y * stride[3] + x * stride[4]);
+            if (x_stride == 1)
+                pack_adjacent_run(panels + t * width, width, panel_step, filled, run, low, high, step, channels, from,
+                                  stride[1]);
+            else
+                pack_strided_run(panels + t * width, width, panel_step, filled, run, low, high, step, channels, from,
+                                 x_stride, stride[1]);
         }
     }
-    clear(panel + count, width, width - count, channels * taps);
+    const int64_t last = count % width;
+    if (last) clear(panels + count / width * panel_step + last, width, width - last, channels * taps);
 }

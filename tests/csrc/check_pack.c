@@ -108,16 +108,17 @@ static void check_random_windows(enum side side)
     const guarded source = guarded_new(random_layout(size, w.stride, &first), side);
     const int64_t pixels = size[0] * w.count[0] * w.count[1] * w.count[2];
     const int64_t width = 1 + random_below(table->max_columns), channels = size[1];
-    const int64_t pixel = random_below(pixels), count = 1 + random_below(least(width, pixels - pixel));
+    const int64_t pixel = random_below(pixels), most = random_below(2) ? width : 5 * width;
+    const int64_t count = 1 + random_below(least(most, pixels - pixel)), panels = (count + width - 1) / width;
     const int64_t first_tap = random_below(all_taps), taps = 1 + random_below(all_taps - first_tap);
-    const guarded panel = guarded_new(channels * taps * width, side);
+    const guarded panel = guarded_new(panels * channels * taps * width, side);
     real *expected = malloc((size_t)panel.count * sizeof(real));
     for (int64_t i = 0; i < source.count; i++) source.data[i] = (real)(1 + i);
     for (int64_t c = 0; c < channels; c++)
         for (int64_t t = 0; t < taps; t++)
-            for (int64_t i = 0; i < width; i++) {
+            for (int64_t i = 0; i < panels * width; i++) {
                 const int64_t at = window_offset(&w, pixel + i, first_tap + t);
-                expected[(c * taps + t) * width + i] =
+                expected[((i / width * channels + c) * taps + t) * width + i % width] =
                     i >= count || at == PADDING ? 0 : source.data[first + c * w.stride[1] + at];
             }
     describe("pack_windows, width %lld, %lld pixels from %lld, %lld channels, taps %lld to %lld",

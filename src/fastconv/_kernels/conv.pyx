@@ -110,6 +110,20 @@ cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nog
             * (call.channel_width + divide_up(pixels, call.pixel_width) * call.pixel_width))
 
 
+cdef void join_rows(fc_window *w) noexcept nogil:
+    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row."""
+    cdef int axis
+    for axis in range(3):
+        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
+            return
+    for axis in range(1, -1, -1):
+        if w.count[axis] > 1 and w.stride[axis + 2] != w.extent[2] * w.stride[4]:
+            return
+        w.count[2] *= w.count[axis]
+        w.extent[2] = w.count[2]
+        w.count[axis] = w.extent[axis] = 1
+
+
 # ---- one strip ---------------------------------------------------------------------------------------
 
 
@@ -144,13 +158,14 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
             depth = channels * taps
             accumulate = channel > 0 or tap > 0
             final = channel + channels == d.depth and tap + taps == d.taps
-            for i in range(divide_up(pixels, width)):
-                count = min(width, pixels - i * width)
-                # the micro-kernel steps through A by the rows it is given, through B by its full width
-                call.kernel.pack_windows(pixel_panels + i * width * depth * item,
-                                         count if call.pixels_are_rows else width, &call.window,
-                                         source + channel * call.window.stride[1] * item, pixel + i * width,
-                                         count, channels, tap, taps)
+            # the micro-kernel steps through A by the rows it is given, through B by its full width
+            count = pixels - pixels % width if call.pixels_are_rows else pixels
+            call.kernel.pack_windows(pixel_panels, width, &call.window, source + channel * call.window.stride[1] * item,
+                                     pixel, count, channels, tap, taps)
+            if count < pixels:
+                call.kernel.pack_windows(pixel_panels + count * depth * item, pixels - count, &call.window,
+                                         source + channel * call.window.stride[1] * item, pixel + count,
+                                         pixels - count, channels, tap, taps)
             if chunk == NULL:
                 for panel in range(first_panel, last_panel):
                     pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps, weight_panel)
@@ -337,6 +352,7 @@ cdef class DensePlan(Subconvolutions):
         for axis in range(5):
             call.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
+        join_rows(&call.window)
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
         set_blocking(&call, worker_threads(d.flops))
         describe_weights(&call.weights, d, call.kernel, weight, self.forward)

@@ -458,7 +458,7 @@ cdef class SlidingPlan(Subconvolutions):
             * call.kernel.lanes
         # rows whose last vector is rather empty do better run together
         aligned = divide_up(call.columns, call.kernel.lanes) * call.kernel.lanes
-        call.flat = call.rows > 1 and call.row_step * 9 // 8 < aligned
+        call.flat = call.rows > 1 and call.row_step * 17 // 16 < aligned
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
