@@ -123,6 +123,8 @@ class ConvCase:
     def algorithm(self) -> str:
         """One of those that compute the forward pass and the input gradient of this case."""
         serving = ["auto", "direct"]
+        if max(self.stride) <= 8:
+            serving.append("sliding")
         height = self.kernel[-2] if self.rank > 1 else 1
         if self.kernel[-1] >= 3 and height != 2 and {*self.stride} == {1} and math.prod(self.kernel) < 100:
             serving.append("winograd")

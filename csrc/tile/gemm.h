@@ -17,7 +17,7 @@ enum { ROWS = 14, VECTORS = 2 };
 #define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)
 #elif defined(__AVX2__)
 enum { ROWS = 6, VECTORS = 2 };
-#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 4 ? 3 : 2)
+#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 3 ? 3 : 2)
 #elif defined(__aarch64__)
 enum { ROWS = 12, VECTORS = 2 };
 #define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)

@@ -93,7 +93,10 @@ INLINE vec load_masked(const real *p, mask m)
 {
     if (m.low == 0 && m.high == LANES) return load(p);
     vec v = {0};
-    for (int i = m.low; i < m.high; i++) v[i] = p[i];
+    for (int i = m.low; i < m.high; i++) {
+        v[i] = p[i];
+        __asm__ volatile("");  /* as in store_masked */
+    }
     return v;
 }
 INLINE void store_masked(real *p, vec v, mask m)
@@ -102,7 +105,10 @@ INLINE void store_masked(real *p, vec v, mask m)
         store(p, v);
         return;
     }
-    for (int i = m.low; i < m.high; i++) p[i] = v[i];
+    for (int i = m.low; i < m.high; i++) {
+        p[i] = v[i];
+        __asm__ volatile("");  /* no call of memcpy: vectors that live across a call live in memory */
+    }
 }
 #endif
 INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }

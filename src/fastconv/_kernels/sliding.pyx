@@ -36,6 +36,7 @@ cdef int64_t CHUNK_DEPTH = 512            # (channel, tap) pairs of a chunk: its
 cdef int64_t STAGE_BYTES = 256 * 1024     # stays in L2, beside the weights ...
 cdef int64_t OUTPUT_BYTES = 256 * 1024    # ... and the outputs that every chunk adds to
 cdef int64_t LARGEST_STAGE = 1 << 18      # elements: a kernel that needs more for its smallest block is not served
+cdef double TASK_FLOPS = 2e8              # of a block, so that Ctrl-C need not wait for it
 cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
 
 
@@ -391,7 +392,7 @@ cdef class SlidingPlan(Subconvolutions):
         cdef size_t held
         if self.leaves_gaps:
             self.fill_gaps(out, bias)
-        if not self.count:
+        if not self.count or not self.dense.n:
             return 0
         self.lay_out(&call, source_array.float64)
         call.source, call.weight, call.bias, call.out = source_array.data, weight_array, bias_data, out_array.data
@@ -428,7 +429,7 @@ cdef class SlidingPlan(Subconvolutions):
         computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
-        cdef int64_t limit, wanted, aligned, threads = worker_threads(self.flops())
+        cdef int64_t limit, outputs, wanted, aligned, threads = worker_threads(self.flops())
         call.kernel, call.itemsize, call.forward = kernels(float64), 8 if float64 else 4, self.forward
         call.dense, call.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
@@ -436,21 +437,26 @@ cdef class SlidingPlan(Subconvolutions):
         call.channel_width = even_block(d.channels, call.kernel.max_rows)
         call.channel_panels = divide_up(d.channels, call.channel_width)
 
-        # a block: whole rows if they fit, as many as fit
+        # a block: whole rows if they fit, as many as fit; all its channels unless that is too much work
         limit = STAGE_BYTES // (call.itemsize * call.channels * self.planes * s.slots)
+        outputs = <int64_t>(TASK_FLOPS / (2.0 * d.channels * d.depth * self.most_taps * self.shared))
         call.columns = s.outputs[2]
-        while call.columns > FC_MAX_COLUMNS and (1 + s.span[0]) * (call.columns + s.span[1]) > limit:
+        while call.columns > FC_MAX_COLUMNS and ((1 + s.span[0]) * (call.columns + s.span[1]) > limit
+                                                 or call.columns > max(<int64_t>1, outputs) * call.channel_panels):
             call.columns = divide_up(call.columns, 2)
         call.blocks = divide_up(s.outputs[2], call.columns)
         call.columns = divide_up(s.outputs[2], call.blocks)
-        call.rows = limit // (call.columns + s.span[1]) - s.span[0]
+        call.rows = min(limit // (call.columns + s.span[1]) - s.span[0], outputs // call.columns)
         if call.channels < d.depth:
             call.rows = min(call.rows, OUTPUT_BYTES // (call.itemsize * call.columns * d.channels * call.shared))
         wanted = divide_up(TASKS_PER_THREAD * threads if threads > 1 else 1,
-                           divide_up(self.count, self.shared) * d.n * d.groups * s.outputs[0] * call.blocks)
+                           divide_up(self.count, self.shared) * max(<int64_t>1, d.n) * d.groups * s.outputs[0]
+                           * call.blocks)
         call.rows = even_block(s.outputs[1], max(<int64_t>1, min(call.rows, divide_up(s.outputs[1], wanted))))
         call.strips = divide_up(s.outputs[1], call.rows)
-        call.parts = min(call.channel_panels, divide_up(wanted, call.strips)) if threads > 1 else 1
+        call.parts = max(divide_up(wanted, call.strips) if threads > 1 else 1,
+                         divide_up(call.columns * call.rows, max(<int64_t>1, outputs)))
+        call.parts = min(call.parts, call.channel_panels)
         call.row_step = call.columns + s.span[1]
         call.plane_step = call.row_step * (call.rows + s.span[0])
         # an odd number of vectors, so that channels do not meet in the same cache sets

@@ -2,6 +2,7 @@
 
 - reference serves everything; its error is that of rounding the result.
 - direct serves everything; its rms error is at most that of plain accumulation.
+- sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input and one output channel per group; likewise.
 - winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. At precision "highest" it
   has at most twice that error: F(2, 3) always, F(4, 3) for sums of at least `TERMS_FOR_TILE_4` products,
@@ -86,6 +87,21 @@ def _terms(geometry: ConvGeometry, direction: str) -> int:
     return channels // geometry.groups * prod(geometry.kernel)
 
 
+def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if not SlidingPlan.serves(geometry, direction):
+        return False
+    forward = direction == "forward"
+    taps = prod(
+        kernel if forward else -(-kernel // stride)  # of one parity
+        for kernel, stride in zip(geometry.kernel, geometry.stride, strict=True)
+    )
+    channels = (geometry.out_channels if forward else geometry.in_channels) // geometry.groups
+    width = geometry.output_size[2] if forward else geometry.input_size[2] // geometry.stride[2]
+    reach = geometry.dilation[2] * (geometry.kernel[2] - 1) // geometry.stride[2]
+    # between rows it computes `reach` outputs that belong nowhere; packing must serve many channels to pay
+    return taps > 1 and (width >= 4 * reach or channels <= 32)
+
+
 AUTO = (
     Rule(
         "depthwise",
@@ -95,6 +111,7 @@ AUTO = (
     Rule(
         "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
     ),
+    Rule("sliding", _sliding_wins, "windows of several taps are read where they lie, none is packed"),
     Rule(
         "direct",
         lambda geometry, direction, precision: True,

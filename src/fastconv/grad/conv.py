@@ -151,7 +151,7 @@ def conv2d_input(
     grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
     stride, padding, dilation, groups
         As given to `conv2d`.
-    algorithm : {"auto", "direct", "winograd", "depthwise", "reference"}
+    algorithm : {"auto", "direct", "sliding", "winograd", "depthwise", "reference"}
 
     Returns
     -------
