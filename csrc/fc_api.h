@@ -102,6 +102,42 @@ typedef struct fc_winograd {
 
 enum { FC_WINOGRADS = 4 };
 
+/* The windows of a pooling along one axis: tap t of output o lies at o * stride - before + t * dilation of an input
+ * that has the positions [0, extent). */
+typedef struct fc_pool_axis {
+    int64_t extent, outputs, taps, stride, before, dilation;
+    int64_t count_low, count_high;  /* an average counts the elements of a window in [count_low, count_high) */
+} fc_pool_axis;
+
+typedef struct fc_pool {
+    fc_pool_axis axis[3];  /* D, H, W */
+    int64_t channels;      /* planes interleaved in memory, pooled side by side; 1: a plane alone */
+    double divisor;        /* of averages; 0: the elements counted */
+} fc_pool;
+
+/* The same part of several planes: `rows` x `columns` outputs from (depth, row, column) on. In a gradient what is
+ * split is grad_input: (depth, row, column) is an element, `source` grad_output and `target` grad_input. Pointers to
+ * what lies at the first plane's (0, 0, 0) in the source, and at the part's first element in the others. A row of the
+ * target is contiguous; a `_step` leads from one to the next, a `_plane` from plane to plane.
+ * Positions are a byte per output: the number of the tap that held the maximum, D, H, W. Rows of them are written up
+ * to the next multiple of FC_POSITIONS; a gradient reads up to FC_POSITIONS bytes behind them, and as many and
+ * taps * dilation / stride of the W axis more in front. */
+typedef struct fc_pool_part {
+    int64_t planes, depth, row, rows, column, columns;
+    const void *source;
+    int64_t source_plane;
+    int64_t source_stride[4];  /* D, H, W, channel; 1 for the channels of an input */
+    void *target;
+    int64_t target_plane, target_step;
+    uint8_t *positions;        /* of maxima; NULL: not wanted. Gradient: of (0, 0, 0); NULL: that of an average */
+    int64_t position_plane, position_step;
+    int64_t *indices;          /* flat place of each maximum in its plane; NULL: not wanted */
+    int64_t index_plane, index_step;
+    void *scratch;             /* 64-byte aligned; see pool.h and pool_gradient.h for how much */
+} fc_pool_part;
+
+enum { FC_POSITIONS = 16, FC_POOL_TAPS = 256 };  /* a gradient's windows have no more taps, nor has a byte */
+
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
     int max_rows;            /* rows of C that one call may compute */
@@ -158,6 +194,12 @@ typedef struct fc_kernels {
 
     int lanes;               /* elements of a vector */
     fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */
+
+    /* Maxima or averages of windows, and the gradients of both: see pool.h and pool_gradient.h. An average is summed in
+     * double precision. The gradients of an element are added in the order of the outputs they come from. */
+    void (*max_pool)(const fc_pool *pool, const fc_pool_part *part);
+    void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part);
+    void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part);
 
     /* Independent fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
     double (*fma_peak)(int64_t rounds);

@@ -33,7 +33,7 @@ from pool_cases import (
 from reference import pool as reference
 
 import fastconv
-from fastconv import grad
+from fastconv import grad, nn
 
 NAN, INF = math.nan, math.inf
 
@@ -65,6 +65,26 @@ def test_max_pool_equals_loops(case: PoolCase) -> None:
     assert_close(case.batch(gradient), expected)
     assert gradient.dtype == input.dtype
     np.testing.assert_array_equal(input, before)
+
+
+@given(case=pool_cases())
+@examples(1000)
+def test_max_pool_layers_equal_loops(case: PoolCase) -> None:
+    """Output and gradient without indices: a layer keeps positions in windows."""
+    input, windows = case.make_input(), case.windows()
+    assume(is_allowed(windows))
+    options = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
+    layer = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[case.rank - 1](**options)
+    output, backprop = layer.vjp(input)
+    expected, indices = reference.max_pool(case.batch(input), windows)
+    np.testing.assert_array_equal(case.batch(output), expected)
+    grad_output = case.make_grad_output(reference.output_size(windows))
+    for _ in range(2):  # what it keeps is not used up
+        gradient = backprop(grad_output)
+        expected = reference.max_pool_input(case.size, indices, case.batch(grad_output))
+        assert_close(case.batch(gradient), expected)
+    with pytest.raises(ValueError, match=r"^grad_output: shape"):
+        backprop(grad_output[..., :-1])
 
 
 @given(
@@ -307,6 +327,7 @@ def operations(input: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
         "max": lambda: fastconv.max_pool2d(input, 3, 2, 1),
         "indices": lambda: fastconv.max_pool2d(input, 3, 2, 1, return_indices=True)[1],
         "max gradient": lambda: grad.max_pool2d_input(shape, indices, maxima),
+        "layer's max gradient": lambda: nn.MaxPool2d(3, 2, 1).vjp(input)[1](maxima),
         "unpool": lambda: fastconv.max_unpool2d(maxima, indices, 3, 2, 1, output_size=shape),
         "unpool gradient": lambda: grad.max_unpool2d_input(maxima.shape, indices, input),
         "average": lambda: fastconv.avg_pool2d(input, 5, 1, 2),

@@ -111,6 +111,23 @@ INLINE void store_masked(real *p, vec v, mask m)
     }
 }
 #endif
+/* As load_masked, but the other lanes read as `fill`. */
+INLINE vec load_or(const real *p, mask m, vec fill)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return (vec)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)m, p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_loadu_pd((__m512d)fill, (__mmask8)m, p);
+#elif defined(__AVX2__) && FC_REAL_BYTES == 4
+    return (vec)_mm256_blendv_ps((__m256)fill, _mm256_maskload_ps(p, m), (__m256)m);
+#elif defined(__AVX2__)
+    return (vec)_mm256_blendv_pd((__m256d)fill, _mm256_maskload_pd(p, m), (__m256d)m);
+#else
+    if (m.low == 0 && m.high == LANES) return load(p);
+    for (int i = m.low; i < m.high; i++) fill[i] = p[i];
+    return fill;
+#endif
+}
 INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }
 INLINE void store_first(real *p, vec v, int n) { store_masked(p, v, first_lanes(n)); }
 
@@ -127,6 +144,106 @@ INLINE vec choose(ivec condition, vec yes, vec no)
 {
     return (vec)(((ivec)yes & condition) | ((ivec)no & ~condition));
 }
+
+/* Lanes that a condition holds in, as `choose_by` and `add_where` take them: a mask where the instruction set has
+ * masks, else all ones or all zeros per lane. */
+#if defined(__AVX512F__)
+typedef mask flags;
+#if FC_REAL_BYTES == 4
+INLINE vec choose_by(flags f, vec yes, vec no) { return (vec)_mm512_mask_mov_ps((__m512)no, (__mmask16)f, (__m512)yes); }
+INLINE ivec choose_index_by(flags f, ivec yes, ivec no)
+{
+    return (ivec)_mm512_mask_mov_epi32((__m512i)no, (__mmask16)f, (__m512i)yes);
+}
+INLINE vec add_where(flags f, vec a, vec b) { return (vec)_mm512_mask_add_ps((__m512)a, (__mmask16)f, (__m512)a, (__m512)b); }
+#else
+INLINE vec choose_by(flags f, vec yes, vec no) { return (vec)_mm512_mask_mov_pd((__m512d)no, (__mmask8)f, (__m512d)yes); }
+INLINE ivec choose_index_by(flags f, ivec yes, ivec no)
+{
+    return (ivec)_mm512_mask_mov_epi64((__m512i)no, (__mmask8)f, (__m512i)yes);
+}
+INLINE vec add_where(flags f, vec a, vec b) { return (vec)_mm512_mask_add_pd((__m512d)a, (__mmask8)f, (__m512d)a, (__m512d)b); }
+#endif
+#else
+typedef ivec flags;
+INLINE vec choose_by(flags f, vec yes, vec no) { return choose(f, yes, no); }
+INLINE ivec choose_index_by(flags f, ivec yes, ivec no) { return (yes & f) | (no & ~f); }
+INLINE vec add_where(flags f, vec a, vec b) { return a + (vec)((ivec)b & f); }
+#endif
+
+/* Where a value replaces the maximum so far: the first of equals stays, and so does the first NaN. */
+INLINE flags exceeds(vec value, vec best)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    const __mmask16 number = _mm512_cmp_ps_mask((__m512)best, (__m512)best, _CMP_ORD_Q);
+    return _mm512_mask_cmp_ps_mask(number, (__m512)value, (__m512)best, _CMP_NLE_UQ);
+#elif defined(__AVX512F__)
+    const __mmask8 number = _mm512_cmp_pd_mask((__m512d)best, (__m512d)best, _CMP_ORD_Q);
+    return _mm512_mask_cmp_pd_mask(number, (__m512d)value, (__m512d)best, _CMP_NLE_UQ);
+#else
+    return ~(ivec)(value <= best) & (ivec)(best == best);
+#endif
+}
+
+/* One byte per lane. */
+typedef uint8_t byte_vec __attribute__((vector_size(FC_VECTOR_BYTES / FC_REAL_BYTES)));
+
+INLINE void store_bytes(uint8_t *p, ivec v)
+{
+    const byte_vec b = __builtin_convertvector(v, byte_vec);
+    memcpy(p, &b, sizeof b);
+}
+
+/* Lanes whose byte is `value`. */
+INLINE flags bytes_equal(const uint8_t *p, int value)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return _mm_cmpeq_epi8_mask(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8((char)value));
+#elif defined(__AVX512F__)
+    return _mm_cmpeq_epi8_mask(_mm_loadl_epi64((const __m128i *)p), _mm_set1_epi8((char)value)) & 0xff;
+#else
+    byte_vec b;
+    memcpy(&b, p, sizeof b);
+    return (ivec)(__builtin_convertvector(b, ivec) == value);
+#endif
+}
+
+/* A vector in double precision, in as many parts as that takes. */
+enum { PARTS = (int)(sizeof(double) / sizeof(real)) };
+typedef double double_vec __attribute__((vector_size(FC_VECTOR_BYTES)));
+
+#if FC_REAL_BYTES == 8
+INLINE double_vec widen(vec v, int index) { (void)index; return v; }
+INLINE vec narrow(const double_vec *parts) { return parts[0]; }
+#elif defined(__AVX512F__)
+INLINE double_vec widen(vec v, int index)
+{
+    return (double_vec)_mm512_cvtps_pd(index ? _mm512_extractf32x8_ps((__m512)v, 1) : _mm512_castps512_ps256((__m512)v));
+}
+INLINE vec narrow(const double_vec *parts)
+{
+    const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)parts[0]));
+    return (vec)_mm512_insertf32x8(low, _mm512_cvtpd_ps((__m512d)parts[1]), 1);
+}
+#else
+typedef real half_vec __attribute__((vector_size(FC_VECTOR_BYTES / 2)));
+INLINE double_vec widen(vec v, int index)
+{
+    half_vec half;
+    memcpy(&half, (const char *)&v + index * sizeof half, sizeof half);
+    return __builtin_convertvector(half, double_vec);
+}
+INLINE vec narrow(const double_vec *parts)
+{
+    vec v;
+    UNROLL
+    for (int i = 0; i < PARTS; i++) {
+        const half_vec half = __builtin_convertvector(parts[i], half_vec);
+        memcpy((char *)&v + i * sizeof half, &half, sizeof half);
+    }
+    return v;
+}
+#endif
 
 /* Interleavings {a0 b0 a1 b1 ...} of the lower and of the upper halves of two vectors, and the inverse: every
  * other element of both. */

@@ -8,6 +8,8 @@
 #include "depthwise.h"
 #include "eltwise.h"
 #include "dot.h"
+#include "pool.h"
+#include "pool_gradient.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
@@ -50,5 +52,8 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .dot_columns = dot_columns,
     .lanes = LANES,
     .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
+    .max_pool = max_pool,
+    .avg_pool = avg_pool,
+    .pool_gradient = pool_gradient,
     .fma_peak = fma_peak,
 };

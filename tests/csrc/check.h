@@ -68,5 +68,7 @@ void check_depthwise_row(void);
 void check_gradient_row(void);
 void check_descend(void);
 void check_dot(void);
+void check_pool(void);
+void check_pool_gradient(void);
 
 #endif

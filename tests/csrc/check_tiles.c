@@ -66,6 +66,8 @@ int main(void)
         {"gradient_row", check_gradient_row},
         {"descend", check_descend},
         {"dot", check_dot},
+        {"max_pool, avg_pool", check_pool},
+        {"pool_gradient", check_pool_gradient},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);

@@ -1,6 +1,6 @@
 """csrc/fc_api.h, as Cython sees it. The comments are there."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "fc_api.h" nogil:
     enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_MAX_TAP_ROWS
@@ -67,6 +67,44 @@ cdef extern from "fc_api.h" nogil:
 
     enum: FC_WINOGRADS
 
+    ctypedef struct fc_pool_axis:
+        int64_t extent
+        int64_t outputs
+        int64_t taps
+        int64_t stride
+        int64_t before
+        int64_t dilation
+        int64_t count_low
+        int64_t count_high
+
+    ctypedef struct fc_pool:
+        fc_pool_axis axis[3]
+        int64_t channels
+        double divisor
+
+    ctypedef struct fc_pool_part:
+        int64_t planes
+        int64_t depth
+        int64_t row
+        int64_t rows
+        int64_t column
+        int64_t columns
+        const void *source
+        int64_t source_plane
+        int64_t source_stride[4]
+        void *target
+        int64_t target_plane
+        int64_t target_step
+        uint8_t *positions
+        int64_t position_plane
+        int64_t position_step
+        int64_t *indices
+        int64_t index_plane
+        int64_t index_step
+        void *scratch
+
+    enum: FC_POSITIONS, FC_POOL_TAPS
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -99,6 +137,9 @@ cdef extern from "fc_api.h" nogil:
         int (*dot_columns)(int rows) noexcept nogil
         int lanes
         fc_winograd winograd[4]
+        void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         double (*fma_peak)(int64_t rounds) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil

@@ -1,532 +1,295 @@
-"""Pooling and its gradients: one walk over the elements under windows.
+"""Plans of poolings: which of the two mechanisms computes a call, and in what memory its result lies.
 
-The walk brings every element under a window to the accumulator of its output (maximum, sum of powers), or, as
-the gradient of averaging, something from the output back to every element (spreading). Several outputs are
-computed side by side, in *lanes*:
+Windows of one size go to the C tiles (pool_tiles.pyx), at the speed of memory. Windows of uneven size (adaptive
+pooling), windows as wide as the row they are on, and norms take a walk over their elements (pool_walk.pyx). Which it
+is depends on the geometry alone, never on memory order or threads.
 
-- the pixels of a row, one tap of all their windows after the other (`rows`), so that the inner loop runs
-  along the row and the places where windows leave the input are found once per tap;
-- the channels of a channels-last array, window by window;
-- a single output, where windows are wide or of uneven size (adaptive pooling).
-
-A task is a box: one image, a block of its channels, and a range of outputs along one axis. Spreading splits
-the *elements* among the tasks instead, and each task walks the outputs whose windows reach its own: a sum is
-never split, and elements add up their outputs in scan order whatever the tasks, threads and memory order.
-
-Max-pool's gradient is in unpool.pyx: it follows the indices and needs no windows.
+The gradient of max-pool has two forms. A caller who holds indices has it from unpool.pyx, which follows them. A layer
+keeps *positions* instead, a byte per output, and the tiles gather from them.
 """
 
 import math
 
-from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.native cimport parallel, worker_threads
-from fastconv._kernels.pool_lanes cimport (
-    Strip, give, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
+import numpy as np
+
+from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
+from fastconv._kernels.pool_tiles cimport (
+    AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
+from fastconv._kernels.pool_walk cimport MAXIMUM, SPREAD, TOTAL, Call, Pool, walk
 
-cdef enum:
-    LANES = 256            # accumulators of one line: a few KiB, which stay in L1
-
-cdef double TASK_FLOPS = 1e8
-cdef int64_t MOST_PARTS = 4096
-
-cdef enum Operation:
-    MAXIMUM
-    TOTAL
-    SPREAD
+cdef object empty = np.empty, moveaxis = np.moveaxis, index_dtype = np.dtype(np.int64)
+cdef int64_t LARGEST_BYTES = 2**63 - 1
+cdef int64_t MOST_CHANNELS = 1 << 14    # side by side that tiles take; more of them would not leave room for rows
 
 
-cdef struct Pool:
-    int64_t n, channels
-    int64_t input_size[3]
-    int64_t kernel[3]
-    int64_t stride[3]
-    int64_t before[3]
-    int64_t after[3]
-    int64_t dilation[3]
-    int64_t output_size[3]
-    bint adaptive
-
-
-cdef struct Call:
-    const Pool *pool
-    Operation operation
-    bint float64
-    char *input               # or grad_input, if spreading
-    char *output              # or grad_output, if spreading
-    int64_t *index            # where each maximum was found; NULL if nobody asks
-    bint narrow_index         # float32, and 32 bits hold every place of a plane
-    int64_t input_stride[5]
-    int64_t output_stride[5]
-    int64_t index_stride[5]
-    double divisor            # 0: the elements of the window, padding included if count_padding
-    bint count_padding
-    double norm               # 0: no Lp norm; else its p, perhaps infinite
-    const char *norm_input    # the forward pass's input and output, for the gradient of an Lp norm
-    const char *norm_output
-    int64_t norm_input_stride[5]
-    int64_t norm_output_stride[5]
-    bint channels_are_lanes
-    bint rows
-    int64_t block             # channels per task
-    int64_t blocks
-    int cut                   # the axis along which a block is cut ...
-    int64_t parts             # ... into this many tasks ...
-    int64_t part              # ... of this many outputs, or elements
-
-
-cdef struct Box:
-    int64_t n, channel, channels
-    int64_t begin[3]          # outputs of the task
-    int64_t end[3]
-    int64_t low[3]            # elements it may touch
-    int64_t high[3]
-
-
-cdef struct Span:
-    int64_t first             # position of the first element
-    int64_t count             # how many there are, a dilation apart
-
-
-cdef struct Line:
-    int64_t output[3]         # of the first lane
-    int64_t lanes
-
-
-# ---- windows -----------------------------------------------------------------------------------------
-
-
-cdef inline Span window(const Pool *pool, int axis, int64_t output, int64_t low, int64_t high) noexcept nogil:
-    """The elements under an output's window that lie in [low, high) along an axis."""
-    cdef Span span
-    cdef int64_t start, taps = pool.kernel[axis], step = pool.dilation[axis], skip = 0
-    if pool.adaptive:
-        start = output * pool.input_size[axis] // pool.output_size[axis]
-        taps = divide_up((output + 1) * pool.input_size[axis], pool.output_size[axis]) - start
-    else:
-        start = output * pool.stride[axis] - pool.before[axis]
-    if start < low:
-        skip = divide_up(low - start, step)
-    if start + (taps - 1) * step >= high:
-        taps = 0 if start >= high else divide_up(high - start, step)
-    span.first = start + skip * step
-    span.count = max(0, taps - skip)
-    return span
-
-
-cdef inline int64_t extent(const Call *call, int axis, int64_t output) noexcept nogil:
-    """What an axis contributes to the number that a window's sum is divided by."""
-    cdef const Pool *pool = call.pool
-    cdef int64_t start = output * pool.stride[axis] - pool.before[axis]
-    if call.count_padding and not pool.adaptive:
-        return min(pool.kernel[axis], pool.input_size[axis] + pool.after[axis] - start)
-    return window(pool, axis, output, 0, pool.input_size[axis]).count
-
-
-cdef void divisors(const Call *call, const Line *line, double *divisor) noexcept nogil:
-    cdef int64_t lane, area = 1
-    if call.divisor == 0:
-        area = extent(call, 0, line.output[0]) * extent(call, 1, line.output[1])
-    for lane in range(line.lanes):
-        if call.divisor != 0:
-            divisor[lane] = call.divisor
-        elif lane == 0 or call.rows:
-            divisor[lane] = <double>area * extent(call, 2, line.output[2] + lane)
-        else:
-            divisor[lane] = divisor[0]
-
-
-# ---- the walk ----------------------------------------------------------------------------------------
-
-
-cdef void meet(const Call *call, const Strip *strip, real *elements, real *values, int64_t *where,
-               double *total) noexcept nogil:
-    """One row of elements meets the accumulators of the lanes above it."""
-    cdef int64_t lane = strip.first_lane
-    if call.operation == SPREAD:
-        give(strip, elements, values + lane)
-    elif call.operation == TOTAL:
-        if call.norm == 0:
-            take_sum(strip, elements, total + lane)
-        else:
-            take_powers(strip, elements, call.norm, total + lane)
-    elif call.norm != 0:
-        take_max_size(strip, elements, <real>(1 if call.norm > 0 else -1), values + lane, where + lane)
-    elif call.index == NULL:
-        take_max_value(strip, elements, values + lane)
-    elif call.narrow_index:
-        take_max(strip, elements, values + lane, <int32_t *>where + lane)
-    else:
-        take_max(strip, elements, values + lane, where + lane)
-
-
-cdef void visit_row(const Call *call, const Box *box, const Line *line, real *row, int64_t row_index,
-                    real *values, int64_t *where, double *total) noexcept nogil:
-    """One row of the input under the windows of a row of outputs: tap by tap, all lanes it meets at once."""
-    cdef const Pool *pool = call.pool
-    cdef int64_t stride = pool.stride[2], step = pool.dilation[2], low = box.low[2], high = box.high[2]
-    cdef int64_t start = line.output[2] * stride - pool.before[2]       # of the first lane's window
-    cdef int64_t last = start + (line.lanes - 1) * stride               # of the last lane's
-    cdef int64_t first_tap = 0 if last >= low else divide_up(low - last, step)
-    cdef int64_t end_tap = 0 if start >= high else min(pool.kernel[2], divide_up(high - start, step))
-    cdef int64_t i, tap, x
-    cdef Strip strip
-    strip.taps, strip.tap_step, strip.tap_index = 1, 0, 0
-    strip.lane_step = stride * call.input_stride[4]
-    for i in range(first_tap, end_tap):
-        # backwards when spreading, so that every element adds up its outputs in their order
-        tap = first_tap + end_tap - 1 - i if call.operation == SPREAD else i
-        x = start + tap * step
-        strip.index = row_index + x
-        strip.first_lane = 0 if x >= low else divide_up(low - x, stride)
-        strip.lanes = line.lanes if last + tap * step < high else divide_up(high - x, stride)
-        strip.lanes -= strip.first_lane
-        x += strip.first_lane * stride
-        if strip.lanes > 0:
-            meet(call, &strip, row + x * call.input_stride[4], values, where, total)
-
-
-cdef void visit(const Call *call, const Box *box, const Line *line, real *input, real *values, int64_t *where,
-                double *total) noexcept nogil:
-    """All elements of the box under the windows of a line meet its accumulators, in scan order."""
-    cdef const Pool *pool = call.pool
+cdef bint is_channels_last(const Array *array) noexcept:
+    """Whether neighbouring channels are neighbours in memory, and pixels are not."""
+    cdef int64_t step, least = 0
     cdef int axis
-    cdef int64_t i, j, z, y, row_index
-    cdef real *row
-    cdef Strip strip
-    cdef Span span[3]
-    for axis in range(3):
-        span[axis] = window(pool, axis, line.output[axis], box.low[axis], box.high[axis])
-    strip.first_lane, strip.lanes, strip.lane_step = 0, line.lanes, call.input_stride[1]
-    strip.taps, strip.tap_step = span[2].count, pool.dilation[2] * call.input_stride[4]
-    strip.tap_index = pool.dilation[2]
-    for i in range(span[0].count):
-        z = span[0].first + i * pool.dilation[0]
-        for j in range(span[1].count):
-            y = span[1].first + j * pool.dilation[1]
-            row = input + z * call.input_stride[2] + y * call.input_stride[3]
-            row_index = (z * pool.input_size[1] + y) * pool.input_size[2]
-            if call.rows:
-                visit_row(call, box, line, row, row_index, values, where, total)
-            else:
-                strip.index = row_index + span[2].first
-                meet(call, &strip, row + span[2].first * call.input_stride[4], values, where, total)
+    if array.size[1] == 1 or array.stride[1] != 1:
+        return False
+    for axis in range(2, 5):
+        step = abs(array.stride[axis])
+        if array.size[axis] > 1 and (least == 0 or step < least):
+            least = step
+            if step == 0:
+                return False
+    return least > 1
 
 
-# ---- lines -------------------------------------------------------------------------------------------
+cdef struct Opened:
+    Array array[4]
+    int count
 
 
-cdef void max_line(const Call *call, const Box *box, const Line *line, real *input, real *output,
-                   int64_t step, int64_t *index, int64_t index_step) noexcept nogil:
-    cdef const Pool *pool = call.pool
-    cdef real best[LANES]
-    cdef int64_t where[LANES]     # counted from the first lane's window; int32 if narrow
-    cdef int32_t *narrow = <int32_t *>where
-    cdef int64_t lane, first, lane_index = pool.stride[2] if call.rows else 0
-    for lane in range(line.lanes):
-        best[lane] = <real>-INFINITY
-    if index != NULL:
-        # nothing beats -inf in a window that holds nothing else: its first element stays the maximum
-        for lane in range(line.lanes):
-            first = first_index(pool, line, lane if call.rows else 0) - lane * lane_index
-            if call.narrow_index:
-                narrow[lane] = <int32_t>first
-            else:
-                where[lane] = first
-    visit(call, box, line, input, best, where, NULL)
-    for lane in range(line.lanes):
-        output[lane * step] = -best[lane] if call.norm < 0 else best[lane]
-    if index != NULL:
-        for lane in range(line.lanes):
-            first = narrow[lane] if call.narrow_index else where[lane]
-            index[lane * index_step] = first + lane * lane_index
+cdef void close(Opened *opened) noexcept:
+    cdef int i
+    for i in range(opened.count):
+        release(&opened.array[i])
 
 
-cdef inline int64_t first_index(const Pool *pool, const Line *line, int64_t lane) noexcept nogil:
-    """Flat position of the first element under the window of an output `lane` pixels along the line."""
-    return ((window(pool, 0, line.output[0], 0, pool.input_size[0]).first * pool.input_size[1]
-             + window(pool, 1, line.output[1], 0, pool.input_size[1]).first) * pool.input_size[2]
-            + window(pool, 2, line.output[2] + lane, 0, pool.input_size[2]).first)
+cdef class Positions:
+    """Where the maxima of one call were found: memory that the gradient reads, a byte per output."""
 
+    cdef uint8_t *data
+    cdef bint channels_last
 
-cdef void sum_line(const Call *call, const Box *box, const Line *line, real *input, real *output,
-                   int64_t step) noexcept nogil:
-    cdef double total[LANES]
-    cdef double divisor[LANES]
-    cdef int64_t lane
-    for lane in range(line.lanes):
-        total[lane] = 0
-    visit(call, box, line, input, <real *>NULL, NULL, total)
-    divisors(call, line, divisor)
-    for lane in range(line.lanes):
-        if call.norm == 0:
-            output[lane * step] = <real>(total[lane] / divisor[lane])
-        else:
-            output[lane * step] = <real>raised(total[lane] / divisor[lane] * volume(call.pool), 1 / call.norm)
+    def __cinit__(self, int64_t size_bytes, bint channels_last):
+        self.channels_last = channels_last
+        self.data = <uint8_t *>malloc(size_bytes)
+        if self.data == NULL:
+            raise MemoryError(f"positions of {size_bytes} bytes")
 
-
-cdef void spread_line(const Call *call, const Box *box, const Line *line, real *input, const real *output,
-                      int64_t step, const real *norm_output, int64_t norm_step) noexcept nogil:
-    cdef real share[LANES]
-    cdef double divisor[LANES]
-    cdef double norm
-    cdef int64_t lane
-    divisors(call, line, divisor)
-    for lane in range(line.lanes):
-        share[lane] = <real>(output[lane * step] / divisor[lane])
-        if call.norm != 0:
-            norm = norm_output[lane * norm_step]
-            # an Lp norm of 0 has no gradient, or an infinite one; it is taken as 0
-            share[lane] = <real>(0 if norm == 0 else output[lane * step] / divisor[lane] * volume(call.pool)
-                                 * raised(norm, 1 - call.norm))
-    visit(call, box, line, input, share, NULL, NULL)
-
-
-cdef inline double volume(const Pool *pool) noexcept nogil:
-    return <double>pool.kernel[0] * pool.kernel[1] * pool.kernel[2]
-
-
-cdef void run_line(const Call *call, const Box *box, const Line *line, real *input) noexcept nogil:
-    cdef int lane_axis = 4 if call.rows else 1
-    cdef real *output = <real *>call.output + offset(call.output_stride, box, line)
-    if call.operation == MAXIMUM:
-        max_line(call, box, line, input, output, call.output_stride[lane_axis],
-                 NULL if call.index == NULL else call.index + offset(call.index_stride, box, line),
-                 call.index_stride[lane_axis])
-    elif call.operation == TOTAL:
-        sum_line(call, box, line, input, output, call.output_stride[lane_axis])
-    else:
-        spread_line(call, box, line, input, output, call.output_stride[lane_axis],
-                    <const real *>call.norm_output + offset(call.norm_output_stride, box, line),
-                    call.norm_output_stride[lane_axis])
-
-
-cdef inline int64_t offset(const int64_t *stride, const Box *box, const Line *line) noexcept nogil:
-    return (box.n * stride[0] + box.channel * stride[1] + line.output[0] * stride[2]
-            + line.output[1] * stride[3] + line.output[2] * stride[4])
-
-
-cdef void run_box(const Call *call, const Box *box, real *input) noexcept nogil:
-    cdef Line line
-    cdef int64_t od, oh, ow, run = LANES if call.rows else 1
-    input += box.n * call.input_stride[0] + box.channel * call.input_stride[1]
-    if call.operation == SPREAD:
-        clear(box, input, call.input_stride, call.channels_are_lanes)
-    for od in range(box.begin[0], box.end[0]):
-        for oh in range(box.begin[1], box.end[1]):
-            ow = box.begin[2]
-            while ow < box.end[2]:
-                line.output[0], line.output[1], line.output[2] = od, oh, ow
-                line.lanes = min(run, box.end[2] - ow) if call.rows else box.channels
-                run_line(call, box, &line, input)
-                ow += run
-    if call.operation == SPREAD and call.norm != 0:
-        chain(call, box, input)
-
-
-cdef void clear(const Box *box, real *plane, const int64_t *stride, bint channels_are_lanes) noexcept nogil:
-    """Zero a box of an array from `geometry.new_output`: rows, or the channels of a pixel, are adjacent."""
-    cdef int64_t z, y, x, width = box.high[2] - box.low[2]
-    cdef real *row
-    for z in range(box.low[0], box.high[0]):
-        for y in range(box.low[1], box.high[1]):
-            row = plane + z * stride[2] + y * stride[3]
-            if channels_are_lanes:
-                for x in range(box.low[2], box.high[2]):
-                    memset(row + x * stride[4], 0, box.channels * sizeof(real))
-            else:
-                memset(row + box.low[2] * stride[4], 0, width * sizeof(real))
-
-
-cdef void chain(const Call *call, const Box *box, real *grad_input) noexcept nogil:
-    """The last factor of an Lp norm's gradient, x^(p - 1)."""
-    cdef int64_t z, y, x, c
-    cdef const real *input = (<const real *>call.norm_input + box.n * call.norm_input_stride[0]
-                              + box.channel * call.norm_input_stride[1])
-    cdef real *target
-    cdef real element
-    for z in range(box.low[0], box.high[0]):
-        for y in range(box.low[1], box.high[1]):
-            for x in range(box.low[2], box.high[2]):
-                for c in range(box.channels):
-                    target = (grad_input + c * call.input_stride[1] + z * call.input_stride[2]
-                              + y * call.input_stride[3] + x * call.input_stride[4])
-                    element = input[c * call.norm_input_stride[1] + z * call.norm_input_stride[2]
-                                    + y * call.norm_input_stride[3] + x * call.norm_input_stride[4]]
-                    if target[0] != 0:  # 0 times an infinite power stays 0
-                        target[0] = <real>(target[0] * raised(element, call.norm - 1))
-
-
-cdef void pool_task(void *context, int64_t index) noexcept nogil:
-    cdef const Call *call = <const Call *>context
-    cdef Box box
-    locate(call, index, &box)
-    if call.float64:
-        run_box(call, &box, <double *>call.input)
-    else:
-        run_box(call, &box, <float *>call.input)
-
-
-# ---- tasks -------------------------------------------------------------------------------------------
-
-
-cdef void choose_lanes(Call *call) noexcept nogil:
-    cdef const Pool *pool = call.pool
-    call.channels_are_lanes = lanes_of_channels(pool.channels, call.input_stride)
-    call.rows = not call.channels_are_lanes and not pool.adaptive and pool.kernel[2] <= pool.output_size[2]
-    call.block = min(CHANNEL_LANES, pool.channels) if call.channels_are_lanes else 1
-    call.blocks = divide_up(pool.channels, call.block)
-
-
-cdef double cut_tasks(Call *call) noexcept nogil:
-    """Cut blocks of channels along one axis, into enough tasks, and short ones; returns the FLOPs."""
-    cdef const Pool *pool = call.pool
-    cdef const int64_t *size = &pool.output_size[0]
-    cdef double flops = TAP_FLOPS * pool.n * pool.channels
-    cdef int axis
-    cdef int64_t threads, wanted
-    for axis in range(3):
-        flops *= <double>pool.output_size[axis] * min(pool.kernel[axis], pool.input_size[axis])
-    if call.operation == SPREAD:
-        size = &pool.input_size[0]
-    threads = worker_threads(flops)
-    wanted = <int64_t>min(<double>MOST_PARTS, flops / TASK_FLOPS / max(1, pool.n * call.blocks))
-    if threads > 1:
-        wanted = max(wanted, divide_up(4 * threads, max(1, pool.n * call.blocks)))
-    call.cut = 0
-    for axis in range(3):     # the first axis that is long enough, else the longest
-        if size[call.cut] < wanted and size[axis] > size[call.cut]:
-            call.cut = axis
-    call.part = divide_up(size[call.cut], max(1, min(wanted, size[call.cut])))
-    call.parts = divide_up(size[call.cut], call.part)
-    return flops
-
-
-cdef void locate(const Call *call, int64_t index, Box *box) noexcept nogil:
-    """The box of one task."""
-    cdef const Pool *pool = call.pool
-    cdef int axis, cut = call.cut
-    cdef int64_t first = index % call.parts * call.part, size, stride
-    box.n = index // call.parts // call.blocks
-    box.channel = index // call.parts % call.blocks * call.block
-    box.channels = min(call.block, pool.channels - box.channel)
-    for axis in range(3):
-        box.begin[axis], box.end[axis] = 0, pool.output_size[axis]
-        box.low[axis], box.high[axis] = 0, pool.input_size[axis]
-    if call.operation != SPREAD:
-        box.begin[cut] = first
-        box.end[cut] = min(first + call.part, pool.output_size[cut])
-        return
-    box.low[cut] = first
-    box.high[cut] = min(first + call.part, pool.input_size[cut])
-    # the outputs whose windows reach [low, high)
-    size, stride = pool.input_size[cut], pool.stride[cut]
-    if pool.adaptive:
-        box.begin[cut] = box.low[cut] * pool.output_size[cut] // size
-        box.end[cut] = divide_up(box.high[cut] * pool.output_size[cut], size)
-        return
-    first = box.low[cut] + pool.before[cut] - (pool.kernel[cut] - 1) * pool.dilation[cut]
-    box.begin[cut] = 0 if first <= 0 else divide_up(first, stride)
-    box.end[cut] = min(box.end[cut], divide_up(box.high[cut] + pool.before[cut], stride))
-
-
-# ---- plans -------------------------------------------------------------------------------------------
+    def __dealloc__(self):
+        free(self.data)
 
 
 cdef class PoolPlan:
     """A `geometry.PoolGeometry` in C. Immutable once made, so that calls on several threads may share it."""
 
     cdef Pool pool
+    cdef fc_pool tile
     cdef int spatial_rank
     cdef bint batched
-    cdef object places        # of a plane, and in front of it: positions are counted from a window's start
+    cdef bint tiles                  # serve these windows
+    cdef readonly bint keeps_positions  #: a byte tells where in a window its maximum is
     cdef readonly object geometry
+    cdef tuple input_shape, output_shape
+    cdef object elements             # of the larger of both
 
     def __cinit__(self, geometry):
         cdef Pool *p = &self.pool
+        cdef fc_pool_axis *a
         cdef int axis
         self.geometry = geometry
         self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched
+        self.input_shape, self.output_shape = geometry.input_shape, geometry.output_shape
+        self.elements = max(math.prod(self.input_shape), math.prod(self.output_shape))
         p.n, p.channels, p.adaptive = geometry.n, geometry.channels, geometry.adaptive
-        self.places = math.prod(geometry.input_size) + geometry.input_size[2] + geometry.before[2]
         for axis in range(3):
             p.input_size[axis], p.output_size[axis] = geometry.input_size[axis], geometry.output_size[axis]
             p.kernel[axis], p.stride[axis] = geometry.kernel[axis], geometry.stride[axis]
             p.before[axis], p.after[axis] = geometry.before[axis], geometry.after[axis]
             p.dilation[axis] = geometry.dilation[axis]
+            a = &self.tile.axis[axis]
+            a.extent, a.outputs = p.input_size[axis], p.output_size[axis]
+            a.taps, a.stride, a.before, a.dilation = p.kernel[axis], p.stride[axis], p.before[axis], p.dilation[axis]
+        self.tiles = not geometry.adaptive and tiles_serve(&self.tile)
+        self.keeps_positions = self.tiles and math.prod(geometry.kernel) <= FC_POOL_TAPS
 
-    cdef int run(self, Call *call, const Array *input, const Array *output) except -1:
-        cdef double flops
-        call.pool = &self.pool
-        call.float64 = input.float64
+    # ---- arrays
+
+    cdef Array *open(self, Opened *opened, object owner, bint writable) except NULL:
+        cdef Array *array = &opened.array[opened.count]
+        acquire(array, owner, self.spatial_rank, self.batched, writable)
+        opened.count += 1
+        return array
+
+    cdef object room(self, tuple shape, object dtype, bint channels_last):
+        """An uninitialised array."""
+        cdef int channel = 1 if self.batched else 0
+        if self.elements * dtype.itemsize > LARGEST_BYTES:
+            raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
+        if channels_last:
+            return moveaxis(empty((*shape[:channel], *shape[channel + 1:], shape[channel]), dtype), -1, channel)
+        return empty(shape, dtype)
+
+    # ---- the two mechanisms
+
+    cdef bint served(self, bint channels_last) noexcept:
+        return self.tiles and not (channels_last and self.pool.channels > MOST_CHANNELS)
+
+    cdef int run_tile(self, TileCall *call, const Array *source, const Array *target, bint channels_last) except -1:
+        call.source, call.target, call.float64 = source, target, source.float64
+        call.n, call.channels, call.channels_last = self.pool.n, self.pool.channels, channels_last
+        call.pool.channels = self.pool.channels if channels_last else 1
+        return run_tiles(call)
+
+    cdef int run_average(self, Pass kind, const Array *source, const Array *target, bint channels_last,
+                         bint count_padding, double divisor) except -1:
+        cdef TileCall call
+        cdef int axis
+        call.kind, call.indices, call.positions = kind, NULL, NULL
+        call.pool, call.pool.divisor = self.tile, divisor
+        for axis in range(3):
+            call.pool.axis[axis].count_low = -self.pool.before[axis] if count_padding else 0
+            call.pool.axis[axis].count_high = self.pool.input_size[axis] + (
+                self.pool.after[axis] if count_padding else 0)
+        return self.run_tile(&call, source, target, channels_last)
+
+    cdef int run_walk(self, Call *call, const Array *input, const Array *output) except -1:
+        call.pool, call.float64 = &self.pool, input.float64
         call.input, call.output = input.data, output.data
         copy_strides(input, call.input_stride)
         copy_strides(output, call.output_stride)
-        choose_lanes(call)
-        flops = cut_tasks(call)
-        parallel(pool_task, call, self.pool.n * call.blocks * call.parts, flops)
-        return 0
+        return walk(call)
 
-    def maximum(self, input, out, indices=None, double norm=0):
-        """Maxima to `out`, where they were found to `indices`; of +|x| or -|x| if `norm` is infinite."""
-        cdef Array arrays[3]
+    # ---- maxima
+
+    cdef object run_maximum(self, Opened *opened, object input, bint return_indices, double norm):
+        cdef TileCall tile
         cdef Call call
-        owners = (out, input) if indices is None else (out, input, indices)
-        memset(&call, 0, sizeof(Call))
-        open_arrays(arrays, owners, self.spatial_rank, self.batched)
-        try:
+        cdef const Array *source = self.open(opened, input, False)
+        cdef bint channels_last = is_channels_last(source)
+        cdef const Array *places = NULL
+        cdef const Array *target
+        out = self.room(self.output_shape, input.dtype, channels_last)
+        target = self.open(opened, out, True)
+        indices = None
+        if return_indices:
+            indices = self.room(self.output_shape, index_dtype, channels_last)
+            places = self.open(opened, indices, True)
+        if self.served(channels_last) and norm == 0:
+            tile.pool, tile.kind, tile.indices, tile.positions = self.tile, MAX_PASS, places, NULL
+            self.run_tile(&tile, source, target, channels_last)
+        else:
+            memset(&call, 0, sizeof(Call))
             call.operation, call.norm = MAXIMUM, norm
-            if indices is not None:
-                call.index = <int64_t *>arrays[2].data
-                call.narrow_index = norm == 0 and not arrays[1].float64 and self.places < 2**31
-                copy_strides(&arrays[2], call.index_stride)
-            self.run(&call, &arrays[1], &arrays[0])
-        finally:
-            close_arrays(arrays, len(owners))
-        return out
+            if return_indices:
+                call.index = <int64_t *>places.data
+                copy_strides(places, call.index_stride)
+            self.run_walk(&call, source, target)
+        return (out, indices) if return_indices else out
 
-    def average(self, input, out, bint count_padding=True, double divisor=0, double norm=0):
-        """Averages to `out`, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
-        cdef Array arrays[2]
-        cdef Call call
-        memset(&call, 0, sizeof(Call))
-        open_arrays(arrays, (out, input), self.spatial_rank, self.batched)
+    def maximum(self, input, bint return_indices=False, double norm=0):
+        """Maxima, and where they were found if wanted; of +|x| or -|x| if `norm` is infinite."""
+        cdef Opened opened
+        opened.count = 0
         try:
-            call.operation, call.count_padding, call.divisor, call.norm = TOTAL, count_padding, divisor, norm
-            self.run(&call, &arrays[1], &arrays[0])
+            return self.run_maximum(&opened, input, return_indices, norm)
         finally:
-            close_arrays(arrays, 2)
-        return out
+            close(&opened)
 
-    def average_gradient(self, grad_output, out, bint count_padding=True, double divisor=0):
-        """The gradient of `average` with respect to its input, to `out`."""
-        cdef Array arrays[2]
-        cdef Call call
-        memset(&call, 0, sizeof(Call))
-        open_arrays(arrays, (out, grad_output), self.spatial_rank, self.batched)
+    def maximum_and_positions(self, input):
+        """Maxima and their `Positions`, which are None if windows are of a kind that has none."""
+        cdef Opened opened
+        cdef TileCall call
+        cdef const Array *source
+        cdef Positions positions
+        cdef bint channels_last
+        opened.count = 0
         try:
-            call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
-            self.run(&call, &arrays[0], &arrays[1])
+            source = self.open(&opened, input, False)
+            channels_last = is_channels_last(source)
+            if not (self.keeps_positions and self.served(channels_last)):
+                return None, None
+            out = self.room(self.output_shape, input.dtype, channels_last)
+            positions = Positions(position_bytes(&self.tile, self.pool.n, self.pool.channels, channels_last),
+                                  channels_last)
+            call.pool, call.kind, call.indices, call.positions = self.tile, MAX_PASS, NULL, positions.data
+            self.run_tile(&call, source, self.open(&opened, out, True), channels_last)
+            return out, positions
         finally:
-            close_arrays(arrays, 2)
-        return out
+            close(&opened)
 
-    def norm_gradient(self, input, output, grad_output, out, double norm):
-        """The gradient of an Lp norm with respect to its input, to `out`; `norm` is finite."""
-        cdef Array arrays[4]
+    def position_gradient(self, Positions positions, grad_output):
+        """The gradient of `maximum_and_positions` with respect to its input, in the input's memory order."""
+        cdef Opened opened
+        cdef TileCall call
+        cdef const Array *source
+        opened.count = 0
+        try:
+            source = self.open(&opened, grad_output, False)
+            out = self.room(self.input_shape, grad_output.dtype, positions.channels_last)
+            call.pool, call.kind, call.indices, call.positions = self.tile, GRADIENT_PASS, NULL, positions.data
+            self.run_tile(&call, source, self.open(&opened, out, True), positions.channels_last)
+            return out
+        finally:
+            close(&opened)
+
+    # ---- averages and norms
+
+    def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
+        """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
+        cdef Opened opened
         cdef Call call
+        cdef const Array *source
+        cdef const Array *target
+        cdef bint channels_last
+        opened.count = 0
+        try:
+            source = self.open(&opened, input, False)
+            channels_last = is_channels_last(source)
+            out = self.room(self.output_shape, input.dtype, channels_last)
+            target = self.open(&opened, out, True)
+            if self.served(channels_last) and norm == 0:
+                self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
+            else:
+                memset(&call, 0, sizeof(Call))
+                call.operation, call.norm, call.count_padding, call.divisor = TOTAL, norm, count_padding, divisor
+                self.run_walk(&call, source, target)
+            return out
+        finally:
+            close(&opened)
+
+    def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
+        """The gradient of `average` with respect to its input."""
+        cdef Opened opened
+        cdef Call call
+        cdef const Array *source
+        cdef const Array *target
+        cdef bint channels_last
+        opened.count = 0
+        try:
+            source = self.open(&opened, grad_output, False)
+            channels_last = is_channels_last(source)
+            out = self.room(self.input_shape, grad_output.dtype, channels_last)
+            target = self.open(&opened, out, True)
+            if self.served(channels_last):
+                self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
+            else:
+                memset(&call, 0, sizeof(Call))
+                call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
+                self.run_walk(&call, target, source)
+            return out
+        finally:
+            close(&opened)
+
+    def norm_gradient(self, input, output, grad_output, double norm):
+        """The gradient of an Lp norm with respect to its input; `norm` is finite."""
+        cdef Opened opened
+        cdef Call call
+        cdef const Array *source
+        cdef const Array *array
         memset(&call, 0, sizeof(Call))
-        open_arrays(arrays, (out, grad_output, input, output), self.spatial_rank, self.batched)
+        opened.count = 0
         try:
             call.operation, call.norm = SPREAD, norm
-            call.norm_input, call.norm_output = arrays[2].data, arrays[3].data
-            copy_strides(&arrays[2], call.norm_input_stride)
-            copy_strides(&arrays[3], call.norm_output_stride)
-            self.run(&call, &arrays[0], &arrays[1])
+            source = self.open(&opened, grad_output, False)
+            array = self.open(&opened, input, False)
+            call.norm_input = array.data
+            copy_strides(array, call.norm_input_stride)
+            array = self.open(&opened, output, False)
+            call.norm_output = array.data
+            copy_strides(array, call.norm_output_stride)
+            out = self.room(self.input_shape, input.dtype, is_channels_last(source))
+            self.run_walk(&call, self.open(&opened, out, True), source)
+            return out
         finally:
-            close_arrays(arrays, 4)
-        return out
+            close(&opened)

@@ -6,16 +6,11 @@ runs along its window instead, with the accumulator in a register.
 """
 
 from libc.math cimport fabs, pow
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 ctypedef fused real:
     float
     double
-
-# Where a maximum was found. As wide as the elements, where that suffices, the compiler makes vectors of both.
-ctypedef fused place:
-    int32_t
-    int64_t
 
 
 cdef struct Strip:
@@ -30,11 +25,11 @@ cdef inline bint better(real value, real best) noexcept nogil:
     return (not (value <= best)) & (best == best)
 
 
-cdef inline void take_max(const Strip *strip, const real *source, real *best, place *where) noexcept nogil:
+cdef inline void take_max(const Strip *strip, const real *source, real *best, int64_t *where) noexcept nogil:
     cdef int64_t lane, tap, found = -1
     cdef const real *from_tap
     cdef real value, top
-    cdef place index, held
+    cdef int64_t index, held
     cdef bint replaces
     if strip.lanes == 1:
         top = best[0]
@@ -44,11 +39,11 @@ cdef inline void take_max(const Strip *strip, const real *source, real *best, pl
                 top, found = value, tap
         if found >= 0:
             best[0] = top
-            where[0] = <place>(strip.index + found * strip.tap_index)
+            where[0] = (strip.index + found * strip.tap_index)
         return
     for tap in range(strip.taps):
         from_tap = source + tap * strip.tap_step
-        index = <place>(strip.index + tap * strip.tap_index)
+        index = (strip.index + tap * strip.tap_index)
         for lane in range(strip.lanes):
             value, top, held = from_tap[lane * strip.lane_step], best[lane], where[lane]
             replaces = better(value, top)
@@ -75,7 +70,7 @@ cdef inline void take_max_value(const Strip *strip, const real *source, real *be
 
 
 cdef inline void take_max_size(const Strip *strip, const real *source, real sign, real *best,
-                               place *where) noexcept nogil:
+                               int64_t *where) noexcept nogil:
     """As `take_max`, of sign * |element|: the infinite norms."""
     cdef int64_t lane, tap
     cdef real value
@@ -84,7 +79,7 @@ cdef inline void take_max_size(const Strip *strip, const real *source, real sign
             value = sign * <real>fabs(source[tap * strip.tap_step + lane * strip.lane_step])
             if better(value, best[lane]):
                 best[lane] = value
-                where[lane] = <place>(strip.index + tap * strip.tap_index)
+                where[lane] = (strip.index + tap * strip.tap_index)
 
 
 cdef inline void take_sum(const Strip *strip, const real *source, double *total) noexcept nogil:

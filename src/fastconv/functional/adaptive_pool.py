@@ -9,17 +9,17 @@ import numpy as np
 
 from fastconv._kernels.pool import PoolPlan
 from fastconv.functional.algorithm import PLANS
-from fastconv.functional.pool import checked_input, maximum, output_of
-from fastconv.geometry import adaptive_pool_geometry, as_array, flag, hashable
+from fastconv.geometry import adaptive_pool_geometry, as_array, check_rank, flag, hashable
 
 
 @lru_cache(maxsize=PLANS)
 def _plan(spatial_rank: int, input_shape: tuple[int, ...], output_size: Any) -> PoolPlan:
+    check_rank("input", input_shape, spatial_rank)
     return PoolPlan(adaptive_pool_geometry(input_shape, output_size, spatial_rank))
 
 
 def adaptive_plan(spatial_rank: int, input_shape: tuple[int, ...], output_size: Any) -> PoolPlan:
-    """The plan of an adaptive pooling of `input_shape`, whose rank has been checked; remembered."""
+    """The plan of an adaptive pooling of `input_shape`; remembered."""
     if isinstance(output_size, (tuple, list)):
         output_size = tuple(None if size is None else hashable("output_size", size) for size in output_size)
     else:
@@ -28,14 +28,14 @@ def adaptive_plan(spatial_rank: int, input_shape: tuple[int, ...], output_size: 
 
 
 def _adaptive_avg_pool(spatial_rank: int, input: Any, output_size: Any) -> np.ndarray:
-    input = checked_input(spatial_rank, input)
-    plan = adaptive_plan(spatial_rank, input.shape, output_size)
-    return plan.average(input, output_of(plan, input))
+    input = as_array("input", input)
+    return adaptive_plan(spatial_rank, input.shape, output_size).average(input)
 
 
 def _adaptive_max_pool(spatial_rank: int, input: Any, output_size: Any, return_indices: bool) -> Any:
-    input = checked_input(spatial_rank, input)
-    return maximum(adaptive_plan(spatial_rank, input.shape, output_size), input, return_indices)
+    input = as_array("input", input)
+    plan = adaptive_plan(spatial_rank, input.shape, output_size)
+    return plan.maximum(input, flag("return_indices", return_indices))
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> np.ndarray:

@@ -28,12 +28,9 @@ from fastconv.geometry import (
     divisor,
     flag,
     hashable,
-    new_output,
     norm_power,
     pool_geometry,
 )
-
-_INDEX = np.dtype(np.int64)
 
 
 @lru_cache(maxsize=PLANS)
@@ -46,6 +43,8 @@ def _plan(
     ceil_mode: bool,
     spatial_rank: int,
 ) -> PoolPlan:
+    """Everything about a call that follows from shapes and parameters: checked once, then remembered."""
+    check_rank("input", input_shape, spatial_rank)
     return PoolPlan(
         pool_geometry(input_shape, kernel_size, stride, padding, dilation, ceil_mode, spatial_rank)
     )
@@ -60,39 +59,16 @@ def pool_plan(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> PoolPlan:
-    """The plan of a pooling of `input_shape`, whose rank has been checked; remembered."""
+    """The plan of a pooling of `input_shape`; remembered."""
     return _plan(
         input_shape,
-        hashable("kernel_size", kernel_size),
-        None if stride is None else hashable("stride", stride),
-        hashable("padding", padding),
-        hashable("dilation", dilation),
+        kernel_size if type(kernel_size) is int else hashable("kernel_size", kernel_size),
+        stride if stride is None or type(stride) is int else hashable("stride", stride),
+        padding if type(padding) is int else hashable("padding", padding),
+        dilation if type(dilation) is int else hashable("dilation", dilation),
         flag("ceil_mode", ceil_mode),
         spatial_rank,
     )
-
-
-def checked_input(spatial_rank: int, input: Any) -> np.ndarray:
-    """`input` as an array of this rank."""
-    array = as_array("input", input)
-    check_rank("input", array.shape, spatial_rank)
-    return array
-
-
-def output_of(plan: PoolPlan, input: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
-    """Room for what a plan makes of `input`, in its memory order and, unless told otherwise, its dtype."""
-    geometry = plan.geometry
-    return new_output(geometry.output_shape, input.dtype if dtype is None else dtype, input, geometry.batched)
-
-
-def maximum(plan: PoolPlan, input: np.ndarray, return_indices: bool) -> Any:
-    """The maxima of `input` and, if `return_indices`, where they were found."""
-    wanted = flag("return_indices", return_indices)
-    out = output_of(plan, input)
-    if not wanted:
-        return plan.maximum(input, out)
-    indices = output_of(plan, input, _INDEX)
-    return plan.maximum(input, out, indices), indices
 
 
 def _max_pool(
@@ -105,9 +81,9 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    input = checked_input(spatial_rank, input)
+    input = as_array("input", input)
     plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    return maximum(plan, input, return_indices)
+    return plan.maximum(input, flag("return_indices", return_indices))
 
 
 def _avg_pool(
@@ -120,21 +96,21 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> np.ndarray:
-    input = checked_input(spatial_rank, input)
+    input = as_array("input", input)
     plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, padding, 1, ceil_mode)
-    count_include_pad = flag("count_include_pad", count_include_pad)
-    return plan.average(input, output_of(plan, input), count_include_pad, divisor(divisor_override))
+    return plan.average(input, flag("count_include_pad", count_include_pad), divisor(divisor_override))
 
 
 def _lp_pool(
     spatial_rank: int, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> np.ndarray:
-    input = checked_input(spatial_rank, input)
+    input = as_array("input", input)
     norm = norm_power(norm_type)
     plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode)
     if math.isinf(norm):
-        return plan.maximum(input, output_of(plan, input), None, norm)
-    return plan.average(input, output_of(plan, input), True, 0, norm)
+        maxima: np.ndarray = plan.maximum(input, norm=norm)
+        return maxima
+    return plan.average(input, norm=norm)
 
 
 @overload

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import unpool
-from fastconv.functional.pool import checked_input
-from fastconv.geometry import as_indices, new_output, unpool_shape
+from fastconv.geometry import as_array, as_indices, check_rank, new_output, unpool_shape
 
 
 def _max_unpool(
@@ -21,7 +20,8 @@ def _max_unpool(
     padding: Any,
     output_size: Any,
 ) -> np.ndarray:
-    input = checked_input(spatial_rank, input)
+    input = as_array("input", input)
+    check_rank("input", input.shape, spatial_rank)
     shape = unpool_shape(input.shape, kernel_size, stride, padding, output_size, spatial_rank)
     places = math.prod(shape[-spatial_rank:])
     indices = as_indices("indices", indices, input.shape, places)

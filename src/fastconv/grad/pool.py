@@ -7,6 +7,7 @@ and the gradient of its output.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from fastconv._kernels import unpool
 from fastconv._kernels.pool import PoolPlan
 from fastconv.functional.adaptive_pool import adaptive_plan
-from fastconv.functional.pool import output_of, pool_plan
+from fastconv.functional.pool import pool_plan
 from fastconv.geometry import (
     as_array,
     as_indices,
@@ -48,6 +49,25 @@ def _max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_outpu
     return unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
 
 
+def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The maxima of a plan, and their gradient as a function of that of the output.
+
+    Where the plan allows, that function holds a byte per output in place of an index.
+    """
+    output, positions = plan.maximum_and_positions(input)
+    if output is None or positions is None:
+        output, indices = plan.maximum(input, True)
+        shape, spatial_rank = input.shape, plan.geometry.spatial_rank
+        return output, lambda grad_output: _max_pool_input(spatial_rank, shape, indices, grad_output)
+
+    def backprop(grad_output: np.ndarray) -> np.ndarray:
+        grad_output = as_array("grad_output", grad_output)
+        check_shape("grad_output", grad_output, plan.geometry.output_shape)
+        return plan.position_gradient(positions, grad_output)
+
+    return output, backprop
+
+
 def _max_unpool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
     shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
     indices = as_indices("indices", indices, shape, math.prod(grad_output.shape[-spatial_rank:]))
@@ -62,11 +82,9 @@ def _spread(
     divisor_override: int | None = None,
 ) -> np.ndarray:
     """The gradient of an average, back to the elements averaged."""
-    geometry = plan.geometry
-    check_shape("grad_output", grad_output, geometry.output_shape)
-    out = new_output(geometry.input_shape, grad_output.dtype, grad_output, geometry.batched)
+    check_shape("grad_output", grad_output, plan.geometry.output_shape)
     counted = flag("count_include_pad", count_include_pad)
-    return plan.average_gradient(grad_output, out, counted, divisor(divisor_override))
+    return plan.average_gradient(grad_output, counted, divisor(divisor_override))
 
 
 def _avg_pool_input(
@@ -108,11 +126,10 @@ def _lp_pool_input(
     plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode)
     check_shape("output", output, plan.geometry.output_shape)
     check_shape("grad_output", grad_output, plan.geometry.output_shape)
-    out = new_output(input.shape, input.dtype, grad_output, batched)
     if math.isfinite(norm):
-        return plan.norm_gradient(input, output, grad_output, out, norm)
-    indices = output_of(plan, input, np.dtype(np.int64))
-    plan.maximum(input, output_of(plan, input), indices, norm)
+        return plan.norm_gradient(input, output, grad_output, norm)
+    indices = plan.maximum(input, True, norm)[1]
+    out = new_output(input.shape, input.dtype, grad_output, batched)
     unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
     for image, gradient in zip(input, out):  # one at a time: no temporary as large as the batch
         gradient *= np.sign(image)

@@ -8,20 +8,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
-from fastconv.geometry import PoolGeometry, adaptive_pool_geometry, check_rank
+from fastconv.functional.adaptive_pool import adaptive_plan
+from fastconv.geometry import PoolGeometry, adaptive_pool_geometry, as_array, check_rank
+from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
-# Per rank: forward and gradient.
+# Per rank: forward and gradient; of maxima the latter is in `max_pool_vjp`.
 _ADAPTIVE_AVG = {
     1: (functional.adaptive_avg_pool1d, grad.adaptive_avg_pool1d_input),
     2: (functional.adaptive_avg_pool2d, grad.adaptive_avg_pool2d_input),
     3: (functional.adaptive_avg_pool3d, grad.adaptive_avg_pool3d_input),
 }
 _ADAPTIVE_MAX = {
-    1: (functional.adaptive_max_pool1d, grad.adaptive_max_pool1d_input),
-    2: (functional.adaptive_max_pool2d, grad.adaptive_max_pool2d_input),
-    3: (functional.adaptive_max_pool3d, grad.adaptive_max_pool3d_input),
+    1: functional.adaptive_max_pool1d,
+    2: functional.adaptive_max_pool2d,
+    3: functional.adaptive_max_pool3d,
 }
 
 
@@ -100,7 +102,7 @@ class AdaptiveMaxPool(_Adaptive):
     """Adaptive max-pool of any rank; the thin names below say which. See `AdaptiveMaxPool2d`."""
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return _ADAPTIVE_MAX[self.spatial_rank][0](input, self.output_size)
+        return _ADAPTIVE_MAX[self.spatial_rank](input, self.output_size)
 
     def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -108,10 +110,8 @@ class AdaptiveMaxPool(_Adaptive):
 
 
 def _adaptive_max_vjp(spatial_rank: int, input: np.ndarray, output_size: Any) -> tuple[np.ndarray, Backprop]:
-    forward, gradient = _ADAPTIVE_MAX[spatial_rank]
-    output, indices = forward(input, output_size, return_indices=True)
-    shape = input.shape
-    return output, lambda grad_output: gradient(shape, indices, grad_output)
+    input = as_array("input", input)
+    return max_pool_vjp(adaptive_plan(spatial_rank, input.shape, output_size), input)
 
 
 class AdaptiveMaxPool1d(AdaptiveMaxPool):

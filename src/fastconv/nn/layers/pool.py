@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
+from fastconv.functional.pool import pool_plan
 from fastconv.geometry import (
     PoolGeometry,
+    as_array,
     check_rank,
     divisor,
     flag,
@@ -19,15 +21,13 @@ from fastconv.geometry import (
     real_number,
     unpool_shape,
 )
+from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
+_MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+
 # Per rank: forward and gradient.
-_MAX = {
-    1: (functional.max_pool1d, grad.max_pool1d_input),
-    2: (functional.max_pool2d, grad.max_pool2d_input),
-    3: (functional.max_pool3d, grad.max_pool3d_input),
-}
 _AVG = {
     1: (functional.avg_pool1d, grad.avg_pool1d_input),
     2: (functional.avg_pool2d, grad.avg_pool2d_input),
@@ -90,14 +90,12 @@ class MaxPool(_Window):
         self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode = self._shape_options
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return _MAX[self.spatial_rank][0](input, *self._shape_options)
+        return _MAX[self.spatial_rank](input, *self._shape_options)
 
     def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        forward, gradient = _MAX[self.spatial_rank]
-        output, indices = forward(input, *self._shape_options, return_indices=True)
-        shape = input.shape
-        return output, lambda grad_output: gradient(shape, indices, grad_output)
+        input = as_array("input", input)
+        return max_pool_vjp(pool_plan(self.spatial_rank, input.shape, *self._shape_options), input)
 
 
 class MaxPool1d(MaxPool):
