@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.filters cimport Filters
 from fastconv._kernels.strips cimport Strips
 
 
@@ -23,4 +24,5 @@ cdef class GemmGradient:
     cdef int64_t scratch_elements(self) noexcept
     cdef void share_out(self, double flops) noexcept
     cdef double share(self) noexcept
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1
+    cdef bint needs_no_sums(self) noexcept
+    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums, const Filters *filters) except -1

@@ -14,6 +14,7 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
+from fastconv._kernels.filters cimport Filters, write_filter
 from fastconv._kernels.native cimport kernels, parallel, task_scratch
 from fastconv._kernels.strips cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
@@ -37,6 +38,7 @@ cdef struct Call:
     const char *input
     const char *grad_output
     char *sums                  # per part, group and row: taps x channels
+    const Filters *filters      # or, if there is no `sums`, where a task brings what it has summed up
     int64_t input_stride[5]
     int64_t grad_stride[5]
     int64_t item
@@ -54,6 +56,7 @@ cdef struct Task:
     int64_t row, rows
     int64_t channel, channels
     char *sums                  # of the first row, tap and channel
+    int64_t tap_step            # there: channels of a tap
     char *input                 # scratch: channels innermost
     char *grad                  # scratch: panels of max_rows output channels
     int64_t *offset             # scratch: of each position in the input
@@ -133,7 +136,7 @@ cdef void multiply(const Call *call, const Task *task, int64_t depth, bint accum
     finish.row_bias = finish.column_bias = NULL
     finish.activation, finish.slope = 0, 0
     for i in range(FC_MAX_ROWS):
-        row_offset[i] = i * plan.taps * plan.channels
+        row_offset[i] = i * plan.taps * task.tap_step
     for i in range(tiles):
         row = i * task.rows // tiles
         rows = (i + 1) * task.rows // tiles - row
@@ -148,7 +151,7 @@ cdef void multiply(const Call *call, const Task *task, int64_t depth, bint accum
                 column = 0
                 while column < columns:
                     kernel.gemm_at(depth, grad, task.input + (place + column) * item, task.offset,
-                                   task.sums + ((row * plan.taps + tap) * plan.channels + channel + column) * item,
+                                   task.sums + ((row * plan.taps + tap) * task.tap_step + channel + column) * item,
                                    row_offset, <int>rows, <int>min(wide, columns - column), &finish)
                     column += wide
                 tap += call.segment_taps
@@ -158,7 +161,7 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     """Which blocks a task has, and its scratch memory. False if that is short."""
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = plan.strips.axis
-    cdef int64_t panels = divide_up(plan.channels, call.width), block, elements
+    cdef int64_t panels = divide_up(plan.channels, call.width), block, elements, sums
     cdef int64_t positions = plan.strips.block_n * axis[0].block * axis[1].block * axis[2].block
     block = index % plan.channel_blocks
     task.channel = block * panels // plan.channel_blocks * call.width
@@ -168,14 +171,20 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     task.rows = (block + 1) * plan.rows // plan.row_blocks - task.row
     task.group = index // plan.channel_blocks // plan.row_blocks % plan.groups
     task.part = index // plan.channel_blocks // plan.row_blocks // plan.groups
-    task.sums = call.sums + (
-        ((task.part * plan.groups + task.group) * plan.rows + task.row) * plan.taps * plan.channels
-        + task.channel) * call.item
+    task.tap_step = task.channels if call.sums == NULL else plan.channels
     # a tile may read whole vectors behind the last position
     elements = divide_up(task.channels, call.width) * call.panel + 8 * MOST_LANES
-    task.offset = <int64_t *>task_scratch((elements + positions * task.rows) * call.item + positions * sizeof(int64_t))
+    sums = task.rows * plan.taps * task.channels if call.sums == NULL else 0
+    task.offset = <int64_t *>task_scratch(
+        (elements + positions * task.rows + sums) * call.item + positions * sizeof(int64_t))
     task.input = <char *>(task.offset + positions)
     task.grad = task.input + elements * call.item
+    if call.sums == NULL:
+        task.sums = task.grad + positions * task.rows * call.item
+    else:
+        task.sums = call.sums + (
+            ((task.part * plan.groups + task.group) * plan.rows + task.row) * plan.taps * plan.channels
+            + task.channel) * call.item
     return task.offset != NULL
 
 
@@ -206,6 +215,10 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         count = list_offsets(call, &chunk, task.offset)
         pack_gradient(call, &task, &chunk, count)
         multiply(call, &task, count, i > first)
+    if call.sums == NULL:
+        for i in range(task.rows):
+            write_filter(call.filters, task.group * plan.rows + task.row + i, task.channel, task.channels,
+                         task.sums + i * plan.taps * task.channels * call.item, 1, task.channels)
 
 
 cdef class GemmGradient:
@@ -272,8 +285,12 @@ cdef class GemmGradient:
             return 0
         return <double>columns / (divide_up(columns, MOST_LANES) * MOST_LANES)
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
-        """Write each part's sum to `sums`: per filter taps x channels."""
+    cdef bint needs_no_sums(self) noexcept:
+        """A task has all chunks, and walks them in one go."""
+        return self.layout.parts == 1 and self.layout.round_chunks >= self.layout.strips.chunks
+
+    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums, const Filters *filters) except -1:
+        """Write each part's sum to `sums`, per filter taps x channels, or the only one to the filters."""
         cdef const GemmLayout *p = &self.layout
         cdef Call call
         cdef int axis
@@ -281,7 +298,8 @@ cdef class GemmGradient:
         call.plan = p
         call.kernel = kernels(input.float64)
         call.item = 8 if input.float64 else 4
-        call.input, call.grad_output, call.sums = input.data, grad_output.data, sums
+        call.input, call.grad_output = input.data, grad_output.data
+        call.sums, call.filters = sums, filters
         for axis in range(5):
             call.input_stride[axis] = input.stride[axis]
             call.grad_stride[axis] = grad_output.stride[axis]

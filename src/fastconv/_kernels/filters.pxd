@@ -1,0 +1,21 @@
+"""Filters on their way from sums to the caller's grad_weight; see filters.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.fc_api cimport fc_kernels
+
+
+cdef struct Filters:
+    char *out
+    int64_t stride[5]
+    int64_t size[5]             # filters, input channels of a group, taps
+    int64_t taps
+    bint contiguous             # each filter
+    int64_t item
+    const fc_kernels *kernel
+
+
+cdef void describe_filters(Filters *filters, const Array *out) noexcept
+cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, int64_t channels, const char *sums,
+                       int64_t channel_step, int64_t tap_step) noexcept nogil

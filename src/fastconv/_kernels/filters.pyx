@@ -1,0 +1,41 @@
+"""Filters on their way from sums, which have the taps or the channels innermost, to the caller's grad_weight."""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.native cimport kernels
+
+
+cdef void describe_filters(Filters *filters, const Array *out) noexcept:
+    cdef int axis
+    cdef int64_t expected = 1
+    filters.out, filters.kernel = out.data, kernels(out.float64)
+    filters.item = 8 if out.float64 else 4
+    filters.contiguous = True
+    for axis in range(4, -1, -1):
+        filters.stride[axis], filters.size[axis] = out.stride[axis], out.size[axis]
+        if axis > 0:
+            filters.contiguous &= out.size[axis] == 1 or out.stride[axis] == expected
+            expected *= out.size[axis]
+    filters.taps = out.size[2] * out.size[3] * out.size[4]
+
+
+cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, int64_t channels, const char *sums,
+                       int64_t channel_step, int64_t tap_step) noexcept nogil:
+    """Some channels of a filter, from where they are so many elements apart. One of the two steps is 1."""
+    cdef int64_t item = filters.item, taps = filters.taps, c, tap, rest, place
+    cdef char *out = filters.out + (filter * filters.stride[0] + channel * filters.stride[1]) * item
+    if filters.contiguous and (taps == 1 or tap_step == 1 and channel_step == taps):
+        memcpy(out, sums, channels * taps * item)
+        return
+    if filters.contiguous:
+        filters.kernel.pack(out, taps, taps, channels, sums, tap_step, channel_step)
+        return
+    for tap in range(taps):
+        rest = tap // filters.size[4]
+        place = (tap % filters.size[4] * filters.stride[4] + rest % filters.size[3] * filters.stride[3]
+                 + rest // filters.size[3] * filters.stride[2])
+        for c in range(channels):
+            memcpy(out + (place + c * filters.stride[1]) * item,
+                   sums + (c * channel_step + tap * tap_step) * item, item)
