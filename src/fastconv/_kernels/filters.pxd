@@ -12,6 +12,7 @@ cdef struct Filters:
     int64_t size[5]             # filters, input channels of a group, taps
     int64_t taps
     bint contiguous             # each filter
+    const int64_t *tap_order    # which tap each one of the sums is, if they are not in order
     int64_t item
     const fc_kernels *kernel
 

@@ -12,7 +12,7 @@ cdef void describe_filters(Filters *filters, const Array *out) noexcept:
     cdef int64_t expected = 1
     filters.out, filters.kernel = out.data, kernels(out.float64)
     filters.item = 8 if out.float64 else 4
-    filters.contiguous = True
+    filters.contiguous, filters.tap_order = True, NULL
     for axis in range(4, -1, -1):
         filters.stride[axis], filters.size[axis] = out.stride[axis], out.size[axis]
         if axis > 0:
@@ -23,19 +23,19 @@ cdef void describe_filters(Filters *filters, const Array *out) noexcept:
 
 cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, int64_t channels, const char *sums,
                        int64_t channel_step, int64_t tap_step) noexcept nogil:
-    """Some channels of a filter, from where they are so many elements apart. One of the two steps is 1."""
-    cdef int64_t item = filters.item, taps = filters.taps, c, tap, rest, place
+    """Some channels of a filter, from where they are so many elements apart."""
+    cdef int64_t item = filters.item, taps = filters.taps, i, tap, rest, place
     cdef char *out = filters.out + (filter * filters.stride[0] + channel * filters.stride[1]) * item
-    if filters.contiguous and (taps == 1 or tap_step == 1 and channel_step == taps):
+    if filters.contiguous and filters.tap_order == NULL and (taps == 1 or tap_step == 1 and channel_step == taps):
         memcpy(out, sums, channels * taps * item)
         return
-    if filters.contiguous:
+    if filters.contiguous and filters.tap_order == NULL:
         filters.kernel.pack(out, taps, taps, channels, sums, tap_step, channel_step)
         return
-    for tap in range(taps):
+    for i in range(taps):
+        tap = filters.tap_order[i] if filters.tap_order != NULL else i
         rest = tap // filters.size[4]
         place = (tap % filters.size[4] * filters.stride[4] + rest % filters.size[3] * filters.stride[3]
                  + rest // filters.size[3] * filters.stride[2])
-        for c in range(channels):
-            memcpy(out + (place + c * filters.stride[1]) * item,
-                   sums + (c * channel_step + tap * tap_step) * item, item)
+        filters.kernel.pack(out + place * item, filters.stride[1], 1, channels, sums + i * tap_step * item, 0,
+                            channel_step)

@@ -23,7 +23,7 @@ from fastconv._kernels.strips cimport (
     Axis, Chunk, Strips, copy_block, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
 
-cdef int64_t CHUNK_POSITIONS = 2048       # long enough for the sums over lanes not to count
+cdef int64_t CHUNK_POSITIONS = 1536       # long enough for the sums over lanes not to count, short for L1
 cdef int64_t SCRATCH_ELEMENTS = 1 << 18   # of a task, if that leaves a channel and
 cdef int64_t FEWEST_POSITIONS = 64        # so many positions
 cdef int64_t ROW_BLOCK = 64               # output channels of a task
@@ -212,7 +212,7 @@ cdef class DotGradient:
                 break
         p.flops = geometry.flops
         self.share_out(geometry.flops)
-        self.make_tap_offsets()
+        self.order_taps()
 
     def __dealloc__(self):
         free_strips(&self.layout.strips)
@@ -264,14 +264,20 @@ cdef class DotGradient:
         flops /= <double>p.groups * p.row_blocks * p.channel_blocks * max(1, p.strips.chunks)
         p.round_chunks = <int64_t>max(1.0, ROUND_FLOPS / max(1.0, flops))
 
-    cdef int make_tap_offsets(self) except -1:
+    cdef int order_taps(self) except -1:
+        """Taps that read the same run follow each other, so that a tile reads few of them."""
         cdef DotLayout *p = &self.layout
-        cdef int64_t tap
-        p.tap_offset = <int64_t *>malloc(p.taps * sizeof(int64_t))
+        cdef int64_t i
+        p.tap_offset = <int64_t *>malloc(2 * p.taps * sizeof(int64_t))
         if p.tap_offset == NULL:
             raise MemoryError(f"tables of {p.taps} taps")
-        for tap in range(p.taps):
-            p.tap_offset[tap] = tap_place(&p.strips, &p.place, tap)
+        p.tap_order = p.tap_offset + p.taps
+        places = [tap_place(&p.strips, &p.place, i) for i in range(p.taps)]
+        order = range(p.taps) if p.rows_are_taps else sorted(range(p.taps), key=places.__getitem__)
+        for i in range(p.taps):
+            p.tap_order[i] = order[i]
+            p.tap_offset[i] = places[order[i]]
+        p.in_order = list(order) == list(range(p.taps))
         return 0
 
     cdef double share(self) noexcept:

@@ -20,11 +20,10 @@ from fastconv._kernels.strips cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
 
-cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk
-cdef int64_t FEWEST_POSITIONS = 64
-cdef int64_t SCRATCH_ELEMENTS = 5 << 16 # of a task, its sums among them, if that leaves so many positions
-cdef int64_t ROW_BLOCK = 128            # output channels of a task
-cdef int64_t CHANNEL_BLOCK = 128        # input channels of a task, unless they are few
+cdef int64_t SCRATCH_ELEMENTS = 1 << 18 # of a task, its sums among them
+cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk ...
+cdef int64_t FEW_POSITIONS = 392        # ... and what stays of it while there are blocks to split
+cdef int64_t FEWEST_POSITIONS = 64      # but fewer than this do not go in even if scratch memory gets larger
 cdef int64_t WANTED_TASKS = 16          # fewer than this, and the chunks are split as well
 cdef int64_t PARTS_ELEMENTS = 1 << 19   # but not into more sums than this many elements
 cdef double TASK_FLOPS = 5e6            # and not into tasks of less work
@@ -226,8 +225,8 @@ cdef class GemmGradient:
 
     def __cinit__(self, geometry):
         cdef GemmLayout *p = &self.layout
-        cdef int64_t axis, positions = CHUNK_POSITIONS
-        cdef bint whole_width
+        cdef int64_t axis, rows, channels, positions = CHUNK_POSITIONS
+        cdef bint whole_width, split_rows, split_channels
         p.groups = geometry.groups
         p.rows = geometry.out_channels // geometry.groups
         p.channels = geometry.in_channels // geometry.groups
@@ -236,16 +235,22 @@ cdef class GemmGradient:
             p.kernel[axis] = geometry.kernel[axis]
             p.taps *= p.kernel[axis]
         whole_width = geometry.dilation[2] == 1 and geometry.kernel[2] >= geometry.stride[2]
-        p.row_blocks = divide_up(p.rows, ROW_BLOCK)
-        p.channel_blocks = divide_up(p.channels, CHANNEL_BLOCK)
+        p.row_blocks = p.channel_blocks = 1
         lay_out_strips(&p.strips, geometry, positions, whole_width)
-        while positions > FEWEST_POSITIONS and self.scratch_elements() > SCRATCH_ELEMENTS:
-            if divide_up(p.channels, p.channel_blocks) > FC_MAX_COLUMNS // 2:
-                p.channel_blocks *= 2
-            else:
+        while self.scratch_elements() > SCRATCH_ELEMENTS:
+            rows, channels = divide_up(p.rows, p.row_blocks), divide_up(p.channels, p.channel_blocks)
+            split_rows, split_channels = rows >= 2 * FC_MAX_ROWS, channels >= FC_MAX_COLUMNS
+            if positions > FEW_POSITIONS and 2 * rows * channels * p.taps <= SCRATCH_ELEMENTS or not (
+                    split_rows or split_channels):
                 positions //= 2
+                if positions < FEWEST_POSITIONS:
+                    break
                 free_strips(&p.strips)
                 lay_out_strips(&p.strips, geometry, positions, whole_width)
+            elif split_rows and (p.channels * p.row_blocks <= p.rows * p.channel_blocks or not split_channels):
+                p.row_blocks *= 2       # each packs all the input
+            else:
+                p.channel_blocks *= 2   # each packs all of grad_output
         self.share_out(geometry.flops)
 
     def __dealloc__(self):

@@ -95,9 +95,12 @@ cdef class WeightGradientPlan:
         describe_filters(&call.filters, out)
         if self.dot is not None:
             call.parts, call.channel_step, call.tap_step = self.dot.layout.parts, call.filters.taps, 1
+            if not self.dot.layout.in_order:
+                call.filters.tap_order = self.dot.layout.tap_order
             self.sum_up(&call, input, grad_output, True)
             if call.finite:
                 return 0
+            call.filters.tap_order = NULL
         if self.gemm.needs_no_sums() and input.size[0] > 0:
             self.gemm.sum_parts(input, grad_output, NULL, &call.filters)
             return 0
