@@ -98,6 +98,14 @@ typedef struct fc_winograd {
     /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
      * is 1), last tap first if `reversed`. */
     void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth, int reversed);
+
+    /* For the weight gradient, whose products are of transformed inputs and outputs: `input` for the runs' outputs ... */
+    void (*grad_output)(void *v, int64_t point_step, int64_t k_step, const fc_winograd_run *runs, int run_count,
+                        int64_t channel_step, int64_t channels);
+
+    /* ... and the gradients of the taps, taps[tap * tap_step + i] from sums[point * point_step + i] for i < width.
+     * Returns 0 if any is infinite or NaN. */
+    int (*grad_weight)(void *taps, int64_t tap_step, const void *sums, int64_t point_step, int64_t width);
 } fc_winograd;
 
 enum { FC_WINOGRADS = 4 };

@@ -125,12 +125,17 @@ class ConvCase:
         serving = ["auto", "direct"]
         if max(self.stride) <= 8:
             serving.append("sliding")
-        height = self.kernel[-2] if self.rank > 1 else 1
-        if self.kernel[-1] >= 3 and height != 2 and {*self.stride} == {1} and math.prod(self.kernel) < 100:
+        if self.for_winograd:
             serving.append("winograd")
         if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
             serving.append("depthwise")
         return serving[self.seed % len(serving)]
+
+    @property
+    def for_winograd(self) -> bool:
+        """Whether that algorithm serves this case."""
+        height = self.kernel[-2] if self.rank > 1 else 1
+        return self.kernel[-1] >= 3 and height != 2 and {*self.stride} == {1} and math.prod(self.kernel) < 100
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -349,9 +349,11 @@ def test_an_algorithm_that_cannot_serve_is_refused() -> None:
         fastconv.grad.conv2d_input(input.shape, weight, output, algorithm="depthwise")
     with pytest.raises(ValueError, match=r"algorithm='sliding'.*stride"):
         fastconv.conv2d(input, weight, stride=9, algorithm="sliding")
-    for algorithm in ("sliding", "winograd", "depthwise"):
+    for algorithm in ("sliding", "depthwise"):
         with pytest.raises(ValueError, match=rf"algorithm='{algorithm}'.*weight gradient"):
             fastconv.grad.conv2d_weight(input, depthwise.shape, output, groups=4, algorithm=algorithm)
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*weight gradient.*stride"):
+        fastconv.grad.conv2d_weight(input, weight.shape, output[..., :4, :4], 2, algorithm="winograd")
 
 
 # ---- out -------------------------------------------------------------------------------------------

@@ -15,6 +15,47 @@
 #define P ((real)0.625)
 #define Q ((real)1.5)
 
+/* A: m gradients of outputs to m + 2 values. */
+INLINE void winograd_grad_output_1d(int m, const vec *y, int from, vec *v, int to)
+{
+    if (m == 1) {
+        v[0] = y[0];
+    } else if (m == 2) {
+        v[0 * to] = y[0];
+        v[1 * to] = y[0] + y[1 * from];
+        v[2 * to] = y[0] - y[1 * from];
+        v[3 * to] = y[1 * from];
+    } else {
+        const vec p_even = y[0] + (P * P) * y[2 * from], p_odd = P * y[1 * from] + (P * P * P) * y[3 * from];
+        const vec q_even = y[0] + (Q * Q) * y[2 * from], q_odd = Q * y[1 * from] + (Q * Q * Q) * y[3 * from];
+        v[0 * to] = y[0];
+        v[1 * to] = p_even + p_odd;
+        v[2 * to] = p_even - p_odd;
+        v[3 * to] = q_even + q_odd;
+        v[4 * to] = q_even - q_odd;
+        v[5 * to] = y[3 * from];
+    }
+}
+
+/* G^T: m + 2 sums of products to the gradients of 3 taps. */
+INLINE void winograd_grad_weight_1d(int m, const vec *u, int from, vec *g, int to)
+{
+    if (m == 1) {
+        g[0] = u[0];
+    } else if (m == 2) {
+        const vec even = (real)0.5 * (u[1 * from] + u[2 * from]);
+        g[0 * to] = even - u[0];
+        g[1 * to] = (real)0.5 * (u[1 * from] - u[2 * from]);
+        g[2 * to] = even + u[3 * from];
+    } else {
+        const real p_scale = 1 / (2 * P * P * (P * P - Q * Q)), q_scale = 1 / (2 * Q * Q * (Q * Q - P * P));
+        const vec p_even = p_scale * (u[1 * from] + u[2 * from]), q_even = q_scale * (u[3 * from] + u[4 * from]);
+        g[0 * to] = (1 / (P * P * Q * Q)) * u[0] + (p_even + q_even);
+        g[1 * to] = (p_scale * P) * (u[1 * from] - u[2 * from]) + (q_scale * Q) * (u[3 * from] - u[4 * from]);
+        g[2 * to] = u[5 * from] + ((P * P) * p_even + (Q * Q) * q_even);
+    }
+}
+
 #define TILE_SPAN(m) ((m) == 1 ? 1 : (m) + 2)  /* inputs, and points, of a tile along one axis */
 #define MAX_SPAN FC_MAX_SPAN
 
@@ -156,7 +197,7 @@ INLINE gather_copy *add_copies(gather_copy *next, real *to, const real *from, in
 }
 
 /* The copies of span_y rows. A copy writes zeros where its run has no inputs, so runs must come in order. */
-INLINE int plan_copies(int m, int span_y, const fc_winograd_run *runs, int run_count, gathered_row *rows,
+INLINE int plan_copies(int m, int span_y, int has_rest, const fc_winograd_run *runs, int run_count, gathered_row *rows,
                        gather_copy *copies)
 {
     gather_copy *next = copies;
@@ -166,6 +207,7 @@ INLINE int plan_copies(int m, int span_y, const fc_winograd_run *runs, int run_c
             const real *from = run->row[y];
             if (!from) continue;
             next = add_copies(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
+            if (!has_rest) continue;
             next = add_copies(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
                               run->high - m, count - m + 2);
         }
@@ -186,13 +228,14 @@ INLINE void gather(const gather_copy *copies, int count, int64_t offset, int64_t
     }
 }
 
-INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int64_t k_step,
+/* The transform of the runs' inputs or, if `outputs`, of as many values as the tiles have outputs. */
+INLINE void winograd_input_body(int my, int mx, int outputs, real *v, int64_t point_step, int64_t k_step,
                                 const fc_winograd_run *runs, int run_count, int64_t channel_step, int64_t channels)
 {
     static const real zeros[ROW_LENGTH];
     gathered_row rows[MAX_SPAN];
     gather_copy copies[MAX_COPIES];
-    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
+    const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my), read_y = outputs ? my : span_y;
     const int in_place = run_count == 1 && runs[0].step == 1;
     const mask valid = first_lanes((int)(runs[run_count - 1].lane + runs[run_count - 1].tiles));
     const real *first[MAX_SPAN], *rest[MAX_SPAN];
@@ -204,7 +247,7 @@ INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int
         first_mask[q] = in_place ? lane_range(limit(low), limit(high)) : first_lanes(LANES);
         rest_mask[q] = in_place ? lane_range(limit(low - mx), limit(high - mx)) : first_lanes(LANES);
     }
-    for (int y = 0; y < span_y; y++) {
+    for (int y = 0; y < read_y; y++) {
         const real *row = runs[0].row[y];
         advance[y] = in_place && row ? channel_step : 0;
         first[y] = !in_place ? rows[y].first : row ? row : zeros;
@@ -212,17 +255,18 @@ INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int
     }
     if (!in_place) {
         memset(rows, 0, sizeof rows);
-        copy_count = plan_copies(mx, span_y, runs, run_count, rows, copies);
+        copy_count = plan_copies(mx, read_y, !outputs, runs, run_count, rows, copies);
     }
     for (int64_t c = 0; c < channels; c++) {
         vec half[MAX_SPAN * MAX_SPAN];
         gather(copies, copy_count, c * channel_step, CHANNELS_AHEAD * channel_step);
         UNROLL
-        for (int y = 0; y < span_y; y++) {
+        for (int y = 0; y < read_y; y++) {
             vec d[MAX_SPAN];
             load_tiles(mx, mx, first[y], first_mask, d);
-            load_tiles(mx, 2, rest[y], rest_mask, d + mx);
-            winograd_input_1d(mx, d, 1, half + y * span_x, 1);
+            if (!outputs) load_tiles(mx, 2, rest[y], rest_mask, d + mx);
+            if (outputs) winograd_grad_output_1d(mx, d, 1, half + y * span_x, 1);
+            else winograd_input_1d(mx, d, 1, half + y * span_x, 1);
             if (in_place) {
                 UNROLL
                 for (int q = 0; q < mx; q++) __builtin_prefetch(first[y] + CHANNELS_AHEAD * advance[y] + q * LANES);
@@ -233,7 +277,8 @@ INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int
         UNROLL
         for (int x = 0; x < span_x; x++) {
             vec column[MAX_SPAN];
-            winograd_input_1d(my, half + x, span_x, column, 1);
+            if (outputs) winograd_grad_output_1d(my, half + x, span_x, column, 1);
+            else winograd_input_1d(my, half + x, span_x, column, 1);
             UNROLL
             for (int y = 0; y < span_y; y++) store_masked(v + (y * span_x + x) * point_step, column[y], valid);
         }
@@ -337,12 +382,43 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
     }
 }
 
+INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_step, const real *sums, int64_t point_step,
+                                     int64_t width)
+{
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), tap_rows = my == 1 ? 1 : 3;
+    vec doubt = {0};
+    for (int64_t i = 0; i < width; i += LANES) {
+        const mask valid = first_lanes(limit(width - i));
+        vec half[3 * MAX_SPAN];
+        UNROLL
+        for (int x = 0; x < span_x; x++) {
+            vec column[MAX_SPAN];
+            UNROLL
+            for (int y = 0; y < span_y; y++) column[y] = load_masked(sums + (y * span_x + x) * point_step + i, valid);
+            winograd_grad_weight_1d(my, column, 1, half + x, span_x);
+        }
+        UNROLL
+        for (int y = 0; y < tap_rows; y++) {
+            vec g[3];
+            winograd_grad_weight_1d(mx, half + y * span_x, 1, g, 1);
+            UNROLL
+            for (int x = 0; x < 3; x++) {
+                doubt += g[x] * 0;
+                store_masked(taps + (y * 3 + x) * tap_step + i, g[x], valid);
+            }
+        }
+    }
+    int finite = 1;
+    for (int l = 0; l < LANES; l++) finite &= doubt[l] == 0;
+    return finite;
+}
+
 #define WINOGRAD(MY, MX)                                                                                       \
     static void winograd_input_##MY##MX(void *v, int64_t point_step, int64_t k_step,                           \
                                         const fc_winograd_run *runs, int run_count, int64_t channel_step,      \
                                         int64_t channels)                                                      \
     {                                                                                                          \
-        winograd_input_body(MY, MX, v, point_step, k_step, runs, run_count, channel_step, channels);           \
+        winograd_input_body(MY, MX, 0, v, point_step, k_step, runs, run_count, channel_step, channels);           \
     }                                                                                                          \
     static int64_t winograd_output_##MY##MX(const fc_winograd_run *runs, int run_count, int64_t channel_step,  \
                                             const void *sums, int64_t point_step, int64_t sums_step, int rows, \
@@ -355,13 +431,25 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
                                          int64_t depth, int reversed)                                          \
     {                                                                                                          \
         winograd_weight_body(MY, MX, u, point_step, taps, width, depth, reversed);                             \
+    } \
+    static void winograd_grad_output_##MY##MX(void *v, int64_t point_step, int64_t k_step,                     \
+                                              const fc_winograd_run *runs, int run_count,                      \
+                                              int64_t channel_step, int64_t channels)                          \
+    {                                                                                                          \
+        winograd_input_body(MY, MX, 1, v, point_step, k_step, runs, run_count, channel_step, channels);        \
+    }                                                                                                          \
+    static int winograd_grad_weight_##MY##MX(void *taps, int64_t tap_step, const void *sums,                   \
+                                             int64_t point_step, int64_t width)                                \
+    {                                                                                                          \
+        return winograd_grad_weight_body(MY, MX, taps, tap_step, sums, point_step, width);                     \
     }
 WINOGRAD(1, 2)
 WINOGRAD(2, 2)
 WINOGRAD(1, 4)
 WINOGRAD(4, 4)
 #define WINOGRAD_ENTRY(MY, MX)                                                                                 \
-    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX, winograd_weight_##MY##MX}
+    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
+     winograd_weight_##MY##MX, winograd_grad_output_##MY##MX, winograd_grad_weight_##MY##MX}
 
 #undef P
 #undef Q

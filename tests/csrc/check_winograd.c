@@ -163,10 +163,72 @@ static void check_transform(const fc_winograd *transform, int tiles, int reverse
     problem_free(p);
 }
 
+static real output_at(const problem *p, int r, int64_t i, int64_t y, int64_t x)
+{
+    const fc_winograd_run *run = &p->out[r];
+    if (!run->row[y] || x < 0 || x >= run->high) return 0;
+    return ((const real *)run->row[y])[i * p->target_step + x * run->step];
+}
+
+/* Gradient of one tap of channel c and output i: over all outputs, gradient times the input that the tap meets. */
+static real plain_grad_weight(const problem *p, int64_t c, int64_t i, int64_t ky, int64_t kx)
+{
+    real sum = 0;
+    for (int r = 0; r < p->run_count; r++)
+        for (int64_t y = 0; y < p->transform->tile_y; y++)
+            for (int64_t x = 0; x < p->out[r].high; x++)
+                sum += output_at(p, r, i, y, x) * input_at(p, r, c, y + ky, x + kx);
+    return sum;
+}
+
+static void check_gradient(const fc_winograd *transform, int tiles, enum side side)
+{
+    const problem p = problem_new(transform, tiles, 0, side);
+    const int64_t lanes = table->lanes, channels = p.channels, width = p.width, c = random_below(channels);
+    const guarded v = guarded_new(transform->points * channels * lanes, side);
+    const guarded d = guarded_new(transform->points * width * lanes, side);
+    const guarded sums = guarded_new(transform->points * width, side);
+    const guarded taps = guarded_new(p.tap_rows * 3 * width, side);
+    const double rounding = transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? 1e-2 : 1e-10;
+    describe("winograd gradient %d x %d, %lld outputs, %d tiles in %d runs %lld apart", transform->tile_y,
+             transform->tile_x, (long long)width, tiles, p.run_count, (long long)p.in[0].step);
+    for (int r = 0; r < p.run_count; r++) fill_integers(p.target[r].data, p.target[r].count);
+    transform->input(v.data, channels * lanes, lanes, p.in, p.run_count, p.source_step, channels);
+    transform->grad_output(d.data, width * lanes, lanes, p.out, p.run_count, p.target_step, width);
+    for (int64_t i = 0; i < d.count; i++)
+        if (i % lanes >= tiles && d.data[i] != UNTOUCHED) fail("grad_output writes beside its tiles");
+    for (int point = 0; point < transform->points; point++)
+        for (int64_t i = 0; i < width; i++) {
+            double sum = 0;
+            for (int t = 0; t < tiles; t++)
+                sum += (double)v.data[(point * channels + c) * lanes + t] * (double)d.data[(point * width + i) * lanes + t];
+            sums.data[point * width + i] = (real)sum;
+        }
+    if (!transform->grad_weight(taps.data, width, sums.data, width, width))
+        fail("grad_weight says that a finite gradient is not");
+    for (int64_t i = 0; i < width; i++)
+        for (int64_t tap = 0; tap < p.tap_rows * 3; tap++) {
+            const real got = taps.data[tap * width + i], expected = plain_grad_weight(&p, c, i, tap / 3, tap % 3);
+            if (!(fabs((double)(got - expected)) <= rounding))
+                fail("tap %lld of output %lld is %g, expected %g", (long long)tap, (long long)i, (double)got,
+                     (double)expected);
+        }
+    sums.data[random_below(sums.count)] = random_below(2) ? (real)INFINITY : (real)NAN;
+    if (transform->grad_weight(taps.data, width, sums.data, width, width))
+        fail("grad_weight misses a value that is not finite");
+    guarded_free(taps);
+    guarded_free(sums);
+    guarded_free(d);
+    guarded_free(v);
+    problem_free(p);
+}
+
 void check_winograd(void)
 {
     for (int which = 0; which < FC_WINOGRADS; which++)
-        for (int round = 0; round < 400; round++)
+        for (int round = 0; round < 400; round++) {
             check_transform(&table->winograd[which], 1 + round % table->lanes, round / 2 % 2,
                             round % 2 ? AT_START : AT_END);
+            check_gradient(&table->winograd[which], 1 + round % table->lanes, round % 2 ? AT_START : AT_END);
+        }
 }

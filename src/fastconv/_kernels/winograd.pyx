@@ -34,7 +34,7 @@ from fastconv._kernels.native cimport (
 )
 from fastconv._kernels.weights cimport Weights, describe_weights
 from fastconv._kernels.winograd_tiles cimport (
-    MOST_LANES, Place, Tiles, describe_tiles, find_places, output_runs, taps_scratch, transform_inputs,
+    MOST_LANES, Place, Tiles, apart, describe_tiles, find_places, output_runs, taps_scratch, transform_inputs,
     transform_weights,
 )
 
@@ -64,12 +64,6 @@ cdef struct Call:
     int activation
     double slope
     bint out_of_memory
-
-
-cdef inline int64_t apart(const Call *call, int64_t elements) noexcept nogil:
-    """How far apart the points of so many elements lie: an odd number of cache lines, for as a vector of each point is
-    touched in turn, a power of two would have them all compete for the same few places of the cache."""
-    return (divide_up(elements * call.tiles.itemsize, 64) | 1) * 64 // call.tiles.itemsize
 
 
 # ---- both ways ---------------------------------------------------------------------------------------
@@ -114,14 +108,14 @@ cdef inline void partial_sums(fc_finish *finish, int64_t *row_offset, int64_t st
 cdef inline int64_t transformed_weights(const Call *call) noexcept nogil:
     """Elements of the transformed weights of a group: panels of chunks."""
     return (call.channel_panels * divide_up(call.dense.depth, call.depth)
-            * call.tiles.transform.points * apart(call, call.depth * call.tiles.piece_count * call.channel_width))
+            * call.tiles.transform.points * apart(&call.tiles, call.depth * call.tiles.piece_count * call.channel_width))
 
 
 cdef inline int64_t tiles_scratch(const Call *call, int64_t channels) noexcept nogil:
     """Elements of scratch of a task: transformed inputs, sums."""
     cdef int64_t width = call.tiles.kernel.max_columns
-    return call.tiles.transform.points * (apart(call, call.depth * call.tiles.piece_count * width)
-                                          + apart(call, channels * width))
+    return call.tiles.transform.points * (apart(&call.tiles, call.depth * call.tiles.piece_count * width)
+                                          + apart(&call.tiles, channels * width))
 
 
 cdef void weights_task(void *context, int64_t index) noexcept nogil:
@@ -130,7 +124,7 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
     cdef const Dense *d = call.dense
     cdef int64_t item = call.tiles.itemsize, points = call.tiles.transform.points
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
-    cdef int64_t step = apart(call, call.depth * call.tiles.piece_count * call.channel_width), c = 0
+    cdef int64_t step = apart(&call.tiles, call.depth * call.tiles.piece_count * call.channel_width), c = 0
     cdef char *u = call.u + (group * transformed_weights(call) + panel * points * step) * item
     cdef char *taps = <char *>task_scratch(taps_scratch(&call.tiles, call.channel_width) * item)
     if taps == NULL:
@@ -158,8 +152,8 @@ cdef void tiles_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t channel = first_panel * call.channel_width
     cdef int64_t channels = min(last_panel * call.channel_width, d.channels) - channel
     cdef int64_t c = 0, count, point, panel, rows, row
-    cdef int64_t u_step = apart(call, call.depth * t.piece_count * call.channel_width)
-    cdef int64_t v_step = apart(call, call.depth * t.piece_count * width), sums_step = apart(call, channels * width)
+    cdef int64_t u_step = apart(&call.tiles, call.depth * t.piece_count * call.channel_width)
+    cdef int64_t v_step = apart(&call.tiles, call.depth * t.piece_count * width), sums_step = apart(&call.tiles, channels * width)
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
     cdef const char *source = call.source + group * d.depth * t.window.stride[1] * item
@@ -200,15 +194,15 @@ cdef void tiles_task(void *context, int64_t index) noexcept nogil:
 cdef inline int64_t transformed_inputs(const Call *call) noexcept nogil:
     """Elements of the transformed inputs of a block and group: panels of chunks."""
     return (divide_up(call.block, call.tile_width) * divide_up(call.dense.depth, call.depth)
-            * call.tiles.transform.points * apart(call, call.depth * call.tiles.piece_count * call.tile_width))
+            * call.tiles.transform.points * apart(&call.tiles, call.depth * call.tiles.piece_count * call.tile_width))
 
 
 cdef inline int64_t channels_scratch(const Call *call) noexcept nogil:
     """Elements of scratch of a task: taps, transformed weights, sums, and those of a vector of tiles, turned."""
     cdef int64_t width = call.channel_width
     return (taps_scratch(&call.tiles, width)
-            + call.tiles.transform.points * (apart(call, call.depth * call.tiles.piece_count * width)
-                                             + apart(call, call.tiles.kernel.lanes * width) + call.block * width))
+            + call.tiles.transform.points * (apart(&call.tiles, call.depth * call.tiles.piece_count * width)
+                                             + apart(&call.tiles, call.tiles.kernel.lanes * width) + call.block * width))
 
 
 cdef void inputs_task(void *context, int64_t index) noexcept nogil:
@@ -221,7 +215,7 @@ cdef void inputs_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t tile = index % panels * call.tile_width, c = index // panels % chunks * call.depth
     cdef int64_t group = index // panels // chunks
     cdef int64_t rows = min(call.tile_width, block - tile)
-    cdef int64_t step = apart(call, call.depth * t.piece_count * call.tile_width)
+    cdef int64_t step = apart(&call.tiles, call.depth * t.piece_count * call.tile_width)
     cdef char *v = call.v + (group * transformed_inputs(call)
                              + index % (panels * chunks) * t.transform.points * step) * item
     transform_inputs(t, call.source + (group * d.depth + c) * t.window.stride[1] * item, call.first + tile, rows,
@@ -239,8 +233,8 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
     cdef int64_t channel = panel * width, channels = min(width, d.channels - channel)
     cdef int64_t c = 0, count, point, tile, rows
-    cdef int64_t u_step = apart(call, call.depth * t.piece_count * width), turned_step = apart(call, lanes * width)
-    cdef int64_t v_step = apart(call, call.depth * t.piece_count * call.tile_width)
+    cdef int64_t u_step = apart(&call.tiles, call.depth * t.piece_count * width), turned_step = apart(&call.tiles, lanes * width)
+    cdef int64_t v_step = apart(&call.tiles, call.depth * t.piece_count * call.tile_width)
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
     cdef const char *v = call.v + group * transformed_inputs(call) * item

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.dense cimport Dense
+from fastconv._kernels.dense cimport Dense, divide_up
 from fastconv._kernels.fc_api cimport fc_kernels, fc_window, fc_winograd, fc_winograd_run
 from fastconv._kernels.weights cimport Weights
 
@@ -25,6 +25,12 @@ cdef struct Tiles:
 cdef struct Place:
     int64_t lane, tiles       # neighbours of a row, and the vector's lanes that they take
     int64_t n, z, y, x        # of the first output of the first tile
+
+
+cdef inline int64_t apart(const Tiles *tiles, int64_t elements) noexcept nogil:
+    """How far apart the points of so many elements lie: an odd number of cache lines, for as a vector of each point is
+    touched in turn, a power of two would have them all compete for the same few places of the cache."""
+    return (divide_up(elements * tiles.itemsize, 64) | 1) * 64 // tiles.itemsize
 
 
 cdef void describe_tiles(Tiles *tiles, const Dense *d, const fc_kernels *kernel, int tile) noexcept nogil

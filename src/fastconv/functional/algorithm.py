@@ -24,6 +24,7 @@ from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPl
 from fastconv._kernels.sliding import SlidingPlan
 from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv._kernels.winograd import WinogradPlan
+from fastconv._kernels.winograd_weight_gradient import WinogradWeightGradientPlan
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
@@ -37,7 +38,7 @@ TERMS_FOR_TILE_4 = 576
 PLANS = 512
 
 Plan = DensePlan | SlidingPlan | WinogradPlan | DepthwisePlan | ReferencePlan
-WeightPlan = WeightGradientPlan | ReferenceWeightGradientPlan
+WeightPlan = WeightGradientPlan | WinogradWeightGradientPlan | ReferenceWeightGradientPlan
 
 
 class Rule(NamedTuple):
@@ -74,11 +75,27 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
     return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
 
 
-def winograd_chunk(geometry: ConvGeometry, direction: str, precision: str) -> int:
-    """How many products Winograd adds up in one go: its transforms magnify what such a sum is off by."""
-    if precision != "highest" or winograd_tile(geometry, direction, precision) == 2:
-        return 128
-    return 32 if _terms(geometry, direction) < 2 * TERMS_FOR_TILE_4 else 64
+def winograd_chunk(terms: int) -> int:
+    """How many of so many products Winograd adds up in one go: F(4, 3) magnifies the error of such a sum."""
+    return min(128, max(32, terms // 18))
+
+
+def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
+    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    return WinogradPlan.serves(geometry) and channels >= 16 and _positions(geometry) >= 64
+
+
+def winograd_weight_tile(geometry: ConvGeometry) -> int:
+    """`winograd_tile` of the weight gradient, whose sums run over the positions of the batch."""
+    if _positions(geometry) < TERMS_FOR_TILE_4:
+        return 2
+    axes = 1 if geometry.kernel[1] == 1 else 2
+    return min((4, 2), key=lambda m: _winograd_tiles(geometry, geometry.output_size, m) * (m + 2) ** axes)
+
+
+def _positions(geometry: ConvGeometry) -> int:
+    """Products in the sum of a weight's gradient."""
+    return geometry.n * prod(geometry.output_size)
 
 
 def _terms(geometry: ConvGeometry, direction: str) -> int:
@@ -151,7 +168,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
         tile = winograd_tile(geometry, direction, precision)
-        return WinogradPlan(geometry, direction, tile, winograd_chunk(geometry, direction, precision))
+        chunk = winograd_chunk(_terms(geometry, direction)) if (tile, precision) == (4, "highest") else 128
+        return WinogradPlan(geometry, direction, tile, chunk)
     return DensePlan(geometry, direction)
 
 
@@ -161,6 +179,9 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     check_algorithm(algorithm)
     if algorithm == "reference":
         return ReferenceWeightGradientPlan(geometry)
-    if algorithm in ("sliding", "winograd", "depthwise"):
+    if algorithm in ("sliding", "depthwise"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
+    if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
+        chunk = winograd_chunk(_positions(geometry))
+        return WinogradWeightGradientPlan(geometry, winograd_weight_tile(geometry), chunk)
     return WeightGradientPlan(geometry)
