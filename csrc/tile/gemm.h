@@ -167,31 +167,77 @@ static void gemm_at(int64_t depth, const void *a, const void *b, const int64_t *
 /* Columns that gemm_at computes at a time, by rows. */
 static int wide_columns(int rows) { return WIDE(rows) * LANES; }
 
+/* One row's part of a run to an output whose elements are adjacent, two apart, or farther. */
+INLINE void scatter_run(const real *from, real *to, const fc_run *run, int row, const fc_finish *finish)
+{
+    for (int64_t j = 0; j < run->count; j += LANES) {
+        const int lanes = run->count - j < LANES ? (int)(run->count - j) : LANES;
+        real *p = to + j * run->stride;
+        vec before = {0}, column_bias = {0};
+        if (finish->accumulate) {
+            if (run->stride == 1) before = load_first(p, lanes);
+            else
+                for (int l = 0; l < lanes; l++) before[l] = p[l * run->stride];
+        }
+        if (finish->final && finish->column_bias)
+            column_bias = load_first((const real *)finish->column_bias + run->column + j, lanes);
+        const vec out = finish_vector(load_first(from + j, lanes), before, finish, row, column_bias);
+        if (run->stride == 1) {
+            store_first(p, out, lanes);
+#if FC_MASKS
+        } else if (run->stride == 2) {
+            store_masked(p, SHUFFLE(out, out, ZIP_LOWER), even_lanes(lanes < LANES / 2 ? 2 * lanes : LANES));
+            if (lanes > LANES / 2) store_masked(p + LANES, SHUFFLE(out, out, ZIP_UPPER), even_lanes(2 * lanes - LANES));
+#endif
+        } else {
+            for (int l = 0; l < lanes; l++) p[l * run->stride] = out[l];
+        }
+    }
+}
+
+/* A run of a tile whose rows are adjacent in the output (channels-last): transposed a vector of columns at a time. */
+INLINE void scatter_transposed(const real *from, int64_t tile_step, real *to, int rows, const fc_run *run,
+                            const fc_finish *finish)
+{
+    for (int64_t j = 0; j < run->count; j += LANES) {
+        const int lanes = run->count - j < LANES ? (int)(run->count - j) : LANES;
+        vec column_bias = {0};
+        if (finish->final && finish->column_bias)
+            column_bias = load_first((const real *)finish->column_bias + run->column + j, lanes);
+        for (int first = 0; first < rows; first += LANES) {
+            const int count = rows - first < LANES ? rows - first : LANES;
+            vec block[LANES];
+            for (int i = 0; i < LANES; i++)
+                block[i] = i < count ? load_first(from + (first + i) * tile_step + j, lanes) : (vec){0};
+            if (finish->accumulate) {
+                transpose(block);
+                for (int l = 0; l < lanes; l++) block[l] += load_first(to + (j + l) * run->stride + first, count);
+                transpose(block);
+            }
+            for (int i = 0; i < count; i++) {
+                fc_finish rest = *finish;
+                rest.accumulate = 0;
+                block[i] = finish_vector(block[i], (vec){0}, &rest, first + i, column_bias);
+            }
+            transpose(block);
+            for (int l = 0; l < lanes; l++) store_first(to + (j + l) * run->stride + first, block[l], count);
+        }
+    }
+}
+
 static void scatter(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows, const fc_run *runs,
                     int run_count, const fc_finish *finish)
 {
-    for (int i = 0; i < rows; i++) {
-        const real *from = (const real *)tile + i * tile_step;
-        for (const fc_run *run = runs; run < runs + run_count; run++) {
-            real *to = (real *)c + row_offset[i] + run->offset;
-            for (int64_t j = 0; j < run->count; j += LANES) {
-                const int lanes = run->count - j < LANES ? (int)(run->count - j) : LANES;
-                vec before = {0}, column_bias = {0};
-                if (run->stride == 1) {
-                    if (finish->accumulate) before = load_first(to + j, lanes);
-                } else if (finish->accumulate) {
-                    for (int l = 0; l < lanes; l++) before[l] = to[(j + l) * run->stride];
-                }
-                if (finish->final && finish->column_bias)
-                    column_bias = load_first((const real *)finish->column_bias + run->column + j, lanes);
-                const vec out = finish_vector(load_first(from + run->column + j, lanes), before, finish, i,
-                                              column_bias);
-                if (run->stride == 1) {
-                    store_first(to + j, out, lanes);
-                } else {
-                    for (int l = 0; l < lanes; l++) to[(j + l) * run->stride] = out[l];
-                }
-            }
+    int adjacent = rows > 2;
+    for (int i = 1; i < rows; i++) adjacent &= row_offset[i] == row_offset[0] + i;
+    for (const fc_run *run = runs; run < runs + run_count; run++) {
+        real *to = (real *)c + row_offset[0] + run->offset;
+        if (adjacent && run->stride != 1) {
+            scatter_transposed((const real *)tile + run->column, tile_step, to, rows, run, finish);
+            continue;
         }
+        for (int i = 0; i < rows; i++)
+            scatter_run((const real *)tile + i * tile_step + run->column, to + (row_offset[i] - row_offset[0]), run, i,
+                        finish);
     }
 }

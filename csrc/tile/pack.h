@@ -75,9 +75,9 @@ static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const
         for (int64_t i = 0; i < width; i += LANES)
             pack_adjacent_depths(panel + i, step, width - i < LANES ? (int)(width - i) : LANES, depth,
                                  source + i * i_stride, i_stride);
-    } else if (i_stride == 2 && width > 2 && FC_VECTOR_BYTES > 16) {  /* needs masked access in hardware */
+    } else if (i_stride == 2 && width > 2 && FC_MASKS) {
         pack_every(2, panel, step, width, depth, source, k_stride);
-    } else if (i_stride == 4 && width > 2 && FC_VECTOR_BYTES > 16) {
+    } else if (i_stride == 4 && width > 2 && FC_MASKS) {
         pack_every(4, panel, step, width, depth, source, k_stride);
     } else {
         for (int64_t k = 0; k < depth; k++)

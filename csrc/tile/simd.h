@@ -52,11 +52,13 @@ INLINE vec load(const real *p) { return *(const unaligned_vec *)p; }
 INLINE void store(real *p, vec v) { *(unaligned_vec *)p = v; }
 
 /* The first n lanes (0 <= n <= LANES), or lanes low <= i < high: the others read as zero and are not written.
- * Memory outside them is never touched. */
+ * Memory outside them is never touched. With hardware for it (FC_MASKS) also every other of the first n lanes. */
+#define FC_MASKS (FC_VECTOR_BYTES > 16)
 #if defined(__AVX512F__)
 typedef uint32_t mask;
 INLINE mask first_lanes(int n) { return (1u << n) - 1; }
 INLINE mask lane_range(int low, int high) { return first_lanes(high) & ~first_lanes(low); }
+INLINE mask even_lanes(int n) { return first_lanes(n) & 0x55555555u; }
 #if FC_REAL_BYTES == 4
 INLINE vec load_masked(const real *p, mask m) { return (vec)_mm512_maskz_loadu_ps((__mmask16)m, p); }
 INLINE void store_masked(real *p, vec v, mask m) { _mm512_mask_storeu_ps(p, (__mmask16)m, (__m512)v); }
@@ -76,6 +78,12 @@ INLINE mask lane_range(int low, int high)
     return (__m256i)((lane >= low) & (lane < high));
 }
 INLINE mask first_lanes(int n) { return lane_range(0, n); }
+INLINE mask even_lanes(int n)
+{
+    ivec even = {0};
+    for (int i = 0; i < LANES; i += 2) even[i] = -1;
+    return first_lanes(n) & (__m256i)even;
+}
 #if FC_REAL_BYTES == 4
 INLINE vec load_masked(const real *p, mask m) { return (vec)_mm256_maskload_ps(p, m); }
 INLINE void store_masked(real *p, vec v, mask m) { _mm256_maskstore_ps(p, m, (__m256)v); }

@@ -234,36 +234,38 @@ void check_gemm_non_finite(void)
 
 /* ---- scatter ------------------------------------------------------------------------------------- */
 
-/* Cut `columns` into random runs, one after the other in C, their elements `stride` apart; returns the extent
- * used. */
-static int64_t random_runs(fc_run *runs, int *run_count, int columns, int64_t stride)
+/* Cut `columns` into random runs, one after the other in C, their elements of `width` reals `stride` apart; returns
+ * the extent used. */
+static int64_t random_runs(fc_run *runs, int *run_count, int columns, int64_t stride, int64_t width)
 {
     const int64_t apart = stride < 0 ? -stride : stride;
     int64_t column = 0, extent = 0;
     *run_count = 0;
     while (column < columns) {
-        const int64_t count = 1 + random_below(columns - column), span = (count - 1) * apart + 1;
+        const int64_t count = 1 + random_below(columns - column), span = (count - 1) * apart + width;
         extent += random_below(3);  /* a gap that must stay untouched */
-        runs[(*run_count)++] = (fc_run){column, count, extent + (stride < 0 ? span - 1 : 0), stride};
+        runs[(*run_count)++] = (fc_run){column, count, extent + (stride < 0 ? span - width : 0), stride};
         extent += span;
         column += count;
     }
     return extent;
 }
 
-static void check_scatter_tile(int rows, int columns, int64_t stride, enum side side)
+/* Rows lie apart and in reverse order, or are adjacent (which takes runs of at least that stride). */
+static void check_scatter_tile(int rows, int columns, int64_t stride, int adjacent, enum side side)
 {
     const problem p = problem_new(0, rows, columns, side, fill_integers);
     const int64_t width = table->max_columns;
     const guarded tile = guarded_new((rows - 1) * width + columns, side);
     fc_run runs[FC_MAX_COLUMNS];
     int run_count;
-    const int64_t extent = random_runs(runs, &run_count, columns, stride), size = rows * extent;
+    const int64_t extent = random_runs(runs, &run_count, columns, stride, adjacent ? rows : 1);
+    const int64_t size = adjacent ? extent : rows * extent;
     const guarded c = guarded_new(size, side);
     real *expected = malloc((size_t)size * sizeof(real));
     int64_t row_offset[FC_MAX_ROWS];
     fill_integers(tile.data, tile.count);
-    for (int i = 0; i < rows; i++) row_offset[i] = (rows - 1 - i) * extent;
+    for (int i = 0; i < rows; i++) row_offset[i] = adjacent ? i : (rows - 1 - i) * extent;
     for (int which = 0; which < FINISHES; which++) {
         const fc_finish finish = finish_number(which, p.row_bias.data, p.column_bias.data);
         for (int64_t i = 0; i < size; i++) expected[i] = c.data[i] = (real)(i % 7 - 3);
@@ -289,6 +291,9 @@ void check_scatter(void)
     static const int64_t strides[] = {1, 2, 7, -1, -3};
     for (int s = 0; s < COUNT(strides); s++)
         for (int rows = 1; rows <= table->max_rows; rows++)
-            for (int columns = 1; columns <= table->max_columns; columns++)
-                check_scatter_tile(rows, columns, strides[s], (rows + columns) % 2 ? AT_START : AT_END);
+            for (int columns = 1; columns <= table->max_columns; columns++) {
+                const enum side side = (rows + columns) % 2 ? AT_START : AT_END;
+                check_scatter_tile(rows, columns, strides[s], 0, side);
+                check_scatter_tile(rows, columns, rows + s, 1, side);
+            }
 }
