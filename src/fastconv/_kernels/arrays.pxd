@@ -15,6 +15,7 @@ cdef struct Array:
     int64_t size[5]      # N, C, D, H, W
     int64_t stride[5]    # in elements; 0 along axes of size 1
     bint float64
+    void *packed         # of a weight: its PackedWeight, or NULL
     Py_buffer buffer
 
 
@@ -24,6 +25,7 @@ cdef inline void place_axes(Array *array, int spatial_rank, bint batched) noexce
     cdef int axis, position, shift = 3 if itemsize == 8 else 2 if itemsize == 4 else itemsize - 1  # no division
     array.float64 = itemsize == 8
     array.data = <char *>array.buffer.buf
+    array.packed = NULL
     for axis in range(5):
         array.size[axis] = 1
         array.stride[axis] = 0

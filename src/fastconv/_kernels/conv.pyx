@@ -24,8 +24,9 @@ from fastconv._kernels.fc_api cimport (
     fc_run, fc_window,
 )
 from fastconv._kernels.native cimport (
-    give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
+    kernels, parallel, task_scratch, worker_threads,
 )
+from fastconv._kernels.packed cimport FORM_DENSE, Form, Lease, give_back, lease
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
@@ -96,10 +97,8 @@ cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *run
 
 
 cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
-    """Elements of all weight panels of a call; none if a strip takes in all pixels, so that each panel is read once."""
+    """Elements of all weight panels of a call."""
     cdef const Dense *d = call.dense
-    if call.strips == 1:
-        return 0
     return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
 
 
@@ -330,7 +329,7 @@ cdef class DensePlan(Subconvolutions):
             "tile": (call.kernel.max_rows, call.kernel.max_columns),
             "threads": min(worker_threads(call.dense.flops), tasks),
             "tasks": tasks,
-            "packed_weight_bytes": packed_weights(&call) * itemsize,
+            "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
             "workspace_bytes": strip_scratch(&call, call.strip) * itemsize,
         }
 
@@ -338,7 +337,9 @@ cdef class DensePlan(Subconvolutions):
                        const Array *out, int activation, double slope) except -1:
         cdef Call call
         cdef int64_t axis, packed
-        cdef size_t held = 0
+        cdef Form form
+        cdef Lease panels
+        cdef bint filled = False
         call.dense = d
         call.kernel = kernels(source.float64)
         call.itemsize = 8 if source.float64 else 4
@@ -358,16 +359,22 @@ cdef class DensePlan(Subconvolutions):
         describe_weights(&call.weights, d, call.kernel, weight, self.forward)
         call.weights.width = call.channel_width
         call.weights.padded = call.pixels_are_rows
-        packed = packed_weights(&call)
         call.packed = NULL
-        if packed:
-            call.packed = <char *>take_scratch(packed * call.itemsize, &held)
-        try:
-            if packed:
-                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
-            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
-        finally:
-            give_scratch(call.packed, held)
+        if call.strips == 1 and weight.packed == NULL:  # a task that takes in all pixels packs what it reads
+            parallel(strip_task, &call, d.groups * call.parts, d.flops)
+        else:
+            packed = packed_weights(&call)
+            form.algorithm, form.part, form.kernel = FORM_DENSE, d - self.dense, call.kernel
+            form.width, form.layout = call.channel_width, call.pixels_are_rows
+            lease(&panels, weight, &form, packed * call.itemsize)
+            call.packed = panels.memory
+            try:
+                if panels.fresh:
+                    parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
+                filled = True
+                parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
+            finally:
+                give_back(&panels, filled)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0

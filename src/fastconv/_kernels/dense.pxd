@@ -7,6 +7,8 @@ from fastconv._kernels.fc_api cimport fc_window
 
 ctypedef int64_t Triple[3]
 
+cdef double LEAKY_SLOPE       # of the fused activation
+
 
 cdef struct Dense:
     int64_t n, groups

@@ -16,6 +16,7 @@ from libc.stdlib cimport calloc, free
 from fastconv._kernels.arrays cimport acquire, channels_adjacent, make_output, release
 
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2
+cdef double LEAKY_SLOPE = 0.01
 
 
 cdef class Subconvolutions:
@@ -72,7 +73,7 @@ cdef class Subconvolutions:
         d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
         return 0
 
-    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=0.01):
+    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=LEAKY_SLOPE):
         """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
         cdef Array array[3]
         cdef int held = 0

@@ -48,3 +48,28 @@ class Door:
         algorithm: Any,
         out: Any,
     ) -> np.ndarray: ...
+
+class PackedConv:
+    weight: np.ndarray
+    bias: np.ndarray | None
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+    activation: str | None
+    algorithm: str
+
+    def __init__(
+        self,
+        find: Callable[..., tuple[Any, tuple[int, ...]]],
+        otherwise: Callable[..., np.ndarray],
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        activation: str | None,
+        algorithm: str,
+    ) -> None: ...
+    def __call__(self, input: Any, out: np.ndarray | None = None) -> np.ndarray: ...

@@ -16,9 +16,10 @@ from libc.string cimport memcmp, memset
 
 import numpy as np
 
-from fastconv._kernels.arrays cimport Array, place_axes
-from fastconv._kernels.dense cimport Subconvolutions
+from fastconv._kernels.arrays cimport Array, acquire, place_axes
+from fastconv._kernels.dense cimport LEAKY_SLOPE, Subconvolutions
 from fastconv._kernels.native cimport precision_level
+from fastconv._kernels.packed cimport PackedWeight
 
 from fastconv._kernels.conv import ACTIVATIONS
 from fastconv._kernels.native import PRECISIONS
@@ -32,10 +33,9 @@ cdef extern from "Python.h":
 cdef enum:
     SLOTS = 1024           # of a table, a power of two
     PROBES = 4             # slots that a key may lie in
+    SHAPES = 32            # of inputs that a packed convolution remembers
 
 cdef int64_t LARGEST = <int64_t>1 << 61   # numbers beyond this are for `otherwise`
-
-cdef double LEAKY_SLOPE = 0.01
 
 cdef object ndarray = np.ndarray
 cdef object float32 = np.dtype(np.float32)
@@ -390,3 +390,93 @@ cdef class Door:
         if out is None:
             out = empty(known.out_shape, input.dtype)
         return known.plan.run(input, grad_output, out)
+
+
+# ---- packed convolutions -----------------------------------------------------------------------------
+
+
+cdef class PackedConv:
+    """A convolution with weight, bias and parameters of its own, the weight packed; made by `pack_weight`.
+
+    Call it with an input, and `out=` if the result has a place already: `conv1d`, `conv2d` or `conv3d`, by the rank of
+    the weight, with the same bits. Inputs may have any shape that fits and come from several threads at once.
+
+    Attributes
+    ----------
+    weight, bias : ndarray, read-only copies; bias may be None
+    stride, padding, dilation, groups, activation, algorithm : as given
+    """
+
+    cdef readonly object weight, bias, stride, padding, dilation, groups, activation, algorithm
+    cdef object find, otherwise, dtype
+    cdef int spatial_rank, activation_code
+    cdef PackedWeight packed
+    cdef Opened opened       # weight and bias, for as long as they are needed
+    cdef list shapes         # `Known`, by shape of the input
+    cdef int next_shape
+
+    def __cinit__(self, find, otherwise, weight, bias, stride, padding, dilation, groups, activation, algorithm):
+        self.find, self.otherwise = find, otherwise
+        self.weight, self.bias, self.dtype = weight, bias, weight.dtype
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.activation, self.algorithm = activation, algorithm
+        self.activation_code = ACTIVATIONS[activation]
+        self.spatial_rank = weight.ndim - 2
+        self.shapes = [None] * SHAPES
+        self.packed = PackedWeight()
+        acquire(&self.opened.array[0], weight, self.spatial_rank, True, False)
+        self.opened.held = 1
+        self.opened.array[0].packed = <void *>self.packed
+        if bias is not None:
+            acquire(&self.opened.array[1], bias, 0, False, False)
+            self.opened.held = 2
+
+    def __dealloc__(self):
+        close(&self.opened)
+
+    cdef Known known(self, const Key *key, object input):
+        """What is known of an input's shape."""
+        cdef object entry
+        cdef Known found = None
+        for entry in self.shapes:
+            if entry is None:
+                break
+            if memcmp(&(<Known>entry).key, key, sizeof(Key)) == 0:
+                return <Known>entry
+        found = Known.__new__(Known)
+        found.key = key[0]
+        found.plan, found.out_shape = self.find(
+            self.spatial_rank, input.shape, self.weight.shape, self.stride, self.padding, self.dilation, self.groups,
+            self.activation, self.algorithm, PRECISIONS[key.precision])
+        with cython.critical_section(self):
+            self.shapes[self.next_shape] = found
+            self.next_shape = (self.next_shape + 1) % SHAPES
+        return found
+
+    def __call__(self, input, out=None):
+        cdef Opened opened
+        cdef Key key
+        cdef Known known
+        cdef bint batched
+        opened.held = 0
+        try:
+            if open_plain(&opened, input, self.dtype):
+                batched = opened.array[0].buffer.ndim == self.spatial_rank + 2
+                memset(&key, 0, sizeof(Key))
+                key.form, key.precision = batched, precision_level()
+                if read_array(&opened.array[0], self.spatial_rank, batched, key.input):
+                    known = self.known(&key, input)
+                    if out is None or open_out(&opened, out, self.dtype, known):
+                        return (<Subconvolutions>known.plan).run_open(
+                            input, &opened.array[0], self.weight, &self.opened.array[0], self.bias,
+                            NULL if self.bias is None else <char *>self.opened.array[1].buffer.buf, out,
+                            self.activation_code, LEAKY_SLOPE)
+        finally:
+            close(&opened)
+        return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,
+                              self.groups, self.activation, self.algorithm, out)
+
+    def __repr__(self):
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("stride", "padding", "dilation", "groups",
+                                                                         "activation", "algorithm"))
+        return f"PackedConv(weight of shape {self.weight.shape}, {given})"

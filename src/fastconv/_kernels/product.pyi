@@ -1,6 +1,7 @@
 import numpy as np
 
 from fastconv._kernels.conv import DensePlan
+from fastconv._kernels.packed import PackedWeight
 
 def multiply(
     plan: DensePlan,
@@ -11,4 +12,6 @@ def multiply(
     out: np.ndarray,
     out_by_columns: bool,
     bias: np.ndarray | None = None,
+    activation: int = 0,
+    packed: PackedWeight | None = None,
 ) -> None: ...

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.arrays cimport Array, release
 from fastconv._kernels.conv cimport DensePlan
+from fastconv._kernels.dense cimport LEAKY_SLOPE
+from fastconv._kernels.packed cimport PackedWeight
 
 
 cdef int open_matrix(Array *array, object owner, int row_axis, int column_axis, bint writable) except -1:
@@ -14,6 +16,7 @@ cdef int open_matrix(Array *array, object owner, int row_axis, int column_axis, 
     shift = 3 if array.buffer.itemsize == 8 else 2
     array.float64 = shift == 3
     array.data = <char *>array.buffer.buf
+    array.packed = NULL
     for axis in range(5):
         array.size[axis] = 1
         array.stride[axis] = 0
@@ -25,16 +28,18 @@ cdef int open_matrix(Array *array, object owner, int row_axis, int column_axis, 
     return 0
 
 
-def multiply(DensePlan plan, a, bint a_by_columns, b, bint b_by_columns, out, bint out_by_columns, bias=None):
+def multiply(DensePlan plan, a, bint a_by_columns, b, bint b_by_columns, out, bint out_by_columns, bias=None,
+             int activation=0, PackedWeight packed=None):
     """out[i, j] = sum over k of a[i, k] * b[k, j], + bias[i]; matrices `by_columns` are given transposed.
 
-    The plan is that of a convolution by one kernel element, of k channels in a row of j pixels, with i output channels.
+    What `packed` keeps belongs to `a`. The plan is that of a convolution by one kernel element, of k channels in a row of j pixels, with i output channels.
     """
     cdef Array array[4]
     cdef int held = 0
     try:
         open_matrix(&array[0], a, a_by_columns, not a_by_columns, False)
         held = 1
+        array[0].packed = <void *>packed if packed is not None else NULL
         open_matrix(&array[1], b, 4 if b_by_columns else 1, 1 if b_by_columns else 4, False)
         held = 2
         open_matrix(&array[2], out, 4 if out_by_columns else 1, 1 if out_by_columns else 4, True)
@@ -43,7 +48,7 @@ def multiply(DensePlan plan, a, bint a_by_columns, b, bint b_by_columns, out, bi
             PyObject_GetBuffer(bias, &array[3].buffer, PyBUF_STRIDED_RO)
             held = 4
         plan.run_arrays(b, &array[1], a, &array[0], bias, NULL if bias is None else <char *>array[3].buffer.buf, out,
-                        &array[2], 0, 0)
+                        &array[2], activation, LEAKY_SLOPE)
     finally:
         while held:
             held -= 1

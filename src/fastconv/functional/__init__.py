@@ -51,6 +51,7 @@ from fastconv.functional.norm import (
     layer_norm,
     local_response_norm,
 )
+from fastconv.functional.packed import PackedConv, pack_weight
 from fastconv.functional.pool import (
     avg_pool1d,
     avg_pool2d,
@@ -69,6 +70,7 @@ from fastconv.functional.unpool import (
 )
 
 __all__ = [
+    "PackedConv",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -111,6 +113,7 @@ __all__ = [
     "max_unpool2d",
     "max_unpool3d",
     "mish",
+    "pack_weight",
     "prelu",
     "relu",
     "relu6",

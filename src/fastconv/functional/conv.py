@@ -28,7 +28,7 @@ from fastconv.geometry import (
 from fastconv.runtime import get_precision
 
 
-def _find_forward(
+def find_forward(
     spatial_rank: int,
     input_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
@@ -42,12 +42,19 @@ def _find_forward(
 ) -> tuple[Plan, tuple[int, ...]]:
     """Everything about a call that follows from shapes and parameters: the plan, and the output's shape."""
     check_rank("input", input_shape, spatial_rank)
-    if not isinstance(activation, (str, NoneType)) or not isinstance(algorithm, str):
-        raise TypeError(f"activation={activation!r}, algorithm={algorithm!r}: must be names")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
+    check_activation(activation)
+    if not isinstance(algorithm, str):
+        raise TypeError(f"algorithm={algorithm!r}: must be a name")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     return plan(geometry, "forward", algorithm, precision), geometry.output_shape
+
+
+def check_activation(activation: Any) -> None:
+    """Raise `ValueError` or `TypeError` for anything but the fused activations and None."""
+    if not isinstance(activation, (str, NoneType)):
+        raise TypeError(f"activation={activation!r}: must be a name or None")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
 
 
 def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
@@ -57,7 +64,7 @@ def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(bias)
 
 
-def _conv(
+def any_conv(
     spatial_rank: int,
     input: Any,
     weight: Any,
@@ -73,7 +80,7 @@ def _conv(
     """Any call at all; plain ones have been served before they come here."""
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
-    found, output_shape = _find_forward(
+    found, output_shape = find_forward(
         spatial_rank,
         input.shape,
         weight.shape,
@@ -95,7 +102,7 @@ def _conv(
     return found.run(input, weight, bias, out, ACTIVATIONS[activation])
 
 
-_door = Door(_find_forward, _conv).forward
+_door = Door(find_forward, any_conv).forward
 
 
 def conv1d(

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.conv import DensePlan
+from fastconv._kernels.conv import ACTIVATIONS, DensePlan
 from fastconv._kernels.product import multiply
 from fastconv.functional.algorithm import PLANS, plan
-from fastconv.functional.conv import check_bias
+from fastconv.functional.conv import check_activation, check_bias
 from fastconv.geometry import ConvGeometry, as_array, check_allocation, conv_geometry
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
+def linear(input: Any, weight: Any, bias: Any = None, *, activation: str | None = None) -> np.ndarray:
     """Fully connected layer: every input value gets a weighted vote for each output.
 
     Computed as a 1x1 convolution with the rows as pixels, so it keeps the same promises (same bits at any
@@ -26,6 +26,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     input : array, shape (..., C), float32 or float64
     weight : array, shape (K, C), same dtype
     bias : array, shape (K,), same dtype, optional
+    activation : {None, "relu", "leaky_relu", "relu6"}
+        Applied after the bias; "leaky_relu" has slope 0.01.
 
     Returns
     -------
@@ -45,6 +47,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
     input = as_array("input", input)
     weight = as_array("weight", weight, input.dtype)
     check_linear_weight(weight)
+    check_activation(activation)
     if input.ndim < 1 or input.shape[-1] != weight.shape[1]:
         raise ValueError(f"input: shape {input.shape} must end in the {weight.shape[1]} features of weight")
     if bias is not None:
@@ -55,12 +58,14 @@ def linear(input: Any, weight: Any, bias: Any = None) -> np.ndarray:
         return out
     if input.ndim == 2:
         product = product_plan(out.shape[1], input.shape[1], out.shape[0])
-        multiply(product, weight, False, input, True, out, True, bias)
+        multiply(product, weight, False, input, True, out, True, bias, ACTIVATIONS[activation])
     else:
         rows, out_rows = as_images(input, out)
         geometry = linear_geometry(rows.shape, weight.shape)
         weight = weight.reshape(geometry.weight_shape)
-        plan(geometry, "forward", "direct", "highest").run(rows, weight, bias, out_rows)
+        plan(geometry, "forward", "direct", "highest").run(
+            rows, weight, bias, out_rows, ACTIVATIONS[activation]
+        )
     return out
 
 

@@ -21,6 +21,10 @@ class Activation(Layer):
     _function: ClassVar[Callable[..., np.ndarray]]
     _gradient: ClassVar[Callable[..., np.ndarray]]
     _settings: tuple[Any, ...] = ()
+    _fused: ClassVar[str | None] = None
+
+    def _fused_name(self) -> str | None:
+        return vars(type(self)).get("_fused")  # not of a subclass, which may compute something else
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return type(self)._function(input, *self._settings)
@@ -54,6 +58,7 @@ class ReLU(Activation):
 
     _function = staticmethod(functional.relu)
     _gradient = staticmethod(grad.relu_input)
+    _fused = "relu"
 
 
 class ReLU6(Activation):
@@ -61,6 +66,7 @@ class ReLU6(Activation):
 
     _function = staticmethod(functional.relu6)
     _gradient = staticmethod(grad.relu6_input)
+    _fused = "relu6"
 
 
 class LeakyReLU(Activation):
@@ -76,10 +82,14 @@ class LeakyReLU(Activation):
 
     _function = staticmethod(functional.leaky_relu)
     _gradient = staticmethod(grad.leaky_relu_input)
+    _fused = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = real_number("negative_slope", negative_slope)
         self._settings = (self.negative_slope,)
+
+    def _fused_name(self) -> str | None:
+        return super()._fused_name() if self.negative_slope == 0.01 else None
 
 
 class ELU(Activation):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastconv.geometry import as_array, check_allocation, check_shape
+from fastconv.geometry import as_array, as_sizes, check_allocation, check_shape
 from fastconv.nn.arguments import float_dtype
 from fastconv.nn.parameter import Buffer, Parameter
 
@@ -78,6 +78,49 @@ class Layer:
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         """As `vjp`, but nobody wants the gradient of `input`: for the front of a net."""
         return self.vjp(input)
+
+    def prepare(self, example: Any = None) -> Prepared:
+        """This layer as it is now, made ready for inference: `prepared(x)` gives what `layer(x)` gives.
+
+        Weights of convolutions and fully connected layers are copied and packed once, not in every call.
+        Later changes to parameters do not show; prepare again after training.
+
+        Parameters
+        ----------
+        example : array or tuple of int, optional
+            An input, or the shape of one, batch included: run once, so that the first call is as fast as any.
+            Other shapes may be given later.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2, rng=1))
+        >>> prepared = net.prepare((1, 1, 4, 4))
+        >>> x = np.ones((5, 1, 4, 4), np.float32)
+        >>> np.array_equal(prepared(x), net(x))
+        True
+        """
+        prepared = Prepared(self)
+        if isinstance(example, (tuple, list)):
+            found = self.parameters()
+            shape = as_sizes("example", example, (len(example),))
+            example = np.zeros(shape, found[0].value.dtype if found else np.float32)
+        if example is not None:
+            prepared(example)
+        return prepared
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        """A function that computes what calling this layer does now, whatever becomes of its parameters."""
+        return copy.deepcopy(self)
+
+    def _fused_name(self) -> str | None:
+        """The name under which layers with weights apply this function to what they store, if they can."""
+        return None
+
+    def _activated(self, activation: str) -> Layer | None:
+        """A layer with the same parameters that applies an activation as it stores, if there is one."""
+        return None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output for an input of this shape (batch included), without computing it.
@@ -237,6 +280,35 @@ class Layer:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__}.{name}: a layer does not change; make a new one")
+
+
+_INFERENCE = ("__call__", "_inference")
+
+
+def inference_of(layer: Layer) -> Callable[[np.ndarray], np.ndarray]:
+    """What `layer` computes now, as a function that later changes to its parameters do not reach."""
+    family = type(layer).__mro__
+    called, prepared = (next(i for i, c in enumerate(family) if name in vars(c)) for name in _INFERENCE)
+    # a subclass that calls for something else has not said how to prepare it
+    return layer._inference() if prepared <= called else copy.deepcopy(layer)
+
+
+class Prepared:
+    """A net made ready for inference, as it was when `Layer.prepare` made this; call it with an input.
+
+    Several threads may call it at once, with inputs of any shape that the net takes.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._shown = repr(layer)
+        self._run = inference_of(layer)
+
+    def __call__(self, input: Any) -> np.ndarray:
+        """What the net gives for `input`, to the bit."""
+        return self._run(input)
+
+    def __repr__(self) -> str:
+        return f"Prepared({self._shown})"
 
 
 def _argument(layer: Layer, name: str) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from fastconv.geometry import LIMIT, axis_number, whole_number
-from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
+from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, inference_of
 
 
 def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Layer, ...]:
@@ -20,6 +20,19 @@ def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Laye
     if len(layers) < minimum:
         raise ValueError(f"{name}: needs at least {minimum}")
     return layers
+
+
+def _stages(layers: tuple[Layer, ...]) -> tuple[tuple[int, Layer], ...]:
+    """The layers with their positions; an activation is left to the layer in front where that applies it."""
+    stages: list[tuple[int, Layer]] = []
+    for i, layer in enumerate(layers):
+        name = layer._fused_name()
+        fused = stages[-1][1]._activated(name) if stages and name is not None else None
+        if fused is None:
+            stages.append((i, layer))
+        else:
+            stages[-1] = (stages[-1][0], fused)
+    return tuple(stages)
 
 
 class Sequential(Layer):
@@ -48,27 +61,39 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = check_layers("layers", layers, 0)
+        self._stages = _stages(layers)
         learning = (i for i, layer in enumerate(layers) if layer.parameters())
         self._first_learning = next(learning, len(layers))
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
+        return self._run(self._stages, input)
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        stages = [(i, inference_of(layer)) for i, layer in self._stages]
+        return lambda input: self._run(stages, input)
+
+    def _run(
+        self, stages: Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]], input: Any
+    ) -> np.ndarray:
         i = 0
         try:
-            for i, layer in enumerate(self.layers):  # noqa: B007 - the message below names the layer
-                input = layer(input)
+            for i, stage in stages:  # noqa: B007 - the message below names the layer
+                input = stage(input)
         except (TypeError, ValueError) as error:
             raise self._located(i, error) from error
-        return input
+        result: np.ndarray = input
+        return result
 
     def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         backprops: list[Backprop] = []
+        i = 0
         try:
-            for layer in self.layers:
+            for i, layer in self._stages:  # noqa: B007 - the message below names the layer
                 input, backprop = layer.vjp(input)
                 backprops.append(backprop)
         except (TypeError, ValueError) as error:
-            raise self._located(len(backprops), error) from error
+            raise self._located(i, error) from error
         backprops.reverse()
 
         def backward(grad_output: np.ndarray) -> np.ndarray:
@@ -83,7 +108,7 @@ class Sequential(Layer):
         backprops: list[ParameterBackprop] = []
         i = 0
         try:
-            for i, layer in enumerate(self.layers):
+            for i, layer in self._stages:
                 if i < self._first_learning:
                     input, _ = layer.vjp(input)
                     continue
@@ -181,6 +206,14 @@ class Residual(Sequential):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         output = super().__call__(input)
         around = input if self.shortcut is None else self.shortcut(input)
+        return self._sum(output, around)
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        through = super()._inference()
+        around = None if self.shortcut is None else inference_of(self.shortcut)
+        return lambda input: self._sum(through(input), input if around is None else around(input))
+
+    def _sum(self, output: np.ndarray, around: np.ndarray) -> np.ndarray:
         self._check_ends(output.shape, around.shape)
         total: np.ndarray = output + around
         return total
@@ -265,7 +298,13 @@ class Concat(Layer):
         self.dim = whole_number("dim", dim, -LIMIT)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        outputs = [branch(input) for branch in self.branches]
+        return self._join([branch(input) for branch in self.branches])
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        branches = [inference_of(branch) for branch in self.branches]
+        return lambda input: self._join([branch(input) for branch in branches])
+
+    def _join(self, outputs: list[np.ndarray]) -> np.ndarray:
         self._joined([output.shape for output in outputs])
         return np.concatenate(outputs, axis=self.dim)
 

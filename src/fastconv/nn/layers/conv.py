@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastconv import functional, grad
-from fastconv._kernels.conv import ACTIVATIONS
+from fastconv.functional.conv import check_activation
+from fastconv.functional.packed import PackedLinear
 from fastconv.geometry import (
     check_rank,
     conv_geometry,
@@ -42,6 +45,7 @@ class _Weighted(Layer):
 
     weight: Parameter
     bias: Parameter | None
+    activation: str | None = None
 
     def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -57,6 +61,13 @@ class _Weighted(Layer):
         """See `Layer.vjp_parameters`."""
         output = self(input)
         return output, lambda grad_output: self._learn(input, output, grad_output)
+
+    def _activated(self, activation: str) -> Layer | None:
+        if type(self) not in _FUSING or self.activation is not None:
+            return None
+        twin = copy.copy(self)
+        vars(twin)["activation"] = activation
+        return twin
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         """Add the gradients of weight and bias; returns the gradient in front of the activation."""
@@ -119,8 +130,7 @@ class Conv(_Weighted):
         self.dilation = frozen(dilation)
         self.groups = whole_number("groups", groups, 1)
         _check_groups(self.in_channels, self.out_channels, self.groups)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
+        check_activation(activation)
         self.activation = activation
         self.dtype = float_dtype("dtype", dtype)
         self._options = (self.stride, self.padding, self.dilation, self.groups)
@@ -142,6 +152,10 @@ class Conv(_Weighted):
         if self.bias is not None and grad_bias is not None:
             self.bias.add_grad(grad_bias)
         return grad_output
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        bias = None if self.bias is None else self.bias.value
+        return functional.pack_weight(self.weight.value, bias, *self._options, activation=self.activation)
 
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
         return _CONV[self.spatial_rank][1](input_shape, self.weight.value, grad_output, *self._options)
@@ -406,12 +420,20 @@ class Linear(_Weighted):
         self._make((self.out_features, self.in_features), self.out_features, bias, rng)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return functional.linear(input, self.weight.value, None if self.bias is None else self.bias.value)
+        bias = None if self.bias is None else self.bias.value
+        return functional.linear(input, self.weight.value, bias, activation=self.activation)
+
+    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
+        bias = None if self.bias is None else self.bias.value
+        return PackedLinear(self.weight.value, bias, self.activation)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+        grad_output, grad_bias = through_activation(
+            self.activation, output, grad_output, output.ndim - 1, self.bias is not None
+        )
         self.weight.add_grad_of(grad.linear_weight, input, grad_output)
-        if self.bias is not None:
-            self.bias.add_grad(grad.linear_bias(grad_output))
+        if self.bias is not None and grad_bias is not None:
+            self.bias.add_grad(grad_bias)
         return grad_output
 
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
@@ -426,3 +448,7 @@ class Linear(_Weighted):
     def flops(self, input_shape: Shape) -> int:
         """See `Layer.flops`: the bias not counted."""
         return 2 * math.prod(self.output_shape(input_shape)) * self.in_features
+
+
+#: Layers that an activation may be fused into; a subclass may compute something else.
+_FUSING = (Conv1d, Conv2d, Conv3d, Linear)

@@ -1,0 +1,326 @@
+"""Packed weights and prepared nets: the same bits as without, and a copy that later changes do not reach."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import nn
+
+RNG = np.random.default_rng(11)
+
+
+def array(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+def channels_last(a: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+
+
+#: Shapes of input and weight and parameters: few and many pixels, every algorithm, every rank.
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "toy": ((1, 1, 9, 9), (1, 1, 3, 3), {}),
+    "many channels, few pixels": ((2, 200, 5, 5), (70, 200, 3, 3), {"padding": 1}),
+    "1x1": ((2, 96, 30, 31), (130, 96, 1, 1), {}),
+    "winograd": ((2, 32, 30, 30), (48, 32, 3, 3), {"padding": "same"}),
+    "winograd, few tiles": ((1, 64, 8, 8), (80, 64, 3, 3), {"padding": 1}),
+    "winograd by name": ((1, 5, 12, 9), (7, 5, 3, 3), {"algorithm": "winograd"}),
+    "groups": ((2, 12, 17, 18), (18, 4, 3, 3), {"groups": 3, "stride": 2, "padding": ((1, 0), (0, 1))}),
+    "depthwise": ((2, 20, 21, 22), (20, 1, 3, 3), {"groups": 20, "padding": 1}),
+    "large kernel": ((1, 3, 40, 41), (20, 3, 11, 11), {"stride": (4, 3)}),
+    "dilated": ((1, 8, 20, 20), (9, 8, 3, 3), {"dilation": (2, 3), "padding": (2, 3)}),
+    "1-D": ((3, 10, 300), (20, 10, 5), {"padding": 2}),
+    "3-D": ((1, 4, 6, 9, 10), (5, 4, 3, 3, 3), {"padding": 1}),
+    "reference": ((1, 2, 6, 6), (3, 2, 3, 3), {"algorithm": "reference"}),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_a_packed_convolution_gives_the_same_bits(case: str, dtype: Any, isa: str) -> None:
+    """The first time and later, in every memory order, on any threads, with other batches between."""
+    input_shape, weight_shape, parameters = CASES[case]
+    input, weight = array(*input_shape, dtype=dtype), array(*weight_shape, dtype=dtype)
+    bias = array(weight_shape[0], dtype=dtype)
+    conv = getattr(fastconv, f"conv{input.ndim - 2}d")
+    packed = fastconv.pack_weight(weight, bias, **parameters, activation="leaky_relu")
+    inputs = [input, channels_last(input), input[:1], input[0], input[..., ::-1], np.repeat(input, 3, axis=0)]
+    for _ in range(2):
+        for threads in (1, 3):
+            fastconv.set_num_threads(threads)
+            for x in inputs:
+                expected = conv(x, weight, bias, **parameters, activation="leaky_relu")
+                assert np.array_equal(packed(x), expected)
+                out = np.empty_like(expected)
+                assert packed(x, out=out) is out
+                assert np.array_equal(out, expected)
+
+
+def test_a_packed_convolution_follows_precision_and_instruction_set() -> None:
+    """Both may change between calls, and back."""
+    input, weight = array(1, 32, 40, 40), array(32, 32, 3, 3)
+    packed = fastconv.pack_weight(weight, padding=1)
+    for _ in range(2):
+        for isa in fastconv.runtime.runnable_isas():
+            fastconv.set_isa(isa)
+            for precision in ("highest", "high"):
+                with fastconv.precision(precision):
+                    assert np.array_equal(packed(input), fastconv.conv2d(input, weight, padding=1))
+
+
+def test_non_finite_numbers_reach_the_same_outputs() -> None:
+    """Of the input and of the weight, whatever the algorithm makes of them."""
+    for bad in (np.nan, np.inf):
+        input, weight = array(2, 32, 20, 20), array(32, 32, 3, 3)
+        input[1, 3, 5, 5] = bad
+        for _ in range(2):
+            packed = fastconv.pack_weight(weight, padding=1)
+            for _ in range(2):
+                expected = fastconv.conv2d(input, weight, padding=1)
+                np.testing.assert_array_equal(packed(input), expected)
+            weight[2, 3, 1, 1] = bad
+
+
+def test_what_is_packed_is_a_copy() -> None:
+    """Weight and bias may be changed and thrown away; the copies cannot be written to."""
+    input, weight, bias = array(2, 3, 8, 8), array(4, 3, 3, 3), array(4)
+    expected = fastconv.conv2d(input, weight, bias)
+    packed = fastconv.pack_weight(weight, bias)
+    weight[...] = 0
+    bias[...] = 0
+    assert np.array_equal(packed(input), expected)
+    assert packed.bias is not None
+    for copy in (packed.weight, packed.bias):
+        with pytest.raises(ValueError, match="read-only"):
+            copy[...] = 1
+
+
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "list": ({"weight": [[[[1.0]]]]}, TypeError, "weight: must be an array"),
+    "dtype": ({"weight": np.ones((1, 1, 3, 3), int)}, TypeError, "weight: dtype"),
+    "axes": ({"weight": np.ones((1, 3))}, ValueError, "weight: shape (1, 3)"),
+    "empty": ({"weight": np.ones((0, 1, 3, 3))}, ValueError, "weight: shape (0, 1, 3, 3)"),
+    "bias": ({"bias": np.ones(3)}, ValueError, "bias: shape (3,)"),
+    "stride": ({"stride": 0}, ValueError, "stride=0"),
+    "padding": ({"padding": "full"}, ValueError, "padding='full'"),
+    "dilation": ({"dilation": 1.5}, TypeError, "dilation=1.5"),
+    "groups": ({"groups": 3}, ValueError, "groups=3"),
+    "activation": ({"activation": "tanh"}, ValueError, "activation='tanh'"),
+    "algorithm": ({"algorithm": "fast"}, ValueError, "algorithm='fast'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_packed_is_refused_at_once(name: str) -> None:
+    """Naming the argument, before any input is seen."""
+    change, error, message = WRONG[name]
+    arguments: dict[str, Any] = {"weight": np.ones((2, 2, 3, 3)), **change}
+    with pytest.raises(error) as caught:
+        fastconv.pack_weight(**arguments)
+    assert message in str(caught.value)
+
+
+def test_a_packed_convolution_refuses_what_conv2d_refuses() -> None:
+    """With the same words, and goes on working."""
+    weight = array(4, 3, 3, 3)
+    packed = fastconv.pack_weight(weight)
+    good = array(2, 3, 8, 8)
+    expected = packed(good)
+    bad: list[dict[str, Any]] = [
+        {"input": good.astype(np.float64)},
+        {"input": good[:, :2]},
+        {"input": good[0, 0]},
+        {"input": good[..., :2]},
+        {"input": good.tolist()},
+        {"input": good, "out": expected[:1]},
+        {"input": good, "out": expected.astype(np.float64)},
+        {"input": good, "out": "there"},
+    ]
+    for arguments in bad:
+        with pytest.raises((TypeError, ValueError)) as wanted:
+            fastconv.conv2d(arguments["input"], weight, out=arguments.get("out"))
+        with pytest.raises(type(wanted.value)) as got:
+            packed(**arguments)
+        assert str(got.value) == str(wanted.value)
+        assert np.array_equal(packed(good), expected)
+    assert np.array_equal(packed(memoryview(good)), expected)
+
+
+def test_threads_that_pack_at_the_same_time() -> None:
+    """The first calls of several threads meet; all get the right result."""
+    inputs = [array(n, 64, 9, 9) for n in (1, 2, 3, 5)]
+    weight = array(64, 64, 3, 3)
+    expected = [fastconv.conv2d(x, weight) for x in inputs]
+    for _ in range(5):
+        packed = fastconv.pack_weight(weight)
+        wrong = []
+
+        def work(i: int, packed: Any = packed, wrong: list[int] = wrong) -> None:
+            for _ in range(3):
+                if not np.array_equal(packed(inputs[i]), expected[i]):
+                    wrong.append(i)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+
+
+def test_more_shapes_than_a_packed_convolution_remembers() -> None:
+    """What is forgotten is found again."""
+    weight = array(2, 1, 3)
+    packed = fastconv.pack_weight(weight)
+    for _ in range(2):
+        for size in range(3, 90):
+            x = array(1, 1, size)
+            assert np.array_equal(packed(x), fastconv.conv1d(x, weight))
+
+
+# ---- nets --------------------------------------------------------------------------------------------
+
+
+def nets() -> dict[str, tuple[nn.Layer, tuple[int, ...]]]:
+    return {
+        "lenet": (
+            nn.Sequential(
+                nn.Conv2d(1, 6, 5, padding=2, rng=0),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(6, 16, 5, activation="relu", rng=1),
+                nn.AvgPool2d(2),
+                nn.Flatten(),
+                nn.Linear(144, 20, rng=2),
+                nn.LeakyReLU(),
+                nn.Linear(20, 10, bias=False, rng=3),
+                nn.ReLU6(),
+                nn.Softmax(),
+            ),
+            (1, 20, 20),
+        ),
+        "residual": (
+            nn.Sequential(
+                nn.Residual(
+                    nn.Conv2d(4, 8, 3, padding=1, rng=0),
+                    nn.BatchNorm2d(8),
+                    nn.ReLU(),
+                    shortcut=nn.Conv2d(4, 8, 1, rng=1),
+                ),
+                nn.Concat(nn.Conv2d(8, 3, 1, rng=2), nn.Identity(), nn.Sequential(nn.ReLU(), nn.Dropout())),
+                nn.ConvTranspose2d(19, 2, 2, stride=2, rng=3),
+                nn.LeakyReLU(0.2),
+            ),
+            (4, 9, 9),
+        ),
+        "one layer": (nn.Conv1d(3, 4, 3, rng=0), (3, 20)),
+        "rows": (nn.Linear(6, 3, rng=0), (5, 6)),
+        "nothing": (nn.Sequential(), (3,)),
+    }
+
+
+@pytest.mark.parametrize("name", nets())
+def test_a_prepared_net_gives_the_same_bits(name: str) -> None:
+    """For any batch, prepared with an example, with a shape or without either; in both dtypes."""
+    net, shape = nets()[name]
+    for dtype in (np.float32, np.float64):
+        typed = net.astype(dtype)
+        examples = (None, (2, *shape), array(3, *shape, dtype=dtype))
+        for example in examples:
+            prepared = typed.prepare(example)
+            for n in (1, 4, 1, 40):
+                x = array(n, *shape, dtype=dtype)
+                assert np.array_equal(prepared(x), typed(x))
+
+
+@pytest.mark.parametrize("name", ["lenet", "residual", "one layer", "rows"])
+def test_a_prepared_net_is_a_snapshot(name: str) -> None:
+    """Training goes on without it, also for layers that are only called, running statistics and all."""
+    net, shape = nets()[name]
+    x = array(2, *shape)
+    expected = net(x)
+    prepared = net.prepare()
+    optimizer = nn.SGD(net.parameters(), 0.5)
+    prediction, backprop = net.vjp(x)
+    backprop(np.ones_like(prediction))
+    optimizer.step()
+    for buffer in net.named_buffers().values():
+        buffer.value += 1
+    assert not np.array_equal(net(x), expected)
+    assert np.array_equal(prepared(x), expected)
+    assert np.array_equal(net.prepare()(x), net(x))
+
+
+def test_a_prepared_net_refuses_what_the_net_refuses() -> None:
+    """With the same words, layer and all; also while it is being prepared."""
+    net, shape = nets()["lenet"]
+    prepared = net.prepare()
+    for wrong in (array(2, 3, 20, 20), array(2, 1, 20, 20, dtype=np.float64), array(2, 1, 9, 9)):
+        with pytest.raises((TypeError, ValueError)) as wanted:
+            net(wrong)
+        with pytest.raises(type(wanted.value)) as got:
+            prepared(wrong)
+        assert str(got.value) == str(wanted.value)
+        with pytest.raises(type(wanted.value)):
+            net.prepare(wrong)
+    with pytest.raises(ValueError, match="example"):
+        net.prepare((1, -1, 20, 20))
+    assert np.array_equal(prepared(array(1, *shape)[:0]), net(array(1, *shape)[:0]))
+
+
+def test_layers_of_ones_own_are_called_as_they_are() -> None:
+    """A subclass that computes something else is not taken for what it inherits from."""
+
+    class Doubled(nn.Sequential):
+        def __call__(self, input: np.ndarray) -> np.ndarray:
+            return 2 * super().__call__(input)
+
+    class Shifted(nn.Conv2d):
+        def __call__(self, input: np.ndarray) -> np.ndarray:
+            return super().__call__(input) + 1
+
+    class Half(nn.ReLU):
+        def __call__(self, input: np.ndarray) -> np.ndarray:
+            return super().__call__(input) / 2
+
+    conv = Shifted(1, 2, 3, rng=0)
+    net = nn.Sequential(Doubled(conv, nn.ReLU()), nn.Conv2d(2, 2, 1, rng=1), Half())
+    x = array(2, 1, 6, 6)
+    plain = fastconv.conv2d(x, conv.weight.value) + 1
+    inner = 2 * np.maximum(plain, 0)
+    last = net[1]
+    assert isinstance(last, nn.Conv2d)
+    assert np.array_equal(net(x), np.maximum(fastconv.conv2d(inner, last.weight.value), 0) / 2)
+    assert np.array_equal(net.prepare()(x), net(x))
+    assert np.array_equal(net.vjp(x)[0], nn.Sequential(*net)(x))
+
+
+def test_an_activation_left_to_the_layer_in_front_learns_as_its_own_layer_would() -> None:
+    """Sequential lets convolutions and fully connected layers apply the activation behind them."""
+    layers: list[nn.Layer] = [
+        nn.Conv2d(2, 3, 3, rng=0), nn.ReLU6(), nn.Conv2d(3, 4, 3, rng=1), nn.LeakyReLU(), nn.Flatten(),
+        nn.Linear(64, 5, rng=2), nn.ReLU(), nn.ReLU(), nn.Linear(5, 2, rng=3),
+    ]  # fmt: skip
+    net = nn.Sequential(*layers)
+    x, g = 3 * array(3, 2, 8, 8), array(3, 2)
+    backprops = []
+    y = x
+    for layer in layers:
+        y, backprop = layer.vjp(y)
+        backprops.append(backprop)
+    expected = g
+    for backprop in reversed(backprops):
+        expected = backprop(expected)
+    gradients = [parameter.grad.copy() for parameter in net.parameters()]
+    net.zero_grad()
+    output, backprop = net.vjp(x)
+    assert np.array_equal(output, y)
+    assert np.array_equal(net(x), y)
+    np.testing.assert_allclose(backprop(g), expected, rtol=1e-5, atol=1e-6)
+    for parameter, gradient in zip(net.parameters(), gradients):
+        np.testing.assert_allclose(parameter.grad, gradient, rtol=1e-5, atol=1e-5)
