@@ -32,6 +32,7 @@ from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels, fc_win
 from fastconv._kernels.native cimport (
     give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
 )
+from fastconv._kernels.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
 from fastconv._kernels.weights cimport Weights, describe_weights
 from fastconv._kernels.winograd_tiles cimport (
     MOST_LANES, Place, Tiles, apart, describe_tiles, find_places, output_runs, taps_scratch, transform_inputs,
@@ -359,22 +360,28 @@ cdef class WinogradPlan(Subconvolutions):
         if call.few_tiles:
             self.run_few_tiles(&call)
         else:
-            self.run_many_tiles(&call)
+            self.run_many_tiles(&call, weight)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0
 
-    cdef int run_many_tiles(self, Call *call) except -1:
+    cdef int run_many_tiles(self, Call *call, const Array *weight) except -1:
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
-        cdef size_t held
-        call.u = <char *>take_scratch(transformed * call.tiles.itemsize, &held)
+        cdef Form form
+        cdef Lease panels
+        cdef bint filled = False
+        form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.tile, call.tiles.kernel
+        form.width, form.layout = call.channel_width, call.depth
+        lease(&panels, weight, &form, transformed * call.tiles.itemsize)
+        call.u = panels.memory
         try:
-            parallel(weights_task, call, d.groups * call.channel_panels, 10.0 * transformed)
-            parallel(tiles_task, call, d.groups * call.panels * call.parts,
-                     2.0 * transformed * call.tiles.count)
+            if panels.fresh:
+                parallel(weights_task, call, d.groups * call.channel_panels, 10.0 * transformed)
+            filled = not call.out_of_memory
+            parallel(tiles_task, call, d.groups * call.panels * call.parts, 2.0 * transformed * call.tiles.count)
         finally:
-            give_scratch(call.u, held)
+            give_back(&panels, filled)
         return 0
 
     cdef int run_few_tiles(self, Call *call) except -1:
