@@ -26,7 +26,7 @@
 
 enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 96 };      /* upper bounds over all tables, for stack arrays */
 enum { FC_MAX_DOT_ROWS = 4, FC_MAX_DOT_COLUMNS = 8 };
-enum { FC_MAX_TAP_ROWS = 128 };                      /* rows of taps (D x H) that depthwise_row takes */
+enum { FC_KERNEL_ROWS = 4 };                         /* kernel rows that depthwise takes at a time */
 
 enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
 
@@ -146,6 +146,41 @@ typedef struct fc_pool_part {
 
 enum { FC_POSITIONS = 16, FC_POOL_TAPS = 256 };  /* a gradient's windows have no more taps, nor has a byte */
 
+/* How source rows are gathered, each into `step` runs: place i < count of run p is the pixel at first + p + i * step,
+ * or zero outside [0, extent). A pixel is one element, or (channels > 0) a vector that has a lane for each channel,
+ * then zeros. */
+typedef struct fc_gather {
+    int64_t first, step, extent, count;
+    int64_t y_stride, x_stride, lane_stride;  /* of the source: lanes are channels */
+    int64_t shift, run, row;  /* elements before place 0 of a run, between runs, between rows */
+    int channels;
+} fc_gather;
+
+/* Kernel rows of a depthwise convolution whose taps lie alike in the source. */
+typedef struct fc_taps {
+    int64_t source;          /* where the first row of them lies, from where the windows start */
+    int64_t weight;          /* where their weights begin, in vectors */
+    const int64_t *offset;   /* of each column's taps in the source */
+    int64_t columns;
+    int rows;                /* at most FC_KERNEL_ROWS */
+} fc_taps;
+
+/* A depthwise convolution: rows of outputs from rows of a source that was gathered with its padding. A vector is
+ * `lanes` pixels of one channel or (channels > 0) one pixel of up to `lanes` channels; either way neighbouring
+ * vectors of a source row are adjacent. Steps count elements unless said otherwise. */
+typedef struct fc_depthwise {
+    const void *weights;      /* one vector per tap */
+    const void *bias;         /* one vector */
+    const fc_taps *taps[2];   /* the sum of an output, in this order ... */
+    int tap_count[2];
+    int phases;               /* ... 2: of even columns by taps[0], of odd columns by taps[1] (lanes are pixels) */
+    int line;                 /* kernel rows are one vector of the source apart, whatever kernel_row_step says */
+    int channels;
+    int64_t kernel_row_step, row_step, vector_step;       /* source: between kernel rows, output rows, vectors */
+    int64_t out_row_step, out_vector_step, lane_step;
+    fc_finish finish;         /* its activation */
+} fc_depthwise;
+
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
     int max_rows;            /* rows of C that one call may compute */
@@ -180,10 +215,20 @@ typedef struct fc_kernels {
     void (*pack_windows)(void *panels, int64_t width, const fc_window *window, const void *source, int64_t pixel,
                          int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
 
-    /* out[i] = sum over rows r and taps t of weights[r][t] * rows[r][tap_offset[t] + i], for i < count; then bias
-     * (finish->row_bias[0]) and activation. Reads rows up to the next multiple of `lanes`. */
-    void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
-                          int row_count, const int64_t *tap_offset, int taps, const fc_finish *finish);
+    /* A depthwise convolution from gathered rows: see fc_depthwise. `out` is the first output, `source` where the
+     * windows start. Its tiles are up to depthwise_rows x depthwise_vectors vectors; it reads less than a vector past
+     * the last window of a row, less than 2 * depthwise_vectors of them past that of a line. */
+    int depthwise_rows, depthwise_vectors;
+    void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns, const fc_depthwise *d);
+
+    /* to[r * row + p * run + shift + i ...] from `rows` source rows, the first of which has pixel 0 at `source`. May
+     * write up to a vector more. */
+    void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g);
+
+    /* The weights of one fc_taps, a vector per tap: first the column's `rows`, then the columns. Tap (k, t) lies at
+     * k * row_stride + t * column_stride. If channels > 0, a vector has a lane for each of them, then zeros. */
+    void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
+                              int64_t column_stride, int64_t channel_stride, int channels);
 
     /* out[i] = gradient[i] times the slope of `activation` (enum fc_activation; `slope` as in fc_finish) where its
      * output is output[i]; returns the sum of out, added in double. Without `out` and `output`: only the sum. */

@@ -64,11 +64,13 @@ void check_scatter(void);
 void check_pack(void);
 void check_pack_windows(void);
 void check_winograd(void);
-void check_depthwise_row(void);
 void check_gradient_row(void);
 void check_descend(void);
 void check_dot(void);
 void check_pool(void);
 void check_pool_gradient(void);
+void check_depthwise(void);
+void check_depthwise_gather(void);
+void check_depthwise_weights(void);
 
 #endif

@@ -1,66 +1,150 @@
-/* depthwise_row against plain loops: any number of rows and taps, offsets in any order. */
+/* depthwise, its gathering and its weights against plain loops. Sums are exact: see fill_integers. */
 #include "check.h"
 
 #include <stdlib.h>
 
-enum { MOST_ROWS = 9, MOST_TAPS = 9 };
+enum { MOST_TAPS = 9 };
 
-static real finished(real sum, const fc_finish *finish)
+static real finished(real sum, int activation)
 {
-    if (finish->row_bias) sum += *(const real *)finish->row_bias;
-    if (finish->activation == FC_RELU && sum < 0) sum = 0;
+    if (activation == FC_RELU && sum < 0) return 0;
+    if (activation == FC_RELU6) return sum < 0 ? 0 : sum > 6 ? 6 : sum;
     return sum;
 }
 
-static void check_row(int row_count, int taps, int64_t count, enum side side)
+/* A convolution of one phase or two, of rows that lie kernel_row_step x `stride` apart. */
+static void check_rows(int64_t rows, int64_t columns, int stride, int phases, int line, int channels, int lane_step)
 {
-    const int64_t readable = (count + table->lanes - 1) / table->lanes * table->lanes;
-    int64_t tap_offset[MOST_TAPS], reach = 0;
-    guarded rows[MOST_ROWS], weights[MOST_ROWS];
-    const void *row[MOST_ROWS], *weight[MOST_ROWS];
-    for (int t = 0; t < taps; t++) {
-        tap_offset[t] = random_below(20);
-        if (tap_offset[t] > reach) reach = tap_offset[t];
+    const int lanes = table->lanes, kernel_rows = 1 + (int)random_below(FC_KERNEL_ROWS);
+    const int taps = 1 + (int)random_below(MOST_TAPS), unit = channels ? 1 : lanes;
+    const int64_t vectors = (columns + unit * phases - 1) / (unit * phases);
+    const int64_t row = (vectors + (line ? 2 * table->depthwise_vectors : 1) + 2) * lanes;
+    const int64_t kernel_step = line ? lanes : row, row_step = line ? row : stride * row;
+    const int64_t source_rows = line ? rows : (rows - 1) * stride + kernel_rows;
+    const guarded source = guarded_new((source_rows + (line ? kernel_rows : 0)) * row, AT_END);
+    const guarded weights = guarded_new(phases * kernel_rows * taps * lanes, AT_END), bias = guarded_new(lanes, AT_END);
+    const int64_t vector_step = channels ? (channels + 1) * lane_step : lanes * lane_step;
+    const int64_t out_row = columns * (channels ? vector_step : lane_step) + 3;
+    const guarded out = guarded_new(rows * out_row, AT_END);
+    real *expected = malloc((size_t)(rows * out_row) * sizeof(real));
+    int64_t offset[MOST_TAPS];
+    for (int t = 0; t < taps; t++) offset[t] = channels ? random_below(2) * lanes : random_below(lanes + 1);
+    fill_integers(source.data, source.count);
+    fill_integers(weights.data, weights.count);
+    fill_integers(bias.data, bias.count);
+    if (!channels) {  /* pixels share their weights */
+        for (int64_t i = 0; i < weights.count; i++) weights.data[i] = weights.data[i / lanes * lanes];
+        for (int i = 0; i < lanes; i++) bias.data[i] = bias.data[0];
     }
-    for (int r = 0; r < row_count; r++) {
-        rows[r] = guarded_new(readable + reach, side);
-        weights[r] = guarded_new(taps, side);
-        fill_integers(rows[r].data, rows[r].count);
-        fill_integers(weights[r].data, weights[r].count);
-        row[r] = rows[r].data;
-        weight[r] = weights[r].data;
-    }
-    const guarded out = guarded_new(count, side);
-    real *expected = malloc((size_t)count * sizeof(real));
-    const real bias = 2;
-    const fc_finish finishes[] = {
-        {.final = 1},
-        {.final = 1, .row_bias = &bias, .activation = FC_RELU},
-    };
-    for (int f = 0; f < COUNT(finishes); f++) {
-        for (int64_t i = 0; i < count; i++) {
-            real sum = 0;
-            for (int r = 0; r < row_count; r++)
-                for (int t = 0; t < taps; t++) sum += weights[r].data[t] * rows[r].data[tap_offset[t] + i];
-            expected[i] = finished(sum, &finishes[f]);
+    const fc_taps groups[2] = {{0, 0, offset, taps, kernel_rows}, {0, kernel_rows * taps, offset, taps, kernel_rows}};
+    fc_depthwise d = {.weights = weights.data, .bias = bias.data, .phases = phases, .line = line,
+                      .channels = channels, .kernel_row_step = kernel_step, .row_step = row_step,
+                      .vector_step = lanes, .out_row_step = out_row, .out_vector_step = vector_step,
+                      .lane_step = lane_step, .taps = {groups, groups + 1}, .tap_count = {1, 1}};
+    const int activations[] = {FC_IDENTITY, FC_RELU, FC_RELU6};
+    d.finish.activation = activations[random_below(3)];
+    for (int64_t i = 0; i < rows * out_row; i++) out.data[i] = expected[i] = UNTOUCHED;
+    for (int64_t y = 0; y < rows; y++) {
+        for (int64_t x = 0; x < columns; x++) {
+            for (int l = 0; l < (channels ? channels : 1); l++) {
+                const int lane = channels ? l : (int)(x / phases % lanes);
+                const real *w = weights.data + x % phases * kernel_rows * taps * lanes + lane;
+                const real *from = source.data + y * row_step + (channels ? x * lanes + l : x / phases);
+                real sum = bias.data[channels ? lane : (int)(x / phases % lanes)];
+                for (int t = 0; t < taps; t++)
+                    for (int k = 0; k < kernel_rows; k++)
+                        sum += w[(t * kernel_rows + k) * lanes] * from[k * kernel_step + offset[t]];
+                expected[y * out_row + (channels ? x * vector_step + l * lane_step : x * lane_step)] =
+                    finished(sum, d.finish.activation);
+            }
         }
-        describe("depthwise_row, %d rows, %d taps, %lld pixels, finish %d", row_count, taps, (long long)count, f);
-        table->depthwise_row(out.data, count, row, weight, row_count, tap_offset, taps, &finishes[f]);
-        expect_same(out.data, expected, count);
     }
+    describe("depthwise, %lld x %lld, stride %d, %d phases, line %d, %d channels, lane step %d, %d x %d taps",
+             (long long)rows, (long long)columns, stride, phases, line, channels, lane_step, kernel_rows, taps);
+    table->depthwise(out.data, source.data, rows, columns, &d);
+    expect_same(out.data, expected, rows * out_row);
     free(expected);
+    guarded_free(source);
+    guarded_free(weights);
+    guarded_free(bias);
     guarded_free(out);
-    for (int r = 0; r < row_count; r++) {
-        guarded_free(rows[r]);
-        guarded_free(weights[r]);
+}
+
+static void check_gather(int64_t step, int channels, int64_t x_stride, int64_t first, int64_t extent, int64_t count)
+{
+    const int64_t lanes = table->lanes, unit = channels ? lanes : 1, rows = 3;
+    const int64_t shift = channels ? 0 : random_below(lanes);
+    const int64_t lane_stride = 1 + random_below(2), run = (shift + count * unit + lanes - 1) / lanes * lanes;
+    const int64_t row = run * step;
+    const int64_t pixel = x_stride * (channels ? 2 * channels : 1), y_stride = extent * pixel;
+    const guarded source = guarded_new(rows * y_stride, AT_END), to = guarded_new(rows * row + lanes, AT_END);
+    fill_integers(source.data, source.count);
+    const fc_gather g = {.first = first, .step = step, .extent = extent, .count = count, .y_stride = y_stride,
+                         .x_stride = pixel, .lane_stride = lane_stride, .shift = shift, .run = run, .row = row,
+                         .channels = channels};
+    describe("depthwise_gather, step %lld, %d channels, stride %lld, from %lld, %lld of %lld pixels", (long long)step,
+             channels, (long long)x_stride, (long long)first, (long long)count, (long long)extent);
+    table->depthwise_gather(to.data, source.data, rows, &g);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t p = 0; p < step; p++) {
+            for (int64_t i = 0; i < count * unit; i++) {
+                const int64_t x = first + p + i / unit * step, lane = i % unit;
+                const int exists = x >= 0 && x < extent && (!channels || lane < channels);
+                const real expected = exists ? source.data[r * y_stride + x * pixel + lane * lane_stride] : 0;
+                expect_same(to.data + r * row + p * run + shift + i, &expected, 1);
+            }
+        }
+    }
+    guarded_free(source);
+    guarded_free(to);
+}
+
+static void check_weights(int rows, int64_t columns, int channels)
+{
+    const int lanes = table->lanes;
+    const guarded source = guarded_new(3 * rows * columns * (channels + 1), AT_END);
+    const guarded to = guarded_new(rows * columns * lanes, AT_END);
+    fill_integers(source.data, source.count);
+    describe("depthwise_weights, %d x %lld, %d channels", rows, (long long)columns, channels);
+    table->depthwise_weights(to.data, source.data, rows, columns, 3 * columns, 3, 3 * rows * columns, channels);
+    for (int64_t i = 0; i < rows * columns * lanes; i++) {
+        const int64_t lane = i % lanes, k = i / lanes % rows, t = i / lanes / rows;
+        const real *tap = source.data + 3 * (k * columns + t);
+        const real expected = channels == 0 ? *tap : lane < channels ? tap[3 * rows * columns * lane] : 0;
+        expect_same(to.data + i, &expected, 1);
+    }
+    guarded_free(source);
+    guarded_free(to);
+}
+
+void check_depthwise(void)
+{
+    const int lanes = table->lanes;
+    for (int64_t rows = 1; rows <= 2 * table->depthwise_rows + 1; rows++) {
+        for (int round = 0; round < 12; round++) {
+            const int64_t columns = 1 + random_below((table->depthwise_vectors + 2) * lanes);
+            const int channels = 1 + (int)random_below(lanes), lane_step = 1 + (int)random_below(2);
+            check_rows(rows, columns, 1 + (int)random_below(3), 1, 0, 0, lane_step);
+            check_rows(rows, columns, 1, 2, 0, 0, 1);
+            check_rows(rows, columns % 13 + 1, 1 + (int)random_below(3), 1, 0, channels, lane_step);
+            check_rows(rows % 3 + 1, 8 * columns, 1, 1, 1, 0, lane_step);
+            check_rows(rows % 3 + 1, columns, 1, 1, 1, channels, lane_step);
+        }
     }
 }
 
-void check_depthwise_row(void)
+void check_depthwise_gather(void)
 {
-    for (int side = AT_START; side <= AT_END; side++)
-        for (int row_count = 0; row_count <= MOST_ROWS; row_count += 3)
-            for (int taps = 1; taps <= MOST_TAPS; taps++)
-                for (int64_t count = 1; count <= 5 * table->lanes + 1; count += 1 + random_below(table->lanes))
-                    check_row(row_count, taps, count, side);
+    for (int round = 0; round < 2000; round++) {
+        const int channels = random_below(2) ? 1 + (int)random_below(table->lanes) : 0;
+        check_gather(1 + random_below(3), channels, 1 + random_below(2), random_below(60) - 30, 1 + random_below(70),
+                     1 + random_below(80));
+    }
+}
+
+void check_depthwise_weights(void)
+{
+    for (int rows = 1; rows <= FC_KERNEL_ROWS; rows++)
+        for (int64_t columns = 1; columns <= 5; columns++)
+            for (int channels = 0; channels <= table->lanes; channels++) check_weights(rows, columns, channels);
 }

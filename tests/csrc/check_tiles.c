@@ -62,12 +62,14 @@ int main(void)
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
         {"winograd", check_winograd},
-        {"depthwise_row", check_depthwise_row},
         {"gradient_row", check_gradient_row},
         {"descend", check_descend},
         {"dot", check_dot},
         {"max_pool, avg_pool", check_pool},
         {"pool_gradient", check_pool_gradient},
+        {"depthwise", check_depthwise},
+        {"depthwise_gather", check_depthwise_gather},
+        {"depthwise_weights", check_depthwise_weights},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);

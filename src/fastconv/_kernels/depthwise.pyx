@@ -1,227 +1,472 @@
-"""Depthwise convolution (one input and one output channel per group) and its input gradient.
+"""Depthwise convolution (one input channel per group) and its input gradient.
 
-There is nothing to reduce over channels, so the bound is memory: each source row is copied once into padded
-scratch, where every tap of every window is a plain run (a stride s splits the row into s runs, by position modulo
-s), and the tile walks output rows over it.
+There is nothing to reduce but taps, so the bound is memory. A task makes one block of outputs of one channel, or, if
+channels are adjacent in memory, of a vector of them. It gathers the source rows that the block's windows reach into
+padded scratch that stays in L1 (L2 for a vector of channels), where every tap of every window is a plain run, and
+`fc_kernels.depthwise` walks tiles over it:
+
+    stride s along a row     splits a gathered row into s runs, by position modulo s
+    dilation d along H       output rows whose windows meet the same source rows (a class, modulo d) form a block:
+                             in it the windows are dense and their rows are shared
+    planes                   taps along D, and source channels of a group, are gathered one behind the other
+    input gradient           a part per parity of the input position; of stride 2 along contiguous rows, both parities
+                             of a row at once, zipped in registers
 """
 
 from libc.stdint cimport int64_t
-from libc.stdlib cimport llabs
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.conv cimport DensePlan
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
-from fastconv._kernels.fc_api cimport FC_MAX_TAP_ROWS, fc_finish, fc_kernels, fc_run, fc_window
-from fastconv._kernels.native cimport kernels, parallel, task_scratch, worker_threads
-from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
+from fastconv._kernels.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
+from fastconv._kernels.native cimport (
+    give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
+)
 
-cdef int64_t BLOCK_BYTES = 128 * 1024   # of padded source rows that a task holds at a time
-cdef int64_t MOST_BYTES = 4 << 20       # of the rows that one output row needs
-cdef int64_t MOST_ROW_TAPS = 1024       # taps along a row that the tile's table of offsets takes
-cdef int64_t MOST_STRIDE = 16           # along a row, which is split into that many runs
+cdef int64_t PIXEL_BLOCK_BYTES = 16 * 1024     # of gathered rows: in L1 beside what streams through it
+cdef int64_t CHANNEL_BLOCK_BYTES = 128 * 1024  # of gathered rows of a vector of channels: in L2
+cdef int64_t BLOCK_ROWS = 12                   # a block has at least so many output rows, if there are
+cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
+cdef int64_t MOST_STRIDE = 16                  # along a row, which is split into that many runs
+
+
+cdef struct Axis:             # how one axis of the kernel lies; turned so that taps go upwards
+    int64_t count             # outputs
+    int64_t step, extent, taps, first, delta    # as in fc_window
+    int64_t kernel_begin, kernel_step
+
+
+cdef struct Part:             # outputs that are computed together
+    Axis z, y
+    Axis x[2]                 # of each phase: two of them are two sub-convolutions, whose columns alternate
+    int phases
+    int64_t *offset[2]        # of each column's taps in a gathered row
+    int64_t begin[3]          # where the first output lies ...
+    int64_t out_step[3]       # ... and how far apart they lie
+    int64_t classes           # rows `oh` of the same class, modulo this, meet the same source rows
+    int64_t row_step          # gathered rows between them
+    bint line                 # the kernel has one row: taps that lie whole vectors apart share loads instead
+    int64_t period            # taps between those
+    int64_t left, reach       # the first source position, and the last seen from there, of the first window
 
 
 cdef struct Call:
-    const Dense *dense
     const fc_kernels *kernel
-    fc_window window
-    Weights weights
+    Part *parts
+    int64_t part_count
     const char *source
+    int64_t stride[5]
+    const char *weight
+    int64_t weight_stride[5]
     const char *bias
     char *out
     int64_t out_stride[5]
-    int64_t itemsize
-    int64_t left              # source position of the first padded element of a row
-    int64_t span              # padded elements of a row ...
-    int64_t run               # ... and the room for one of the `step` runs it is split into
-    int64_t row               # room of a padded row
-    int64_t block             # output rows of a task
-    int64_t blocks
+    int64_t itemsize, n, groups, channels, depth
+    int64_t lanes             # channels of a vector; 1 if lanes are pixels
+    int64_t count[3]          # outputs per axis, the most of any part (W: per phase)
+    int64_t classes
+    bint lines                # some part is one of lines
+    int64_t rows, row_blocks, columns, column_blocks   # of a block; blocks of one plane
+    int64_t shift             # elements before a gathered run, for the sake of alignment
+    int64_t places            # of a gathered run
+    int64_t run, row          # room for a run, and for a row of them
+    int64_t plane             # room for the gathered rows of one plane
+    int64_t planes            # gathered for a block: taps along D x source channels
+    int64_t weights           # room for the weights of a part, in vectors
+    int64_t taps              # room for fc_taps
+    int64_t scratch_bytes
     int activation
     double slope
     bint out_of_memory
 
 
-cdef void lay_out(Call *call) noexcept nogil:
-    """Padded rows and blocks of them."""
-    cdef const fc_window *w = &call.window
-    cdef int64_t lanes = call.kernel.lanes, rows
-    call.left = w.first[2] + min(<int64_t>0, (w.taps[2] - 1) * w.delta[2])
-    call.span = (w.count[2] - 1) * w.step[2] + (w.taps[2] - 1) * llabs(w.delta[2]) + 1
-    call.run = divide_up(divide_up(call.span, w.step[2]), lanes) * lanes + lanes
-    call.row = call.run * w.step[2]
-    rows = BLOCK_BYTES // (call.row * call.itemsize * w.taps[0]) - (w.taps[1] - 1) * llabs(w.delta[1])
-    call.block = min(w.count[1], max(<int64_t>1, rows // w.step[1]))
-    call.block = divide_up(w.count[1], divide_up(w.count[1], call.block))
-    call.blocks = divide_up(w.count[1], call.block)
+cdef struct Place:            # what a task computes
+    int64_t n, group, od, row_class, row, column
+    int64_t lanes             # channels, 0 if lanes are pixels
 
 
-cdef void gather_rows(const Call *call, const char *plane, int64_t rows, char *to) noexcept nogil:
-    """Copy `rows` source rows from `plane` on, padded, each split into its runs."""
-    cdef const fc_window *w = &call.window
-    cdef int64_t item = call.itemsize, phase, first, count, low, high, x
-    for phase in range(w.step[2]):
-        first = call.left + phase
-        count = divide_up(call.span - phase, w.step[2])
-        low = min(count, 0 if first >= 0 else divide_up(-first, w.step[2]))
-        high = max(low, min(count, 0 if first >= w.extent[2] else divide_up(w.extent[2] - first, w.step[2])))
-        x = first + low * w.step[2]
-        call.kernel.clear(to + phase * call.run * item, call.row, low, rows)
-        if high > low:
-            call.kernel.pack(to + (phase * call.run + low) * item, call.row, high - low, rows,
-                             plane + x * w.stride[4] * item, w.step[2] * w.stride[4], w.stride[3])
-        call.kernel.clear(to + (phase * call.run + high) * item, call.row, count - high, rows)
+cdef int64_t gcd(int64_t a, int64_t b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+# ---- before the tasks: how parts and blocks lie --------------------------------------------------------
+
+
+cdef Axis turned(const Dense *d, int axis) noexcept nogil:
+    cdef Axis a
+    a.count, a.step, a.extent = d.window.count[axis], d.window.step[axis], d.window.extent[axis]
+    a.taps, a.first, a.delta = d.window.taps[axis], d.window.first[axis], d.window.delta[axis]
+    a.kernel_begin, a.kernel_step = d.kernel_begin[axis], d.kernel_step[axis]
+    if a.delta < 0:
+        a.first += (a.taps - 1) * a.delta
+        a.kernel_begin += (a.taps - 1) * a.kernel_step
+        a.delta, a.kernel_step = -a.delta, -a.kernel_step
+    if a.taps == 1:
+        a.delta = a.step      # no second tap: the windows may as well lie side by side
+    return a
+
+
+cdef void describe_part(Part *p, const Dense *d, int phases, int64_t lanes_of_row) noexcept nogil:
+    """Everything but the offsets, of one sub-convolution or two that alternate along W."""
+    cdef int axis, phase
+    cdef int64_t divisor
+    p.z, p.y, p.phases, p.reach = turned(d, 0), turned(d, 1), phases, 0
+    for axis in range(3):
+        p.begin[axis], p.out_step[axis] = d.begin[axis], d.out_step[axis]
+    for phase in range(phases):
+        p.x[phase] = turned(d + phase, 2)
+        p.left = p.x[phase].first if phase == 0 else min(p.left, p.x[phase].first)
+    for phase in range(phases):
+        p.reach = max(p.reach, p.x[phase].first - p.left + (p.x[phase].taps - 1) * p.x[phase].delta)
+    divisor = gcd(p.y.step, p.y.delta)
+    p.classes, p.row_step = p.y.delta // divisor, p.y.step // divisor
+    p.line = p.y.taps == 1 and phases == 1
+    p.period = p.x[0].taps
+    if p.line and lanes_of_row * p.x[0].step % p.x[0].delta == 0:
+        p.period = min(p.period, lanes_of_row * p.x[0].step // p.x[0].delta)
+
+
+cdef void lay_out_blocks(Call *call) noexcept nogil:
+    """Blocks of outputs whose gathered rows fit the cache, over all parts; and the task's scratch memory."""
+    cdef const Part *p = call.parts
+    cdef int64_t step = p.x[0].step, reach = 0, taps = 0, kernel_rows = 0, tap_rows, i, phase, rows, width
+    cdef int64_t block_bytes = CHANNEL_BLOCK_BYTES if call.lanes > 1 else PIXEL_BLOCK_BYTES, row_bytes
+    cdef int64_t vector = call.kernel.lanes
+    cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
+    call.planes, call.taps, call.weights, call.shift, call.classes, call.lines = 1, 1, 1, 0, p.classes, False
+    for i in range(call.part_count):
+        p = &call.parts[i]
+        call.lines = call.lines or p.line
+        kernel_rows = max(kernel_rows, p.y.taps)
+        reach = max(reach, p.reach)
+        call.planes = max(call.planes, p.z.taps * call.depth)
+        tap_rows = p.z.taps * call.depth * p.y.taps
+        for phase in range(p.phases):
+            taps = max(taps, p.x[phase].taps)
+            call.count[2] = p.x[phase].count if i + phase == 0 else max(call.count[2], p.x[phase].count)
+        call.weights = max(call.weights, p.phases * tap_rows * taps)
+        call.taps = max(call.taps, p.phases * tap_rows * (divide_up(taps, p.period) + 1))
+        call.count[0] = p.z.count if i == 0 else max(call.count[0], p.z.count)
+        call.count[1] = p.y.count if i == 0 else max(call.count[1], p.y.count)
+        if call.lanes == 1 and p.left < 0:
+            call.shift = (call.kernel.lanes - divide_up(-p.left, step) % call.kernel.lanes) % call.kernel.lanes
+    p = call.parts
+    width = max(<int64_t>1, call.count[2])
+    rows = max(<int64_t>1, divide_up(call.count[1], call.classes))
+    call.rows = min(rows, BLOCK_ROWS)
+    # columns: as many as leave room for BLOCK_ROWS rows
+    row_bytes = block_bytes // (call.planes * ((call.rows - 1) * p.row_step + kernel_rows))
+    call.columns = (row_bytes // call.itemsize // step // call.lanes - reach // step) // tile * tile
+    call.columns = max(call.columns, 2 * tile)
+    if call.columns >= width:
+        call.columns = width
+    else:
+        call.columns = divide_up(divide_up(width, divide_up(width, call.columns)), tile) * tile
+    # places of a run: as far as tiles read
+    call.places = reach // step + (call.columns if call.lanes > 1 else divide_up(call.columns, vector) * vector)
+    if call.lines:
+        call.places += 2 * call.kernel.depthwise_vectors * vector // call.lanes
+    call.run = divide_up(call.shift + call.places * call.lanes, vector) * vector
+    call.row = call.run * step
+    # rows: as many as fit, shared out evenly but by fours, which tiles come out even with
+    call.rows = max(call.rows, ((block_bytes // (call.planes * call.row * call.itemsize) - kernel_rows) // p.row_step
+                                + 1) // 4 * 4)
+    if call.rows < rows:
+        call.rows = divide_up(divide_up(rows, divide_up(rows, call.rows)), 4) * 4
+    call.rows = min(call.rows, rows)
+    call.row_blocks = divide_up(rows, call.rows)
+    call.column_blocks = divide_up(width, call.columns)
+    call.plane = ((call.rows - 1) * p.row_step + kernel_rows) * call.row
+    call.scratch_bytes = ((call.weights + 1) * call.kernel.lanes + call.planes * call.plane
+                          + call.kernel.lanes) * call.itemsize + call.taps * sizeof(fc_taps)
+
+
+cdef void fill_offsets(const Call *call, Part *p) noexcept nogil:
+    cdef int phase
+    cdef int64_t t, position
+    for phase in range(p.phases):
+        for t in range(p.x[phase].taps):
+            position = p.x[phase].first + t * p.x[phase].delta - p.left
+            p.offset[phase][t] = (position % p.x[phase].step * call.run + call.shift
+                                  + position // p.x[phase].step * call.lanes)
+
+
+# ---- a task --------------------------------------------------------------------------------------------
+
+
+cdef void find_place(const Call *call, int64_t index, Place *place) noexcept nogil:
+    cdef int64_t vectors = divide_up(call.groups, call.lanes)
+    place.group = 0
+    if call.lanes > 1:        # vectors of channels that lie side by side are taken one after the other
+        place.group = index % vectors * call.lanes
+        index //= vectors
+    place.column = index % call.column_blocks * call.columns
+    index //= call.column_blocks
+    place.row = index % call.row_blocks * call.rows
+    index //= call.row_blocks
+    place.row_class = index % call.classes
+    index //= call.classes
+    place.od = index % call.count[0]
+    index //= call.count[0]
+    if call.lanes == 1:
+        place.group = index % vectors
+        index //= vectors
+    place.n = index
+    place.lanes = min(call.lanes, call.groups - place.group) if call.lanes > 1 else 0
+
+
+cdef void gather_plane(const Call *call, const Part *p, const Place *place, const char *plane, int64_t y,
+                       int64_t rows, int64_t low, int64_t high, char *to) noexcept nogil:
+    """Source rows y, y + delta, ...: those from `low` to `high` exist, the others are zeros."""
+    cdef int64_t item = call.itemsize
+    cdef fc_gather g
+    g.first, g.step, g.extent = p.left + place.column * p.x[0].step, p.x[0].step, p.x[0].extent
+    g.y_stride, g.x_stride, g.lane_stride = p.y.delta * call.stride[3], call.stride[4], call.stride[1]
+    g.count = call.places
+    g.shift, g.run, g.row, g.channels = call.shift, call.run, call.row, <int>place.lanes
+    if low > 0:
+        memset(to, 0, low * call.row * item)
+    if low < high:
+        call.kernel.depthwise_gather(to + low * call.row * item, plane + (y + low * p.y.delta) * call.stride[3] * item,
+                                     high - low, &g)
+    if high < rows:
+        memset(to + high * call.row * item, 0, (rows - high) * call.row * item)
+
+
+cdef int add_taps(const Call *call, const Part *p, const Place *place, int phase, int64_t channel, int64_t kd,
+                  int64_t kernel_row, int rows, int64_t first, int64_t columns, fc_taps *to, char *weights,
+                  int64_t *used) noexcept nogil:
+    """Taps [first, first + columns) of a few kernel rows, and their weights."""
+    cdef const Axis *x = &p.x[phase]
+    cdef const int64_t *stride = call.weight_stride
+    cdef int64_t column_stride = x.kernel_step * stride[4]
+    cdef int64_t row_stride = p.period * column_stride if p.line else p.y.kernel_step * stride[3]
+    cdef int64_t from_ = (channel * stride[0] + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
+                          + p.y.kernel_begin * stride[3] + x.kernel_begin * stride[4]
+                          + kernel_row * row_stride + first * column_stride)
+    to.source = kernel_row * (call.kernel.lanes if p.line else call.row)
+    to.weight, to.offset, to.columns, to.rows = used[0], p.offset[phase] + first, columns, rows
+    call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
+                                  call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
+                                  stride[0], <int>place.lanes)
+    used[0] += rows * columns
+    return 1
+
+
+cdef int fill_taps(const Call *call, const Part *p, const Place *place, int phase, int64_t channel, int64_t low,
+                   int64_t high, int64_t rows, fc_taps *to, char *weights, int64_t *used) noexcept nogil:
+    """The sum of each output of a block, as far as it meets source rows; the number of fc_taps."""
+    cdef int64_t total = divide_up(p.x[phase].taps, p.period) if p.line else p.y.taps
+    cdef int64_t columns = p.period if p.line else p.x[phase].taps
+    cdef int64_t last = p.x[phase].taps - (total - 1) * p.period if p.line else columns
+    cdef int64_t plane, z, chunk, k, k_rows, source
+    cdef int count = 0, begin
+    for plane in range(p.z.taps * call.depth):
+        z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
+        if z < 0 or z >= p.z.extent:
+            continue
+        for chunk in range(divide_up(total, FC_KERNEL_ROWS)):
+            k = chunk * FC_KERNEL_ROWS
+            k_rows = min(<int64_t>FC_KERNEL_ROWS, total - k)
+            if not p.line and (k + k_rows - 1 + (rows - 1) * p.row_step < low or k >= high):
+                continue
+            begin = count
+            source = channel + plane // p.z.taps
+            if k + k_rows < total or last == columns:
+                count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows, 0, columns,
+                                  to + count, weights, used)
+            else:             # the last kernel row of a line has fewer taps
+                count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows, 0, last,
+                                  to + count, weights, used)
+                if k_rows > 1:
+                    count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows - 1, last,
+                                      columns - last, to + count, weights, used)
+            while begin < count:
+                to[begin].source += plane * call.plane
+                begin += 1
+    return count
+
+
+cdef void compute_part(const Call *call, const Part *p, const Place *place, char *scratch) noexcept nogil:
+    """The outputs of one part in a block."""
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, vector = kernel.lanes * item
+    cdef int64_t rows = min(call.rows, divide_up(p.y.count - place.row_class, p.classes) - place.row)
+    cdef int64_t columns = min(call.columns, p.x[0].count - place.column)
+    cdef int64_t oh = place.row_class + place.row * p.classes, y = oh * p.y.step + p.y.first
+    cdef int64_t gathered = (rows - 1) * p.row_step + p.y.taps
+    cdef int64_t low = min(gathered, 0 if y >= 0 else divide_up(-y, p.y.delta))
+    cdef int64_t high = max(low, min(gathered, 0 if y >= p.y.extent else divide_up(p.y.extent - y, p.y.delta)))
+    cdef char *weights = scratch + vector
+    cdef char *source = weights + call.weights * vector
+    cdef fc_taps *taps = <fc_taps *>(source + (call.planes * call.plane + kernel.lanes) * item)
+    cdef int64_t plane, z, channel, used, out_step = p.out_step[2]
+    cdef int phase, count
+    cdef fc_depthwise d
+    cdef char *out
+    if rows <= 0 or columns <= 0 or place.od >= p.z.count:
+        return
+    for plane in range(p.z.taps * call.depth):
+        z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
+        if 0 <= z < p.z.extent:
+            gather_plane(call, p, place, call.source + (
+                place.n * call.stride[0] + (place.group * call.depth + plane // p.z.taps) * call.stride[1]
+                + z * call.stride[2]) * item, y, gathered, low, high, source + plane * call.plane * item)
+    memset(&d, 0, sizeof(d))
+    d.weights, d.bias, d.phases, d.line, d.channels = weights, scratch, p.phases, p.line, <int>place.lanes
+    d.kernel_row_step, d.row_step, d.vector_step = call.row, call.row * p.row_step, kernel.lanes
+    if p.phases == 2:
+        out_step = 1
+        columns = min(columns, p.x[1].count - place.column) + columns
+    d.lane_step = call.out_stride[1] if place.lanes else out_step * call.out_stride[4]
+    d.out_vector_step = out_step * call.out_stride[4] * (1 if place.lanes else kernel.lanes)
+    d.out_row_step = p.classes * p.out_step[1] * call.out_stride[3]
+    d.finish.activation, d.finish.slope = call.activation, call.slope
+    out = call.out + (place.n * call.out_stride[0] + (p.begin[0] + place.od * p.out_step[0]) * call.out_stride[2]
+                      + (p.begin[1] + oh * p.out_step[1]) * call.out_stride[3]
+                      + (p.begin[2] + place.column * p.out_step[2]) * call.out_stride[4]) * item
+    for channel in range(place.group * call.channels, (place.group + 1) * call.channels):
+        used, count = 0, 0
+        for phase in range(p.phases):
+            d.taps[phase] = taps + count
+            d.tap_count[phase] = fill_taps(call, p, place, phase, channel * call.depth, low, high, rows, taps + count,
+                                           weights, &used)
+            count += d.tap_count[phase]
+        if call.bias == NULL:
+            kernel.clear(scratch, kernel.lanes, kernel.lanes, 1)
+        else:
+            kernel.depthwise_weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, <int>place.lanes)
+        kernel.depthwise(out + channel * call.out_stride[1] * item, source, rows, columns, &d)
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
-    """A block of output rows of one plane of one channel."""
     cdef Call *call = <Call *>context
-    cdef const Dense *d = call.dense
-    cdef const fc_window *w = &call.window
-    cdef int64_t item = call.itemsize
-    cdef int64_t first_row = index % call.blocks * call.block
-    cdef int64_t od = index // call.blocks % w.count[0]
-    cdef int64_t channel = index // call.blocks // w.count[0] % d.groups
-    cdef int64_t n = index // call.blocks // w.count[0] // d.groups
-    cdef int64_t last_row = min(first_row + call.block, w.count[1])
-    # the source rows that the block's windows reach, as far as they exist
-    cdef int64_t reach = (w.taps[1] - 1) * w.delta[1]
-    cdef int64_t top = max(<int64_t>0, first_row * w.step[1] + w.first[1] + min(<int64_t>0, reach))
-    cdef int64_t bottom = min(w.extent[1], (last_row - 1) * w.step[1] + w.first[1] + max(<int64_t>0, reach) + 1)
-    cdef int64_t rows = max(<int64_t>0, bottom - top), kd, kh, z, y, oh, t, offset
-    cdef char *taps = <char *>task_scratch(
-        (d.taps + w.taps[0] * rows * call.row + divide_up(w.count[2], call.kernel.lanes) * call.kernel.lanes) * item)
-    cdef char *padded = taps + d.taps * item
-    cdef char *line = padded + w.taps[0] * rows * call.row * item
-    cdef char *out
-    cdef const void *row[FC_MAX_TAP_ROWS]
-    cdef const void *weight[FC_MAX_TAP_ROWS]
-    cdef int64_t tap_offset[1024]
-    cdef int row_count
-    cdef int64_t zero = 0
-    cdef fc_finish finish
-    cdef fc_run run
-    if taps == NULL:
+    cdef Place place
+    cdef int64_t i
+    cdef char *scratch = <char *>task_scratch(call.scratch_bytes)
+    if scratch == NULL:
         call.out_of_memory = True
         return
-    memset(&finish, 0, sizeof(finish))
-    finish.final = True
-    finish.activation = call.activation
-    finish.slope = call.slope
-    if call.bias != NULL:
-        finish.row_bias = call.bias + channel * item
-    pack_weight_panel(&call.weights, channel, 0, 0, 1, 0, d.taps, taps)
-    for t in range(w.taps[2]):
-        offset = w.first[2] + t * w.delta[2] - call.left
-        tap_offset[t] = offset % w.step[2] * call.run + offset // w.step[2]
-    for kd in range(w.taps[0]):
-        z = od * w.step[0] + w.first[0] + kd * w.delta[0]
-        if 0 <= z < w.extent[0] and rows > 0:
-            gather_rows(call, call.source + (n * w.stride[0] + channel * w.stride[1] + z * w.stride[2]
-                                             + top * w.stride[3]) * item, rows, padded + kd * rows * call.row * item)
-    run.column, run.count, run.offset, run.stride = 0, w.count[2], 0, d.out_step[2] * call.out_stride[4]
-    for oh in range(first_row, last_row):
-        row_count = 0
-        for kd in range(w.taps[0]):
-            z = od * w.step[0] + w.first[0] + kd * w.delta[0]
-            if z < 0 or z >= w.extent[0]:
-                continue
-            for kh in range(w.taps[1]):
-                y = oh * w.step[1] + w.first[1] + kh * w.delta[1]
-                if 0 <= y < w.extent[1]:
-                    row[row_count] = padded + (kd * rows + y - top) * call.row * item
-                    weight[row_count] = taps + (kd * w.taps[1] + kh) * w.taps[2] * item
-                    row_count += 1
-        out = call.out + (n * call.out_stride[0] + channel * call.out_stride[1]
-                          + (d.begin[0] + od * d.out_step[0]) * call.out_stride[2]
-                          + (d.begin[1] + oh * d.out_step[1]) * call.out_stride[3]
-                          + d.begin[2] * call.out_stride[4]) * item
-        if run.stride == 1:
-            call.kernel.depthwise_row(out, w.count[2], row, weight, row_count, tap_offset, <int>w.taps[2], &finish)
-        else:
-            call.kernel.depthwise_row(line, w.count[2], row, weight, row_count, tap_offset, <int>w.taps[2], &finish)
-            finish.final = False
-            call.kernel.scatter(line, 0, out, &zero, 1, &run, 1, &finish)
-            finish.final = True
+    find_place(call, index, &place)
+    for i in range(call.part_count):
+        compute_part(call, &call.parts[i], &place, scratch)
+
+
+# ---- the plan ------------------------------------------------------------------------------------------
 
 
 def serves(geometry):
-    """Whether every group has one input and one output channel, and the taps and padded rows fit the workspace."""
-    if not geometry.groups == geometry.in_channels == geometry.out_channels:
+    """Whether every group has one input channel, and the smallest block fits the workspace."""
+    if geometry.groups != geometry.in_channels:
         return False
-    if geometry.kernel[0] * geometry.kernel[1] > FC_MAX_TAP_ROWS or geometry.kernel[2] > MOST_ROW_TAPS:
-        return False
-    _, height, width = ((k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilation))
-    row = max(geometry.input_size[2], geometry.output_size[2] * geometry.stride[2]) + 2 * width
-    return geometry.stride[2] <= MOST_STRIDE and geometry.kernel[0] * height * row * 8 <= MOST_BYTES
+    depth = geometry.out_channels // geometry.groups
+    taps = geometry.kernel[0] * geometry.kernel[1] * depth
+    reach = (geometry.kernel[2] - 1) * geometry.dilation[2]
+    rows = (BLOCK_ROWS * geometry.stride[1] + geometry.kernel[1]) * geometry.kernel[0] * depth
+    # elements of 8 bytes, vectors of 64
+    return (geometry.stride[2] <= MOST_STRIDE and taps * geometry.kernel[2] * 64 <= MOST_BYTES
+            and rows * (reach + geometry.stride[2] * 256) * 8 <= MOST_BYTES)
 
 
 cdef class DepthwisePlan(Subconvolutions):
     """One depthwise geometry, in one direction; raises ValueError for any other."""
 
-    cdef readonly DensePlan direct   # for channels-last arrays, whose lanes would be channels
+    cdef int64_t offsets        # taps along W, over all sub-convolutions
+    cdef bint parities_of_rows  # the sub-convolutions come in pairs whose columns alternate
     serves = staticmethod(serves)
 
     def __cinit__(self, geometry, direction):
+        cdef int64_t i
         if not serves(geometry):
             raise ValueError(
-                f"algorithm='depthwise': needs groups == input channels == output channels, not "
-                f"{geometry.groups}, {geometry.in_channels} and {geometry.out_channels}; at most {FC_MAX_TAP_ROWS} x "
-                f"{MOST_ROW_TAPS} taps and stride {MOST_STRIDE}; and padded rows under one kernel of at most "
-                f"{MOST_BYTES} bytes")
-        self.direct = DensePlan(geometry, direction)
+                f"algorithm='depthwise': needs groups == input channels, not {geometry.groups} and "
+                f"{geometry.in_channels}; strides of at most {MOST_STRIDE}; and taps, and padded rows under one "
+                f"kernel, of at most {MOST_BYTES} bytes")
+        for i in range(self.count):
+            self.offsets += self.dense[i].window.taps[2]
+        self.parities_of_rows = self.count > 1 and geometry.stride[2] == 2 and (
+            self.dense[0].begin[2] == 0 and self.dense[1].begin[2] == 1)
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
-        cdef int64_t i
-        if source_array.stride[1] == 1 and source_array.stride[4] != 1 and source_array.size[1] > 1:
-            return self.direct.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out, out_array,
-                                          activation, slope)
-        if self.leaves_gaps:
-            self.fill_gaps(out, bias)
-        for i in range(self.count):
-            if self.dense[i].pixels:
-                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
-        return 0
-
-    cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, int activation, double slope) except -1:
         cdef Call call
         cdef int axis
-        call.dense, call.kernel, call.window = d, kernels(source.float64), d.window
-        call.itemsize = 8 if source.float64 else 4
-        call.source, call.out, call.bias = source.data, out.data, bias
-        call.activation, call.slope, call.out_of_memory = activation, slope, False
+        cdef size_t held
+        cdef void *memory = NULL
+        cdef bint channels_last = (source_array.stride[1] == 1 and source_array.stride[4] != 1
+                                   and source_array.size[1] > 1)
+        if self.leaves_gaps:
+            self.fill_gaps(out, bias)
+        if self.count == 0 or self.out_elements == 0:
+            return 0
+        call.source, call.weight, call.out = source_array.data, weight_array.data, out_array.data
+        call.bias, call.activation, call.slope, call.out_of_memory = bias_data, activation, slope, False
         for axis in range(5):
-            call.window.stride[axis] = source.stride[axis]
-            call.out_stride[axis] = out.stride[axis]
-        lay_out(&call)
-        describe_weights(&call.weights, d, call.kernel, weight, self.forward)
-        call.weights.width, call.weights.padded = 1, False
-        # rows are copied and written besides: a few operations per element more than the arithmetic
-        parallel(block_task, &call, d.n * d.groups * d.window.count[0] * call.blocks, d.flops + 20.0 * d.pixels * d.groups)
+            call.stride[axis], call.out_stride[axis] = source_array.stride[axis], out_array.stride[axis]
+            call.weight_stride[axis] = weight_array.stride[axis]
+        memory = take_scratch(self.count * sizeof(Part) + self.offsets * sizeof(int64_t), &held)
+        try:
+            self.lay_out(&call, source_array.float64, channels_last, <Part *>memory)
+            # rows are copied and written besides: a few operations per element more than the arithmetic
+            parallel(block_task, &call, self.tasks(&call), self.flops() + 20.0 * self.out_elements)
+        finally:
+            give_scratch(memory, held)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0
 
+    cdef void lay_out(self, Call *call, bint float64, bint channels_last, Part *parts) noexcept nogil:
+        """Parts and blocks of a call; `parts` has room for as many as there are sub-convolutions, then the offsets."""
+        cdef const Dense *d = self.dense
+        cdef int64_t i = 0, phase
+        cdef int phases
+        cdef int64_t *offset = <int64_t *>(parts + self.count)
+        call.kernel, call.itemsize, call.parts, call.part_count = kernels(float64), 8 if float64 else 4, parts, 0
+        call.n, call.groups, call.channels, call.depth = d.n, d.groups, d.channels, d.depth
+        # lanes are channels if those are adjacent, each the only one of its group
+        channels_last = channels_last and d.channels == 1 and d.depth == 1
+        call.lanes = call.kernel.lanes if channels_last else 1
+        phases = 2 if self.parities_of_rows and not channels_last and call.out_stride[4] == 1 else 1
+        while i < self.count:
+            describe_part(&parts[call.part_count], d + i, phases, 1 if channels_last else call.kernel.lanes)
+            for phase in range(phases):
+                parts[call.part_count].offset[phase] = offset
+                offset += d[i + phase].window.taps[2]
+            call.part_count += 1
+            i += phases
+        lay_out_blocks(call)
+        for i in range(call.part_count):
+            fill_offsets(call, &parts[i])
+
+    cdef int64_t tasks(self, const Call *call) noexcept nogil:
+        return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks
+                * call.column_blocks)
+
+    cdef double flops(self) noexcept nogil:
+        cdef double flops = 0
+        cdef int64_t i
+        for i in range(self.count):
+            flops += self.dense[i].flops
+        return flops
+
     def info(self, bint float64, bint channels_last):
-        """What a call would use: algorithm, tile, threads, tasks and bytes, of its first sub-convolution."""
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef Call call
-        if channels_last:
-            return self.direct.info(float64, True)
-        call.dense, call.kernel, call.window = self.dense, kernels(float64), self.dense.window
-        call.itemsize = 8 if float64 else 4
-        lay_out(&call)
-        tasks = call.dense.n * call.dense.groups * call.window.count[0] * call.blocks
-        rows = (call.block - 1) * call.window.step[1] + (call.window.taps[1] - 1) * llabs(call.window.delta[1]) + 1
+        cdef size_t held
+        cdef void *memory = take_scratch(self.count * sizeof(Part) + self.offsets * sizeof(int64_t), &held)
+        call.out_stride[4] = 1
+        self.lay_out(&call, float64, channels_last, <Part *>memory)
+        give_scratch(memory, held)
+        tasks = self.tasks(&call)
         return {
             "algorithm": "depthwise",
             "isa": call.kernel.isa.decode(),
-            "tile": (1, 4 * call.kernel.lanes),
-            "threads": min(worker_threads(call.dense.flops), tasks),
+            "tile": (call.kernel.depthwise_rows, call.kernel.depthwise_vectors * call.kernel.lanes),
+            "threads": min(worker_threads(self.flops()), tasks),
             "tasks": tasks,
             "packed_weight_bytes": 0,
-            "workspace_bytes": call.window.taps[0] * rows * call.row * call.itemsize,
+            "workspace_bytes": call.scratch_bytes,
         }

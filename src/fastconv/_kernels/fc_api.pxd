@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "fc_api.h" nogil:
-    enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_MAX_TAP_ROWS
+    enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_KERNEL_ROWS
     enum: FC_MAX_DOT_ROWS, FC_MAX_DOT_COLUMNS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
     enum: FC_DTYPES
@@ -109,6 +109,42 @@ cdef extern from "fc_api.h" nogil:
 
     enum: FC_POSITIONS, FC_POOL_TAPS
 
+    ctypedef struct fc_gather:
+        int64_t first
+        int64_t step
+        int64_t extent
+        int64_t count
+        int64_t y_stride
+        int64_t x_stride
+        int64_t lane_stride
+        int64_t shift
+        int64_t run
+        int64_t row
+        int channels
+
+    ctypedef struct fc_taps:
+        int64_t source
+        int64_t weight
+        const int64_t *offset
+        int64_t columns
+        int rows
+
+    ctypedef struct fc_depthwise:
+        const void *weights
+        const void *bias
+        const fc_taps *taps[2]
+        int tap_count[2]
+        int phases
+        int line
+        int channels
+        int64_t kernel_row_step
+        int64_t row_step
+        int64_t vector_step
+        int64_t out_row_step
+        int64_t out_vector_step
+        int64_t lane_step
+        fc_finish finish
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -128,9 +164,6 @@ cdef extern from "fc_api.h" nogil:
         void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
                              int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
                              int64_t taps) noexcept nogil
-        void (*depthwise_row)(void *out, int64_t count, const void *const *rows, const void *const *weights,
-                              int row_count, const int64_t *tap_offset, int taps,
-                              const fc_finish *finish) noexcept nogil
         double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
                                double slope) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
@@ -139,6 +172,13 @@ cdef extern from "fc_api.h" nogil:
                     int64_t run_count, void *c, const int64_t *row_offset, int accumulate) noexcept nogil
         int dot_rows
         int (*dot_columns)(int rows) noexcept nogil
+        int depthwise_rows
+        int depthwise_vectors
+        void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns,
+                          const fc_depthwise *d) noexcept nogil
+        void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
+        void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
+                                  int64_t column_stride, int64_t channel_stride, int channels) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil

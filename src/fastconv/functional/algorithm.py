@@ -3,7 +3,7 @@
 - reference serves everything; its error is that of rounding the result.
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
-- depthwise serves one input and one output channel per group; likewise.
+- depthwise serves one input channel per group; likewise.
 - winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. At precision "highest" it
   has at most twice that error: F(2, 3) always, F(4, 3) for sums of at least `TERMS_FOR_TILE_4` products,
   added up in short chunks. At "high" F(4, 3) has an error of at most 1e-5 of the output's rms.
@@ -122,8 +122,10 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
 AUTO = (
     Rule(
         "depthwise",
-        lambda geometry, direction, precision: DepthwisePlan.serves(geometry),
-        "nothing to reduce over: rows stay in cache, lanes are pixels",
+        lambda geometry, direction, precision: (
+            (geometry.groups > 1 or geometry.out_channels == 1) and DepthwisePlan.serves(geometry)
+        ),
+        "nothing to reduce but taps: rows stay in cache, lanes are pixels or channels",
     ),
     Rule(
         "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
