@@ -235,12 +235,16 @@ def test_input_gradient_of_an_empty_batch_is_empty(isa: str) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
-    ("channels", "size", "stride"),
-    [((2, 4), (5, 6), (2, 2)), ((17, 16), (8, 9), (1, 1))],
-    ids=["direct", "taken by Winograd"],
+    ("algorithm", "channels", "size", "stride"),
+    [("auto", (2, 4), (5, 6), (2, 2)), ("winograd", (17, 16), (8, 9), (1, 1))],
 )
 def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(
-    isa: str, channels: tuple[int, int], size: tuple[int, int], stride: tuple[int, int], value: float
+    isa: str,
+    algorithm: str,
+    channels: tuple[int, int],
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    value: float,
 ) -> None:
     """In the corner of a padded picture only some of the taps ever see a pixel."""
     kernel, pads = (3, 3), ((1, 1), (1, 1))
@@ -253,7 +257,12 @@ def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(
         input = np.ones((1, channels[0], *size), np.float32)
         input[(0, 1, *position)] = value
         gradient = fastconv.grad.conv2d_weight(
-            input, (channels[1], channels[0], *kernel), grad_output, stride=stride, padding=pads
+            input,
+            (channels[1], channels[0], *kernel),
+            grad_output,
+            stride=stride,
+            padding=pads,
+            algorithm=algorithm,
         )
         expected = np.zeros((channels[0], *kernel), bool)
         for tap in touching.get(position, ()):

@@ -82,7 +82,8 @@ def winograd_chunk(terms: int) -> int:
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
-    return WinogradPlan.serves(geometry) and channels >= 16 and _positions(geometry) >= 64
+    # the transforms of both factors must be shared by many channels, those of the sums by many positions
+    return WinogradPlan.serves(geometry) and channels >= 32 and channels * _positions(geometry) >= 24_000
 
 
 def winograd_weight_tile(geometry: ConvGeometry) -> int:
