@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import unpool
-from fastconv.geometry import as_array, as_indices, check_rank, new_output, unpool_shape
+from fastconv.geometry import as_array, as_indices, check_rank, index_outside, new_output, unpool_shape
 
 
 def _max_unpool(
@@ -23,11 +23,13 @@ def _max_unpool(
     input = as_array("input", input)
     check_rank("input", input.shape, spatial_rank)
     shape = unpool_shape(input.shape, kernel_size, stride, padding, output_size, spatial_rank)
-    places = math.prod(shape[-spatial_rank:])
-    indices = as_indices("indices", indices, input.shape, places)
+    indices = as_indices("indices", indices, input.shape)
     batched = input.ndim == spatial_rank + 2
     out = new_output(shape, input.dtype, input, batched)
-    return unpool.scatter(input, indices, out, spatial_rank, batched)
+    output = unpool.scatter(input, indices, out, spatial_rank, batched)
+    if output is None:
+        raise index_outside("indices", indices, math.prod(shape[-spatial_rank:]))
+    return output
 
 
 def max_unpool1d(

@@ -18,6 +18,7 @@ from fastconv.geometry.arrays import (
     check_rank,
     check_same,
     check_shape,
+    index_outside,
     new_output,
 )
 from fastconv.geometry.conv import (
@@ -72,6 +73,7 @@ __all__ = [
     "divisor",
     "flag",
     "hashable",
+    "index_outside",
     "integer",
     "new_output",
     "norm_power",

@@ -167,26 +167,28 @@ def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
 
 
-def as_indices(name: str, value: Any, shape: tuple[int, ...], places: int) -> np.ndarray:
-    """View `value` as an int64 array of this shape whose values all lie in [0, places), without copying it.
+def as_indices(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """View `value` as an int64 array of this shape without copying it; what uses its values checks them.
 
     Raises
     ------
     TypeError
         Not an array, or not int64 in native byte order.
     ValueError
-        Another shape, a value that names no place, or elements not aligned to their size.
+        Another shape, or elements not aligned to their size.
     """
     array = value.view(np.ndarray) if isinstance(value, np.ndarray) else _imported(name, value)
     if array.dtype != np.int64:
         raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
     check_shape(name, array, shape)
     _check_aligned(name, array)
-    # as unsigned numbers the negative ones are the largest: one look at the array tells of both
-    if array.size and int(array.view(np.uint64).max()) >= places:
-        bad = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{name}: {bad} is outside [0, {places}), the places of one plane")
     return array
+
+
+def index_outside(name: str, array: np.ndarray, places: int) -> ValueError:
+    """The error for indices of which some name none of the places [0, places) of a plane."""
+    bad = array.min() if array.min() < 0 else array.max()
+    return ValueError(f"{name}: {bad} is outside [0, {places}), the places of one plane")
 
 
 def as_sizes(name: str, value: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from fastconv.geometry import (
     check_shape,
     divisor,
     flag,
+    index_outside,
     new_output,
     norm_power,
 )
@@ -44,9 +45,12 @@ def _checked(
 
 def _max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
     shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
-    indices = as_indices("indices", indices, grad_output.shape, math.prod(shape[-spatial_rank:]))
+    indices = as_indices("indices", indices, grad_output.shape)
     out = new_output(shape, grad_output.dtype, grad_output, batched)
-    return unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+    gradient = unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+    if gradient is None:
+        raise index_outside("indices", indices, math.prod(shape[-spatial_rank:]))
+    return gradient
 
 
 def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -70,9 +74,12 @@ def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callabl
 
 def _max_unpool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
     shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
-    indices = as_indices("indices", indices, shape, math.prod(grad_output.shape[-spatial_rank:]))
+    indices = as_indices("indices", indices, shape)
     out = new_output(shape, grad_output.dtype, grad_output, batched)
-    return unpool.gather(grad_output, indices, out, spatial_rank, batched)
+    gradient = unpool.gather(grad_output, indices, out, spatial_rank, batched)
+    if gradient is None:
+        raise index_outside("indices", indices, math.prod(grad_output.shape[-spatial_rank:]))
+    return gradient
 
 
 def _spread(
