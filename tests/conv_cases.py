@@ -127,7 +127,8 @@ class ConvCase:
             serving.append("sliding")
         if self.for_winograd:
             serving.append("winograd")
-        if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
+        striding_and_dilated = self.rank > 1 and self.stride[-2] > 1 and self.dilation[-2] > 1
+        if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20 and not striding_and_dilated:
             serving.append("depthwise")
         return serving[self.seed % len(serving)]
 

@@ -359,7 +359,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 
 def serves(geometry):
     """Whether every group has one input channel, and the smallest block fits the workspace."""
-    if geometry.groups != geometry.in_channels:
+    if geometry.groups != geometry.in_channels or (geometry.stride[1] > 1 and geometry.dilation[1] > 1):
         return False
     depth = geometry.out_channels // geometry.groups
     taps = geometry.kernel[0] * geometry.kernel[1] * depth
@@ -382,8 +382,8 @@ cdef class DepthwisePlan(Subconvolutions):
         if not serves(geometry):
             raise ValueError(
                 f"algorithm='depthwise': needs groups == input channels, not {geometry.groups} and "
-                f"{geometry.in_channels}; strides of at most {MOST_STRIDE}; and taps, and padded rows under one "
-                f"kernel, of at most {MOST_BYTES} bytes")
+                f"{geometry.in_channels}; strides of at most {MOST_STRIDE}, no stride with dilation along H; and taps, "
+                f"and padded rows under one kernel, of at most {MOST_BYTES} bytes")
         for i in range(self.count):
             self.offsets += self.dense[i].window.taps[2]
         self.parities_of_rows = self.count > 1 and geometry.stride[2] == 2 and (

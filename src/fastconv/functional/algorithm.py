@@ -4,9 +4,8 @@
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input channel per group; likewise.
-- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. At precision "highest" it
-  has at most twice that error: F(2, 3) always, F(4, 3) for sums of at least `TERMS_FOR_TILE_4` products,
-  added up in short chunks. At "high" F(4, 3) has an error of at most 1e-5 of the output's rms.
+- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. F(2, 3) has at most twice
+  that error; F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -30,9 +29,12 @@ from fastconv.geometry import ConvGeometry
 #: What `algorithm=` may be.
 ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise")
 
-#: Sums of fewer products than this take Winograd's F(2, 3) at precision "highest": the transforms of F(4, 3)
-#: alone round as much as plain accumulation does over a few hundred.
+#: Weight gradients that sum fewer products than this take Winograd's F(2, 3): the transforms of F(4, 3) alone
+#: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
+
+#: Beyond so many products Winograd's weight gradient, whose tasks are few, would keep Ctrl-C waiting.
+LONGEST_WEIGHT_GRADIENT = 10**10
 
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
@@ -69,7 +71,7 @@ def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) ->
 def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int:
     """Outputs per axis of a Winograd tile: 4 if the precision allows and it takes fewer products, else 2."""
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    if precision == "highest" and _terms(geometry, direction) < TERMS_FOR_TILE_4:
+    if precision == "highest":
         return 2
     axes = 1 if geometry.kernel[1] == 1 else 2
     return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
@@ -82,6 +84,9 @@ def winograd_chunk(terms: int) -> int:
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    products = geometry.in_channels * geometry.out_channels // geometry.groups * prod(geometry.kernel)
+    if products * _positions(geometry) > LONGEST_WEIGHT_GRADIENT:
+        return False
     # the transforms of both factors must be shared by many channels, those of the sums by many positions
     return WinogradPlan.serves(geometry) and channels >= 32 and channels * _positions(geometry) >= 24_000
 
