@@ -43,6 +43,7 @@ typedef lane_index ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"  /* a loop that Clang leaves as it is costs speed, no more */
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
