@@ -33,6 +33,9 @@ ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise")
 #: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
 
+#: Products that Winograd adds up in one go, at most.
+WINOGRAD_CHUNK = 128
+
 #: Beyond so many products Winograd's weight gradient, whose tasks are few, would keep Ctrl-C waiting.
 LONGEST_WEIGHT_GRADIENT = 10**10
 
@@ -77,9 +80,9 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
     return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
 
 
-def winograd_chunk(terms: int) -> int:
-    """How many of so many products Winograd adds up in one go: F(4, 3) magnifies the error of such a sum."""
-    return min(128, max(32, terms // 18))
+def winograd_weight_chunk(geometry: ConvGeometry) -> int:
+    """How many products the weight gradient adds up in one go: F(4, 3) magnifies the error of such a sum."""
+    return min(WINOGRAD_CHUNK, max(32, _positions(geometry) // 18))
 
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
@@ -102,12 +105,6 @@ def winograd_weight_tile(geometry: ConvGeometry) -> int:
 def _positions(geometry: ConvGeometry) -> int:
     """Products in the sum of a weight's gradient."""
     return geometry.n * prod(geometry.output_size)
-
-
-def _terms(geometry: ConvGeometry, direction: str) -> int:
-    """Products in the sum of an output."""
-    channels = geometry.in_channels if direction == "forward" else geometry.out_channels
-    return channels // geometry.groups * prod(geometry.kernel)
 
 
 def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
@@ -175,9 +172,9 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
-        tile = winograd_tile(geometry, direction, precision)
-        chunk = winograd_chunk(_terms(geometry, direction)) if (tile, precision) == (4, "highest") else 128
-        return WinogradPlan(geometry, direction, tile, chunk)
+        return WinogradPlan(
+            geometry, direction, winograd_tile(geometry, direction, precision), WINOGRAD_CHUNK
+        )
     return DensePlan(geometry, direction)
 
 
@@ -190,6 +187,7 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     if algorithm in ("sliding", "depthwise"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
     if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
-        chunk = winograd_chunk(_positions(geometry))
-        return WinogradWeightGradientPlan(geometry, winograd_weight_tile(geometry), chunk)
+        return WinogradWeightGradientPlan(
+            geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry)
+        )
     return WeightGradientPlan(geometry)
