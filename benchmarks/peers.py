@@ -292,22 +292,15 @@ class Ncnn(Engine):
         net.opt.use_vulkan_compute = False
         for option in self.HALF:
             setattr(net.opt, f"use_{option}", False)
-        layer = (
-            "Convolution"
-            + ("DepthWise" if case.groups > 1 else "")
-            + {1: "1D", 2: "", 3: "3D"}[len(case.size)]
-        )
-        numbers = {
-            0: case.out_channels,
-            5: 0,
-            6: weight.size,
-            **({7: case.groups} if case.groups > 1 else {}),
-        }
-        for axis, kernel in enumerate(
-            reversed(case.kernel)
-        ):  # 1, 2, 3, 4: of width; + 10: height; + 20: depth
+        rank = {1: "1D", 2: "", 3: "3D"}[len(case.size)]
+        layer = "Convolution" + ("DepthWise" if case.groups > 1 else "") + rank
+        numbers = {0: case.out_channels, 5: 0, 6: weight.size}
+        if case.groups > 1:
+            numbers[7] = case.groups
+        # 1 to 4 are of width, 11 to 14 of height, 21 to 24 of depth
+        for axis, kernel in enumerate(reversed(case.kernel)):
             numbers |= {10 * axis + 1: kernel, 10 * axis + 2: case.dilation, 10 * axis + 3: case.stride}
-            numbers[{0: 4, 1: 14, 2: 24}[axis]] = case.padding
+            numbers[10 * axis + 4] = case.padding
         settings = " ".join(f"{key}={value}" for key, value in numbers.items())
         text = f"7767517\n2 2\nInput input 0 1 input\n{layer} convolution 1 1 input output {settings}\n"
         with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,9 @@ def misaligned(*shape: int) -> np.ndarray:
 
 # ---- the calls that are right ------------------------------------------------------------------------
 
+STRIDED = {"stride": 1, "padding": 0, "dilation": 1, "groups": 2, "algorithm": "auto"}
+TRANSPOSED = {"stride": 2, "padding": 0, "output_padding": 0, "groups": 2, "dilation": 1}
+
 
 def conv_call(rank: int) -> tuple[Callable, dict[str, Any]]:
     size = (6, 7, 8)[:rank]
@@ -35,12 +38,8 @@ def conv_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input": ones(2, 4, *size),
         "weight": ones(6, 2, *(3,) * rank),
         "bias": ones(6),
-        "stride": 1,
-        "padding": 0,
-        "dilation": 1,
-        "groups": 2,
+        **STRIDED,
         "activation": None,
-        "algorithm": "auto",
         "out": np.zeros((2, 6, *(s - 2 for s in size)), F32),
     }
 
@@ -51,11 +50,7 @@ def conv_input_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input_size": (2, 4, *size),
         "weight": ones(6, 2, *(3,) * rank),
         "grad_output": ones(2, 6, *(s - 2 for s in size)),
-        "stride": 1,
-        "padding": 0,
-        "dilation": 1,
-        "groups": 2,
-        "algorithm": "auto",
+        **STRIDED,
     }
 
 
@@ -65,11 +60,7 @@ def conv_weight_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input": ones(2, 4, *size),
         "weight_size": (6, 2, *(3,) * rank),
         "grad_output": ones(2, 6, *(s - 2 for s in size)),
-        "stride": 1,
-        "padding": 0,
-        "dilation": 1,
-        "groups": 2,
-        "algorithm": "auto",
+        **STRIDED,
     }
 
 
@@ -78,11 +69,7 @@ def transpose_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input": ones(2, 4, *(3, 4, 5)[:rank]),
         "weight": ones(4, 3, *(3,) * rank),
         "bias": ones(6),
-        "stride": 2,
-        "padding": 0,
-        "output_padding": 0,
-        "groups": 2,
-        "dilation": 1,
+        **TRANSPOSED,
     }
 
 
@@ -92,11 +79,7 @@ def transpose_input_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input_size": (2, 4, *size),
         "weight": ones(4, 3, *(3,) * rank),
         "grad_output": ones(2, 6, *(2 * s + 1 for s in size)),
-        "stride": 2,
-        "padding": 0,
-        "output_padding": 0,
-        "groups": 2,
-        "dilation": 1,
+        **TRANSPOSED,
     }
 
 
@@ -106,11 +89,7 @@ def transpose_weight_call(rank: int) -> tuple[Callable, dict[str, Any]]:
         "input": ones(2, 4, *size),
         "weight_size": (4, 3, *(3,) * rank),
         "grad_output": ones(2, 6, *(2 * s + 1 for s in size)),
-        "stride": 2,
-        "padding": 0,
-        "output_padding": 0,
-        "groups": 2,
-        "dilation": 1,
+        **TRANSPOSED,
     }
 
 
