@@ -140,21 +140,9 @@ def name_bars(axes: Any, rows: list[Row], leftmost: bool, contest: Contest) -> N
         axes.annotate(row.peer, (1, place), (5, 0), **where, va="center", color=GREY, fontsize=10)
 
 
-#: Points of the roofline that are named, and on which side: one case of each sort.
-NAMED = {
-    "lenet-c1": "right",
-    "vgg-1_1": "right",
-    "vgg-3_2": "left",
-    "rn50-1x1-up": "left",
-    "mbv1-dw112": "right",
-    "mbv1-dw56-s2": "right",
-    "audio-1d-k9": "right",
-    "convnext-dw7": "right",
-    "resnext-g32": "left",
-    "large-15": "right",
-    "conformer-1d-dw31": "right",
-    "volume-1ch": "right",
-}
+#: Where the name of a point may stand, best first: (offset in points, alignment).
+SIDES = (((7, 0), ("left", "center")), ((-7, 0), ("right", "center")),
+         ((0, 6), ("center", "bottom")), ((0, -6), ("center", "top")))  # fmt: skip
 
 
 def roofline(pyplot: Any, run: Run) -> Any:
@@ -165,8 +153,9 @@ def roofline(pyplot: Any, run: Run) -> Any:
         return None
     figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
     axes.set(xscale="log", yscale="log")
-    points = [roofline_point(axes, row) for row in found]
-    low, high = min(points) / 1.6, max(points) * 2.2
+    points = {row.problem.case_id: roofline_point(axes, row) for row in found}
+    intensities = [x for x, _ in points.values()]
+    low, high = min(intensities) / 1.6, max(intensities) * 2.2
     axes.set_xlim(low, high)
     roof(axes, low, high, run.peaks["float32 1"], run.peaks["copy 1"])
     for label, colour in (("fastconv, faster", WIN), ("fastconv, slower", LOSS)):
@@ -175,11 +164,12 @@ def roofline(pyplot: Any, run: Run) -> Any:
     axes.set_xlabel("FLOPs per byte of input, weight and output")
     axes.set_ylabel("GFLOP/s, forward, float32, 1 thread")
     axes.legend(loc="lower right", framealpha=1, edgecolor="#dddddd")
+    name_points(figure, axes, points)
     return figure
 
 
-def roofline_point(axes: Any, row: Row) -> float:
-    """A case: where fastconv is, where its fastest peer is, and the way between; its place on the x axis."""
+def roofline_point(axes: Any, row: Row) -> tuple[float, float]:
+    """A case: where fastconv is, where its fastest peer is, and the way between; the place of fastconv."""
     case = row.problem.case
     assert isinstance(case, ConvCase)
     intensity = case.flops / case.least_bytes
@@ -188,13 +178,29 @@ def roofline_point(axes: Any, row: Row) -> float:
     axes.plot([intensity] * 2, [peer, ours], color=colour, linewidth=1.6, zorder=2)
     axes.plot(intensity, peer, "_", color=GREY, markersize=10, markeredgewidth=2, zorder=3)
     axes.plot(intensity, ours, "o", color=colour, markersize=7, zorder=4)
-    side = NAMED.get(case.id)
-    if side:
-        away = (7, 0) if side == "right" else (-7, 0)
-        edge = {"ha": "left" if side == "right" else "right", "va": "center", "fontsize": 10, "zorder": 5}
-        text = axes.annotate(case.id, (intensity, ours), away, textcoords="offset points", **edge)
-        on_white(text)
-    return intensity
+    return intensity, ours
+
+
+def name_points(figure: Any, axes: Any, points: dict[str, tuple[float, float]]) -> None:
+    """The names of those points that have room for theirs."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # now it is known where everything lies
+    taken = [text.get_window_extent() for text in axes.texts]
+    taken += [axes.get_legend().get_window_extent()]
+    radius = 4 * figure.dpi / 72
+    for x, y in axes.transData.transform(list(points.values())):
+        taken.append(Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius))
+    for name, point in points.items():
+        for away, (across, along) in SIDES:
+            where = {"ha": across, "va": along, "fontsize": 9, "zorder": 5}
+            text = axes.annotate(name, point, away, textcoords="offset points", **where)
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                on_white(text)
+                break
+            text.remove()
 
 
 def on_white(text: Any) -> None:
