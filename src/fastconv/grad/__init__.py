@@ -27,6 +27,14 @@ from fastconv.grad.activation import (
     tanhshrink_input,
     threshold_input,
 )
+from fastconv.grad.adaptive_pool import (
+    adaptive_avg_pool1d_input,
+    adaptive_avg_pool2d_input,
+    adaptive_avg_pool3d_input,
+    adaptive_max_pool1d_input,
+    adaptive_max_pool2d_input,
+    adaptive_max_pool3d_input,
+)
 from fastconv.grad.bias import conv_bias
 from fastconv.grad.conv import (
     conv1d_input,
@@ -45,12 +53,6 @@ from fastconv.grad.norm import (
     local_response_norm_input,
 )
 from fastconv.grad.pool import (
-    adaptive_avg_pool1d_input,
-    adaptive_avg_pool2d_input,
-    adaptive_avg_pool3d_input,
-    adaptive_max_pool1d_input,
-    adaptive_max_pool2d_input,
-    adaptive_max_pool3d_input,
     avg_pool1d_input,
     avg_pool2d_input,
     avg_pool3d_input,
@@ -60,10 +62,8 @@ from fastconv.grad.pool import (
     max_pool1d_input,
     max_pool2d_input,
     max_pool3d_input,
-    max_unpool1d_input,
-    max_unpool2d_input,
-    max_unpool3d_input,
 )
+from fastconv.grad.unpool import max_unpool1d_input, max_unpool2d_input, max_unpool3d_input
 
 __all__ = [
     "adaptive_avg_pool1d_input",

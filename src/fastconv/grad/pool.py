@@ -14,7 +14,6 @@ import numpy as np
 
 from fastconv._kernels import unpool
 from fastconv._kernels.pool import PoolPlan
-from fastconv.functional.adaptive_pool import adaptive_plan
 from fastconv.functional.pool import pool_plan
 from fastconv.geometry import (
     as_array,
@@ -30,7 +29,7 @@ from fastconv.geometry import (
 )
 
 
-def _checked(
+def checked_sizes(
     spatial_rank: int, input_size: Any, grad_output: Any
 ) -> tuple[tuple[int, ...], np.ndarray, bool]:
     """The input's shape, the gradient that fits it in batch and channels, and whether there is a batch."""
@@ -43,8 +42,8 @@ def _checked(
     return shape, grad_output, batched
 
 
-def _max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
+def max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+    shape, grad_output, batched = checked_sizes(spatial_rank, input_size, grad_output)
     indices = as_indices("indices", indices, grad_output.shape)
     out = new_output(shape, grad_output.dtype, grad_output, batched)
     gradient = unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
@@ -62,7 +61,7 @@ def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callabl
     if output is None or positions is None:
         output, indices = plan.maximum(input, True)
         shape, spatial_rank = input.shape, plan.geometry.spatial_rank
-        return output, lambda grad_output: _max_pool_input(spatial_rank, shape, indices, grad_output)
+        return output, lambda grad_output: max_pool_input(spatial_rank, shape, indices, grad_output)
 
     def backprop(grad_output: np.ndarray) -> np.ndarray:
         grad_output = as_array("grad_output", grad_output)
@@ -72,17 +71,7 @@ def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callabl
     return output, backprop
 
 
-def _max_unpool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    shape, grad_output, batched = _checked(spatial_rank, input_size, grad_output)
-    indices = as_indices("indices", indices, shape)
-    out = new_output(shape, grad_output.dtype, grad_output, batched)
-    gradient = unpool.gather(grad_output, indices, out, spatial_rank, batched)
-    if gradient is None:
-        raise index_outside("indices", indices, math.prod(grad_output.shape[-spatial_rank:]))
-    return gradient
-
-
-def _spread(
+def spread(
     plan: PoolPlan,
     grad_output: np.ndarray,
     count_include_pad: bool = True,
@@ -105,14 +94,9 @@ def _avg_pool_input(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> np.ndarray:
-    shape, grad_output, _ = _checked(spatial_rank, input_size, grad_output)
+    shape, grad_output, _ = checked_sizes(spatial_rank, input_size, grad_output)
     plan = pool_plan(spatial_rank, shape, kernel_size, stride, padding, 1, ceil_mode)
-    return _spread(plan, grad_output, count_include_pad, divisor_override)
-
-
-def _adaptive_avg_pool_input(spatial_rank: int, input_size: Any, grad_output: Any) -> np.ndarray:
-    shape, grad_output, _ = _checked(spatial_rank, input_size, grad_output)
-    return _spread(adaptive_plan(spatial_rank, shape, grad_output.shape[-spatial_rank:]), grad_output)
+    return spread(plan, grad_output, count_include_pad, divisor_override)
 
 
 def _lp_pool_input(
@@ -152,7 +136,7 @@ def max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     >>> fastconv.grad.max_pool1d_input((1, 4), np.array([[1, 2]]), np.array([[5.0, 6.0]]))
     array([[0., 5., 6., 0.]])
     """
-    return _max_pool_input(1, input_size, indices, grad_output)
+    return max_pool_input(1, input_size, indices, grad_output)
 
 
 def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
@@ -184,7 +168,7 @@ def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     array([[[5., 0., 6., 0.],
             [0., 0., 0., 0.]]])
     """
-    return _max_pool_input(2, input_size, indices, grad_output)
+    return max_pool_input(2, input_size, indices, grad_output)
 
 
 def max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
@@ -196,7 +180,7 @@ def max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     >>> fastconv.grad.max_pool3d_input((1, 1, 1, 2), np.array([[[[1]]]]), np.array([[[[5.0]]]]))
     array([[[[0., 5.]]]])
     """
-    return _max_pool_input(3, input_size, indices, grad_output)
+    return max_pool_input(3, input_size, indices, grad_output)
 
 
 def avg_pool1d_input(
@@ -310,151 +294,6 @@ def avg_pool3d_input(
         count_include_pad,
         divisor_override,
     )
-
-
-def max_unpool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `max_unpool1d` with respect to its input; see `max_unpool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.max_unpool1d_input((1, 2), np.array([[1, 2]]), np.array([[5.0, 6.0, 7.0, 8.0]]))
-    array([[6., 7.]])
-    """
-    return _max_unpool_input(1, input_size, indices, grad_output)
-
-
-def max_unpool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `max_unpool2d` with respect to its input: the values at the places that indices name.
-
-    Where indices of `max_unpool2d` coincide, only the last of the values was kept, yet each gets the whole
-    gradient of the place, as in torch.
-
-    Parameters
-    ----------
-    input_size : tuple of int
-        Shape of the unpooling's input, (N, C, H, W) or (C, H, W).
-    indices : array of int64, shape `input_size`
-        As given to `max_unpool2d`.
-    grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
-
-    Returns
-    -------
-    ndarray of shape `input_size`
-
-    Raises
-    ------
-    ValueError, TypeError
-        Naming the argument, its value and the rule it breaks; nothing has been written.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.max_unpool2d_input((1, 1, 1), np.array([[[3]]]), np.arange(4.0).reshape(1, 2, 2))
-    array([[[3.]]])
-    """
-    return _max_unpool_input(2, input_size, indices, grad_output)
-
-
-def max_unpool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `max_unpool3d` with respect to its input; see `max_unpool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> cube = np.arange(8.0).reshape(1, 2, 2, 2)
-    >>> fastconv.grad.max_unpool3d_input((1, 1, 1, 1), np.array([[[[7]]]]), cube)
-    array([[[[7.]]]])
-    """
-    return _max_unpool_input(3, input_size, indices, grad_output)
-
-
-def adaptive_avg_pool1d_input(input_size: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_avg_pool1d` with respect to its input; see `adaptive_avg_pool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_avg_pool1d_input((1, 3), np.array([[2.0, 4.0]]))
-    array([[1., 3., 2.]])
-    """
-    return _adaptive_avg_pool_input(1, input_size, grad_output)
-
-
-def adaptive_avg_pool2d_input(input_size: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_avg_pool2d` with respect to its input; the output size is that of grad_output.
-
-    Parameters
-    ----------
-    input_size : tuple of int
-        Shape of the input, (N, C, H, W) or (C, H, W).
-    grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
-
-    Returns
-    -------
-    ndarray of shape `input_size`
-
-    Raises
-    ------
-    ValueError, TypeError
-        Naming the argument, its value and the rule it breaks; nothing has been written.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_avg_pool2d_input((1, 2, 2), np.ones((1, 1, 1)))
-    array([[[0.25, 0.25],
-            [0.25, 0.25]]])
-    """
-    return _adaptive_avg_pool_input(2, input_size, grad_output)
-
-
-def adaptive_avg_pool3d_input(input_size: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_avg_pool3d` with respect to its input; see `adaptive_avg_pool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_avg_pool3d_input((1, 1, 1, 2), np.ones((1, 1, 1, 1)))
-    array([[[[0.5, 0.5]]]])
-    """
-    return _adaptive_avg_pool_input(3, input_size, grad_output)
-
-
-def adaptive_max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_max_pool1d` with respect to its input; arguments as in `max_pool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_max_pool1d_input((1, 4), np.array([[3]]), np.array([[5.0]]))
-    array([[0., 0., 0., 5.]])
-    """
-    return _max_pool_input(1, input_size, indices, grad_output)
-
-
-def adaptive_max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_max_pool2d` with respect to its input; arguments as in `max_pool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_max_pool2d_input((1, 1, 4), np.array([[[3]]]), np.array([[[5.0]]]))
-    array([[[0., 0., 0., 5.]]])
-    """
-    return _max_pool_input(2, input_size, indices, grad_output)
-
-
-def adaptive_max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
-    """Gradient of `adaptive_max_pool3d` with respect to its input; arguments as in `max_pool2d_input`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.grad.adaptive_max_pool3d_input((1, 1, 1, 4), np.array([[[[3]]]]), np.array([[[[5.0]]]]))
-    array([[[[0., 0., 0., 5.]]]])
-    """
-    return _max_pool_input(3, input_size, indices, grad_output)
 
 
 def lp_pool1d_input(
