@@ -146,6 +146,13 @@ typedef struct fc_pool_part {
 
 enum { FC_POSITIONS = 16, FC_POOL_TAPS = 256 };  /* a gradient's windows have no more taps, nor has a byte */
 
+/* Planes that are averaged whole: neighbouring pixels are adjacent (pixel_step 1), or neighbouring planes are. */
+typedef struct fc_planes {
+    int64_t planes, pixels;
+    int64_t plane_step, pixel_step;
+    double divisor;
+} fc_planes;
+
 /* How source rows are gathered, each into `step` runs: place i < count of run p is the pixel at first + p + i * step,
  * or zero outside [0, extent). A pixel is one element, or (channels > 0) a vector that has a lane for each channel,
  * then zeros. */
@@ -253,6 +260,11 @@ typedef struct fc_kernels {
     void (*max_pool)(const fc_pool *pool, const fc_pool_part *part);
     void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part);
     void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part);
+
+    /* out[i] = the sum of plane i, formed in double, over the divisor; its bits depend on no step. And the gradient,
+     * source[i] over the divisor for every pixel of plane i (pixel_step 1). */
+    void (*average_planes)(void *out, const void *source, const fc_planes *p);
+    void (*spread_planes)(void *target, const void *source, const fc_planes *p);
 
     /* Independent fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
     double (*fma_peak)(int64_t rounds);

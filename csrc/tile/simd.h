@@ -254,6 +254,22 @@ INLINE vec narrow(const double_vec *parts)
 }
 #endif
 
+/* All lanes added up, those of one half to those of the other. */
+INLINE double sum_in_pairs(double_vec v)
+{
+#if FC_VECTOR_BYTES > 16
+#if defined(__AVX512F__)
+    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v), _mm512_extractf64x4_pd((__m512d)v, 1));
+#else
+    const __m256d four = (__m256d)v;
+#endif
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return two[0] + two[1];
+#else
+    return v[0] + v[1];
+#endif
+}
+
 /* Interleavings {a0 b0 a1 b1 ...} of the lower and of the upper halves of two vectors, and the inverse: every
  * other element of both. */
 #if FC_VECTOR_BYTES / FC_REAL_BYTES == 16

@@ -10,6 +10,7 @@
 #include "dot.h"
 #include "pool.h"
 #include "pool_gradient.h"
+#include "pool_planes.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
@@ -59,5 +60,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .max_pool = max_pool,
     .avg_pool = avg_pool,
     .pool_gradient = pool_gradient,
+    .average_planes = average_planes,
+    .spread_planes = spread_planes,
     .fma_peak = fma_peak,
 };

@@ -122,6 +122,13 @@ cdef extern from "fc_api.h" nogil:
         int64_t row
         int channels
 
+    ctypedef struct fc_planes:
+        int64_t planes
+        int64_t pixels
+        int64_t plane_step
+        int64_t pixel_step
+        double divisor
+
     ctypedef struct fc_taps:
         int64_t source
         int64_t weight
@@ -184,6 +191,8 @@ cdef extern from "fc_api.h" nogil:
         void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*average_planes)(void *out, const void *source, const fc_planes *p) noexcept nogil
+        void (*spread_planes)(void *target, const void *source, const fc_planes *p) noexcept nogil
         double (*fma_peak)(int64_t rounds) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil

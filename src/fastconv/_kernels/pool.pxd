@@ -1,4 +1,4 @@
-"""What the two pooling modules share."""
+"""What the pooling modules share."""
 
 from libc.stdint cimport int64_t
 
@@ -22,6 +22,21 @@ cdef inline void copy_strides(const Array *array, int64_t *stride) noexcept nogi
     cdef int axis
     for axis in range(5):
         stride[axis] = array.stride[axis]
+
+
+cdef inline int64_t common_step(const Array *plane) noexcept nogil:
+    """Elements of memory between neighbouring places of a plane, if it is the same for all; else 0."""
+    cdef int axis
+    cdef int64_t step = 0, count = 1
+    for axis in range(4, 1, -1):
+        if plane.size[axis] == 1:
+            continue
+        if count == 1:
+            step = plane.stride[axis]
+        elif plane.stride[axis] != step * count:
+            return 0
+        count *= plane.size[axis]
+    return step
 
 
 cdef inline int open_arrays(Array *arrays, tuple owners, int spatial_rank, bint batched) except -1:

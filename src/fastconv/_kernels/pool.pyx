@@ -1,8 +1,9 @@
-"""Plans of poolings: which of the two mechanisms computes a call, and in what memory its result lies.
+"""Plans of poolings: which of the mechanisms computes a call, and in what memory its result lies.
 
-Windows of one size go to the C tiles (pool_tiles.pyx), at the speed of memory. Windows of uneven size (adaptive
-pooling), windows as wide as the row they are on, and norms take a walk over their elements (pool_walk.pyx). Which it
-is depends on the geometry alone, never on memory order or threads.
+Windows of one size go to the C tiles (pool_tiles.pyx), at the speed of memory, and so do averages of whole planes
+(pool_planes.pyx). Windows of uneven size (adaptive pooling), windows as wide as the row they are on, and norms take a
+walk over their elements (pool_walk.pyx). Which it is depends on the geometry, never on threads; only planes that are
+neither contiguous nor interleaved are averaged by the walk.
 
 The gradient of max-pool has two forms. A caller who holds indices has it from unpool.pyx, which follows them. A layer
 keeps *positions* instead, a byte per output, and the tiles gather from them.
@@ -18,6 +19,7 @@ import numpy as np
 
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
+from fastconv._kernels.pool_planes cimport average_whole, covers_planes
 from fastconv._kernels.pool_tiles cimport (
     AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
@@ -78,6 +80,7 @@ cdef class PoolPlan:
     cdef int spatial_rank
     cdef bint batched
     cdef bint tiles                  # serve these windows
+    cdef bint whole                  # one window covers its plane
     cdef readonly bint keeps_positions  #: a byte tells where in a window its maximum is
     cdef readonly object geometry
     cdef tuple input_shape, output_shape
@@ -101,6 +104,7 @@ cdef class PoolPlan:
             a.extent, a.outputs = p.input_size[axis], p.output_size[axis]
             a.taps, a.stride, a.before, a.dilation = p.kernel[axis], p.stride[axis], p.before[axis], p.dilation[axis]
         self.tiles = not geometry.adaptive and tiles_serve(&self.tile)
+        self.whole = covers_planes(p)
         self.keeps_positions = self.tiles and math.prod(geometry.kernel) <= FC_POOL_TAPS
 
     # ---- arrays
@@ -120,7 +124,7 @@ cdef class PoolPlan:
             return moveaxis(empty((*shape[:channel], *shape[channel + 1:], shape[channel]), dtype), -1, channel)
         return empty(shape, dtype)
 
-    # ---- the two mechanisms
+    # ---- the mechanisms
 
     cdef bint served(self, bint channels_last) noexcept:
         return self.tiles and not (channels_last and self.pool.channels > MOST_CHANNELS)
@@ -238,7 +242,9 @@ cdef class PoolPlan:
             channels_last = is_channels_last(source)
             out = self.room(self.output_shape, input.dtype, channels_last)
             target = self.open(&opened, out, True)
-            if self.served(channels_last) and norm == 0:
+            if self.whole and norm == 0 and average_whole(&self.pool, source, target, False, count_padding, divisor):
+                pass
+            elif self.served(channels_last) and norm == 0:
                 self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
             else:
                 memset(&call, 0, sizeof(Call))
@@ -261,7 +267,9 @@ cdef class PoolPlan:
             channels_last = is_channels_last(source)
             out = self.room(self.input_shape, grad_output.dtype, channels_last)
             target = self.open(&opened, out, True)
-            if self.served(channels_last):
+            if self.whole and average_whole(&self.pool, target, source, True, count_padding, divisor):
+                pass
+            elif self.served(channels_last):
                 self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
             else:
                 memset(&call, 0, sizeof(Call))

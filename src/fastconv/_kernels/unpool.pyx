@@ -11,7 +11,7 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.native cimport parallel
 from fastconv._kernels.pool cimport (
-    CHANNEL_LANES, TAP_FLOPS, close_arrays, copy_strides, divide_up, lanes_of_channels, open_arrays,
+    CHANNEL_LANES, TAP_FLOPS, close_arrays, common_step, copy_strides, divide_up, lanes_of_channels, open_arrays,
 )
 
 ctypedef fused real:
@@ -139,21 +139,6 @@ cdef void exchange_task(void *context, int64_t task) noexcept nogil:
             move_block(e, n, channel, <double *>e.values, <double *>e.plane)
         else:
             move_block(e, n, channel, <float *>e.values, <float *>e.plane)
-
-
-cdef int64_t common_step(const Array *plane) noexcept nogil:
-    """Elements of memory between neighbouring places of a plane, if it is the same for all; else 0."""
-    cdef int axis
-    cdef int64_t step = 0, count = 1
-    for axis in range(4, 1, -1):
-        if plane.size[axis] == 1:
-            continue
-        if count == 1:
-            step = plane.stride[axis]
-        elif plane.stride[axis] != step * count:
-            return 0
-        count *= plane.size[axis]
-    return step
 
 
 cdef bint run(Movement movement, const Array *values, const Array *indices, const Array *plane) except -1:
