@@ -10,6 +10,8 @@ from itertools import product
 from math import gcd, prod
 from typing import NamedTuple
 
+import numpy as np
+
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free
 
@@ -17,6 +19,8 @@ from fastconv._kernels.arrays cimport acquire, channels_adjacent, make_output, r
 
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2
 cdef double LEAKY_SLOPE = 0.01
+cdef object float32 = np.dtype(np.float32)
+cdef object float64 = np.dtype(np.float64)
 
 
 cdef class Subconvolutions:
@@ -99,8 +103,8 @@ cdef class Subconvolutions:
         if out is None:
             if self.out_elements > LARGEST_BYTES // (8 if source_array.float64 else 4):
                 raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
-            out = make_output(self.out_shape, source.dtype, channels_adjacent(&source_array.buffer, self.batched),
-                              self.batched)
+            out = make_output(self.out_shape, float64 if source_array.float64 else float32, channels_adjacent(
+                &source_array.buffer, self.batched), self.batched)
         acquire(&out_array, out, self.spatial_rank, self.batched, True)
         try:
             self.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out, &out_array, activation,

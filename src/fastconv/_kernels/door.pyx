@@ -78,11 +78,28 @@ cdef class Known:
 
 cdef bint open_plain(Opened *opened, object owner, object dtype) except -1:
     """Open an aligned ndarray of this dtype; False for anything else. Pair with `close`."""
+    return type(owner) is ndarray and owner.dtype is dtype and open_array(opened, owner)
+
+
+cdef inline bint open_first(Opened *opened, object owner) except -1:
+    """Open an aligned ndarray of a dtype that the others must have, which `dtype_of` tells; or False."""
+    cdef object dtype
+    if type(owner) is not ndarray:
+        return False
+    dtype = owner.dtype
+    return (dtype is float32 or dtype is float64) and open_array(opened, owner)
+
+
+cdef inline object dtype_of(const Opened *opened):
+    """The dtype of what `open_first` has opened."""
+    return float64 if opened.array[0].buffer.itemsize == 8 else float32
+
+
+cdef bint open_array(Opened *opened, object owner) except -1:
+    """Open an ndarray; False if it is not aligned."""
     cdef Array *array = &opened.array[opened.held]
     cdef int64_t misaligned
     cdef int axis
-    if type(owner) is not ndarray or owner.dtype is not dtype:
-        return False
     PyObject_GetBuffer(owner, &array.buffer, PyBUF_STRIDED_RO)
     opened.held += 1
     misaligned = <int64_t>array.buffer.buf
@@ -96,11 +113,6 @@ cdef inline void close(Opened *opened) noexcept:
     while opened.held:
         opened.held -= 1
         PyBuffer_Release(&opened.array[opened.held].buffer)
-
-
-cdef inline object dtype_of(object array):
-    """The dtype that all arrays of a call must have, if the first of them is an ndarray."""
-    return float64 if type(array) is ndarray and array.dtype is float64 else float32
 
 
 cdef inline bint read_number(object value, int64_t *number) noexcept:
@@ -174,15 +186,24 @@ cdef bint read_padding(object value, int spatial_rank, Key *key) except -1:
     return True
 
 
-cdef bint read_parameters(Key *key, int spatial_rank, bint batched, object stride, object padding, object dilation,
-                          object groups, object activation, object algorithm) except -1:
-    """Begin a key with the parameters of a call; False if they are not plain."""
+cdef bint begin(Opened *opened, Key *key, int spatial_rank, object first, object second, object stride, object padding,
+                object dilation, object groups, object activation, object algorithm) except -1:
+    """Open the two arrays of a call, and begin its key with what is not a shape; False if anything is not plain."""
+    cdef bint batched
+    opened.held = 0
+    if not open_first(opened, first) or not open_plain(opened, second, dtype_of(opened)):
+        return False
+    batched = opened.array[0].buffer.ndim == spatial_rank + 2
     memset(key, 0, sizeof(Key))
     key.form = 4 * spatial_rank + 2 * batched
     key.precision = precision_level()
     key.activation, key.algorithm = <void *>activation, <void *>algorithm
     return (read_axes(stride, spatial_rank, key.stride) and read_padding(padding, spatial_rank, key)
             and read_axes(dilation, spatial_rank, key.dilation) and read_number(groups, &key.groups))
+
+
+cdef inline bint is_batched(const Key *key) noexcept:
+    return key.form & 2 != 0
 
 
 cdef inline bint read_array(Array *array, int spatial_rank, bint batched, int64_t *sizes) noexcept:
@@ -285,12 +306,12 @@ cdef class Door:
                     break
         return found
 
-    cdef Known remember(self, const Key *key, tuple found, object activation, object algorithm):
-        """Give a key its meaning; where its places are taken, another key is forgotten."""
+    cdef Known remember(self, const Key *key, tuple arguments, object activation, object algorithm):
+        """Give a key its meaning, which `find` knows; where its places are taken, another key is forgotten."""
         cdef Known entry = Known.__new__(Known)
         cdef int slot = place_of(key), i
         entry.key = key[0]
-        entry.plan, entry.out_shape = found
+        entry.plan, entry.out_shape = self.find(*arguments, algorithm, PRECISIONS[key.precision])
         entry.activation, entry.names = ACTIVATIONS[activation], (activation, algorithm)
         with cython.critical_section(self):
             for i in range(PROBES):
@@ -308,25 +329,23 @@ cdef class Door:
         cdef Opened opened
         cdef Key key
         cdef Known known
-        cdef bint batched
-        opened.held = 0
+        cdef const char *bias_data = NULL
         try:
-            if open_plain(&opened, input, dtype_of(input)) and open_plain(&opened, weight, dtype_of(input)):
-                batched = opened.array[0].buffer.ndim == spatial_rank + 2
-                if (read_parameters(&key, spatial_rank, batched, stride, padding, dilation, groups, activation, algorithm)
-                        and read_array(&opened.array[0], spatial_rank, batched, key.input)
-                        and read_array(&opened.array[1], spatial_rank, True, key.weight)):
-                    known = self.known(&key)
-                    if known is None:
-                        known = self.remember(&key, self.find(
-                            spatial_rank, input.shape, weight.shape, stride, padding, dilation, groups, activation,
-                            algorithm, PRECISIONS[key.precision]), activation, algorithm)
-                    if ((bias is None or open_bias(&opened, bias, dtype_of(input), key.weight[0]))
-                            and (out is None or open_out(&opened, out, dtype_of(input), known))):
-                        return (<Subconvolutions>known.plan).run_open(
-                            input, &opened.array[0], weight, &opened.array[1], bias,
-                            NULL if bias is None else <char *>opened.array[2].buffer.buf, out, known.activation,
-                            LEAKY_SLOPE)
+            if (begin(&opened, &key, spatial_rank, input, weight, stride, padding, dilation, groups, activation,
+                      algorithm)
+                    and read_array(&opened.array[0], spatial_rank, is_batched(&key), key.input)
+                    and read_array(&opened.array[1], spatial_rank, True, key.weight)):
+                known = self.known(&key)
+                if known is None:
+                    known = self.remember(&key, (spatial_rank, input.shape, weight.shape, stride, padding, dilation,
+                                                 groups, activation), activation, algorithm)
+                if ((bias is None or open_bias(&opened, bias, dtype_of(&opened), key.weight[0]))
+                        and (out is None or open_out(&opened, out, dtype_of(&opened), known))):
+                    if bias is not None:
+                        bias_data = <char *>opened.array[2].buffer.buf
+                    return (<Subconvolutions>known.plan).run_open(
+                        input, &opened.array[0], weight, &opened.array[1], bias, bias_data, out, known.activation,
+                        LEAKY_SLOPE)
         finally:
             close(&opened)
         return self.otherwise(spatial_rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm,
@@ -338,24 +357,19 @@ cdef class Door:
         cdef Opened opened
         cdef Key key
         cdef Known known
-        cdef bint batched
-        opened.held = 0
         try:
-            if (open_plain(&opened, grad_output, dtype_of(grad_output))
-                    and open_plain(&opened, weight, dtype_of(grad_output))):
-                batched = opened.array[0].buffer.ndim == spatial_rank + 2
-                if (read_parameters(&key, spatial_rank, batched, stride, padding, dilation, groups, None, algorithm)
-                        and read_array(&opened.array[0], spatial_rank, batched, key.grad_output)
-                        and read_array(&opened.array[1], spatial_rank, True, key.weight)
-                        and read_shape(input_size, spatial_rank, batched, key.input)):
-                    known = self.known(&key)
-                    if known is None:
-                        known = self.remember(&key, self.find(
-                            spatial_rank, input_size, weight.shape, grad_output.shape, stride, padding, dilation, groups,
-                            algorithm, PRECISIONS[key.precision]), None, algorithm)
-                    return (<Subconvolutions>known.plan).run_open(
-                        grad_output, &opened.array[0], weight, &opened.array[1], None, NULL, None, known.activation,
-                        LEAKY_SLOPE)
+            if (begin(&opened, &key, spatial_rank, grad_output, weight, stride, padding, dilation, groups, None,
+                      algorithm)
+                    and read_array(&opened.array[0], spatial_rank, is_batched(&key), key.grad_output)
+                    and read_array(&opened.array[1], spatial_rank, True, key.weight)
+                    and read_shape(input_size, spatial_rank, is_batched(&key), key.input)):
+                known = self.known(&key)
+                if known is None:
+                    known = self.remember(&key, (spatial_rank, input_size, weight.shape, grad_output.shape, stride,
+                                                 padding, dilation, groups), None, algorithm)
+                return (<Subconvolutions>known.plan).run_open(
+                    grad_output, &opened.array[0], weight, &opened.array[1], None, NULL, None, known.activation,
+                    LEAKY_SLOPE)
         finally:
             close(&opened)
         return self.otherwise(spatial_rank, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
@@ -366,22 +380,18 @@ cdef class Door:
         cdef Opened opened
         cdef Key key
         cdef Known known = None
-        cdef bint batched
-        opened.held = 0
         try:
-            if open_plain(&opened, input, dtype_of(input)) and open_plain(&opened, grad_output, dtype_of(input)):
-                batched = opened.array[0].buffer.ndim == spatial_rank + 2
-                if (read_parameters(&key, spatial_rank, batched, stride, padding, dilation, groups, None, algorithm)
-                        and read_array(&opened.array[0], spatial_rank, batched, key.input)
-                        and read_array(&opened.array[1], spatial_rank, batched, key.grad_output)
-                        and read_shape(weight_size, spatial_rank, True, key.weight)):
-                    known = self.known(&key)
-                    if known is None:
-                        known = self.remember(&key, self.find(
-                            spatial_rank, input.shape, weight_size, grad_output.shape, stride, padding, dilation, groups,
-                            algorithm, PRECISIONS[key.precision]), None, algorithm)
-                    if out is not None and not open_out(&opened, out, dtype_of(input), known):
-                        known = None
+            if (begin(&opened, &key, spatial_rank, input, grad_output, stride, padding, dilation, groups, None,
+                      algorithm)
+                    and read_array(&opened.array[0], spatial_rank, is_batched(&key), key.input)
+                    and read_array(&opened.array[1], spatial_rank, is_batched(&key), key.grad_output)
+                    and read_shape(weight_size, spatial_rank, True, key.weight)):
+                known = self.known(&key)
+                if known is None:
+                    known = self.remember(&key, (spatial_rank, input.shape, weight_size, grad_output.shape, stride,
+                                                 padding, dilation, groups), None, algorithm)
+                if out is not None and not open_out(&opened, out, dtype_of(&opened), known):
+                    known = None
         finally:
             close(&opened)
         if known is None:

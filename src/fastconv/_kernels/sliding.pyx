@@ -21,12 +21,15 @@ Dukhan, "The indirect convolution algorithm", arXiv:1907.02129, reads windows th
 Zhang et al., "High performance zero-memory overhead direct convolutions", arXiv:1809.10170, argue against im2col.
 """
 
+cimport cython
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run
-from fastconv._kernels.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads
+from fastconv._kernels.native cimport kernels, parallel, task_scratch, worker_threads
+from fastconv._kernels.packed cimport FORM_SLIDING, Form, Lease, give_back, lease
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
 cdef enum:
@@ -106,6 +109,17 @@ cdef void stage_row(const Call *call, const char *source, int64_t y, int64_t pha
         kernel.clear(to + high * item, call.channel_step, positions - high, channels)
 
 
+cdef bint rows_as_they_lie(const Call *call, int64_t row, int64_t rows, int64_t column,
+                           int64_t positions) noexcept nogil:
+    """Whether the rows that a block needs are one run of the source, with no padding between or around them."""
+    cdef const Stage *stage = call.stage
+    row += stage.first[0]
+    return (stage.step[0] == 1 and stage.step[1] == 1 and column == 0 and stage.first[1] == 0
+            and positions == call.row_step == call.source_size[4] and call.source_stride[4] == 1
+            and call.source_stride[3] == call.row_step
+            and row >= 0 and row + rows + stage.span[0] <= call.source_size[3])
+
+
 cdef void fill_stage(const Call *call, const Dense *d, const char *source, int64_t od, int64_t row, int64_t rows,
                      int64_t column, int64_t columns, int64_t channels, char *to) noexcept nogil:
     """Stage what a block of outputs needs of some channels: [channel][plane of taps][phase][row][position].
@@ -117,6 +131,7 @@ cdef void fill_stage(const Call *call, const Dense *d, const char *source, int64
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.itemsize, plane, z, py, px, slot, r, filled
     cdef int64_t positions = columns + stage.span[1]
+    cdef bint whole = rows_as_they_lie(call, row, rows, column, positions)
     cdef char *at
     filled = d.window.taps[0] * stage.slots * call.plane_step
     kernel.clear(to + filled * item, call.channel_step, call.channel_step - filled, channels)
@@ -130,7 +145,13 @@ cdef void fill_stage(const Call *call, const Dense *d, const char *source, int64
                     continue
                 at = to + (plane * stage.slots + slot) * call.plane_step * item
                 filled = (rows + stage.span[0]) * call.row_step
-                kernel.clear(at + filled * item, call.channel_step, call.plane_step - filled, channels)
+                if filled < call.plane_step:
+                    kernel.clear(at + filled * item, call.channel_step, call.plane_step - filled, channels)
+                if whole and 0 <= z < call.source_size[2]:
+                    kernel.pack(at, call.channel_step, filled, channels,
+                                source + (z * call.source_stride[2] + (row + stage.first[0]) * call.row_step) * item,
+                                1, call.source_stride[1])
+                    continue
                 for r in range(rows + stage.span[0]):
                     stage_row(call, source + z * call.source_stride[2] * item,
                               (row + r) * stage.step[0] + stage.first[0] + py if 0 <= z < call.source_size[2] else -1,
@@ -325,11 +346,24 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
 # ---- plans ---------------------------------------------------------------------------------------------
 
 
+@cython.final
+cdef class Layout:
+    """What a plan's calls with one kernel table and number of threads have in common; it never changes."""
+
+    cdef Call call            # all but arrays, activation and weights
+    cdef int64_t threads
+
+    def __dealloc__(self):
+        free(self.call.offsets)
+
+
 cdef class SlidingPlan(Subconvolutions):
     """How one geometry is computed from stages, in one direction."""
 
     cdef Stage stage
     cdef int64_t shared, planes, most_taps
+    cdef double flops         # of a call
+    cdef Layout latest        # of the last call: most calls are like it
 
     def __cinit__(self, geometry, direction):
         cdef Stage *s = &self.stage
@@ -361,6 +395,8 @@ cdef class SlidingPlan(Subconvolutions):
         self.shared = 0
         while self.shared < self.count and self.dense[self.shared].begin[0] == self.dense[0].begin[0]:
             self.shared += 1
+        for i in range(self.count):
+            self.flops += self.dense[i].flops
 
     cdef int use_phase(self, int64_t y, int64_t x) except -1:
         """Note that a tap reads position (y, x) of the stage."""
@@ -386,51 +422,70 @@ cdef class SlidingPlan(Subconvolutions):
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
+        cdef Layout layout
         cdef Call call
-        cdef int64_t i, packed, table
-        cdef double flops = self.flops()
-        cdef size_t held
+        cdef Form form
+        cdef Lease panels
+        cdef bint filled = False
+        cdef int64_t i, packed
         if self.leaves_gaps:
             self.fill_gaps(out, bias)
         if not self.count or not self.dense.n:
             return 0
-        self.lay_out(&call, source_array.float64)
+        layout = self.layout(source_array.float64)
+        call = layout.call
         call.source, call.weight, call.bias, call.out = source_array.data, weight_array, bias_data, out_array.data
         call.activation, call.slope, call.out_of_memory = activation, slope, False
         for i in range(5):
             call.source_stride[i], call.source_size[i] = source_array.stride[i], source_array.size[i]
             call.out_stride[i] = out_array.stride[i]
-        for i in range(FC_MAX_ROWS):
-            call.row_offset[i], call.tile_row[i] = i * out_array.stride[1], i * FC_MAX_COLUMNS
+        for i in range(call.channel_width):
+            call.row_offset[i] = i * out_array.stride[1]
         packed = packed_before(&call, call.count)
-        table = call.channels * call.most_taps
-        call.packed = <char *>take_scratch(packed * call.itemsize + 8 + call.count * table * sizeof(int64_t), &held)
-        call.offsets = <int64_t *>(call.packed + (packed * call.itemsize + 7) // 8 * 8)
+        form.algorithm, form.part, form.kernel = FORM_SLIDING, self.forward, call.kernel
+        form.width, form.layout = call.channel_width, call.channels
+        lease(&panels, weight_array, &form, packed * call.itemsize)
+        call.packed = panels.memory
         try:
-            for i in range(call.count):
-                fill_offsets(&call, &self.dense[i], call.offsets + i * table)
-            parallel(weights_task, &call, call.count * call.dense.groups * call.channel_panels, 10.0 * packed)
-            parallel(block_task, &call, block_tasks(&call), flops)
+            if panels.fresh:
+                parallel(weights_task, &call, call.count * call.dense.groups * call.channel_panels, 10.0 * packed)
+            filled = True
+            parallel(block_task, &call, block_tasks(&call), self.flops)
         finally:
-            give_scratch(call.packed, held)
+            give_back(&panels, filled)
         if call.out_of_memory:
             raise MemoryError("convolution workspace")
         return 0
 
-    cdef double flops(self) noexcept nogil:
-        cdef double total = 0
-        cdef int64_t i
+    cdef Layout layout(self, bint float64):
+        """The layout of a call."""
+        cdef const fc_kernels *kernel = kernels(float64)
+        cdef int64_t threads = worker_threads(self.flops), i, table
+        cdef Layout layout
+        with cython.critical_section(self):
+            layout = self.latest
+        if layout is not None and layout.call.kernel == kernel and layout.threads == threads:
+            return layout
+        layout = Layout.__new__(Layout)
+        layout.threads = threads
+        self.lay_out(&layout.call, kernel, threads, float64)
+        table = layout.call.channels * self.most_taps
+        layout.call.offsets = <int64_t *>malloc(self.count * table * sizeof(int64_t))
+        if layout.call.offsets == NULL:
+            raise MemoryError("convolution plan")
         for i in range(self.count):
-            total += self.dense[i].flops
-        return total
+            fill_offsets(&layout.call, &self.dense[i], layout.call.offsets + i * table)
+        with cython.critical_section(self):
+            self.latest = layout
+        return layout
 
-    cdef void lay_out(self, Call *call, bint float64) noexcept nogil:
+    cdef void lay_out(self, Call *call, const fc_kernels *kernel, int64_t threads, bint float64) noexcept nogil:
         """Chunks, which decide the order of summation, follow the geometry alone; blocks and parts only say who
         computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
-        cdef int64_t limit, outputs, wanted, aligned, threads = worker_threads(self.flops())
-        call.kernel, call.itemsize, call.forward = kernels(float64), 8 if float64 else 4, self.forward
+        cdef int64_t limit, outputs, wanted, aligned, i
+        call.kernel, call.itemsize, call.forward = kernel, 8 if float64 else 4, self.forward
         call.dense, call.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
         call.channels = even_block(d.depth, CHUNK_DEPTH // call.most_taps)
@@ -465,17 +520,18 @@ cdef class SlidingPlan(Subconvolutions):
         # rows whose last vector is rather empty do better run together
         aligned = divide_up(call.columns, call.kernel.lanes) * call.kernel.lanes
         call.flat = call.rows > 1 and call.row_step * 17 // 16 < aligned
+        for i in range(FC_MAX_ROWS):
+            call.tile_row[i] = i * FC_MAX_COLUMNS
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call
-        self.lay_out(&call, float64)
+        cdef Call call = self.layout(float64).call
         tasks = block_tasks(&call)
         return {
             "algorithm": "sliding",
             "isa": call.kernel.isa.decode(),
             "tile": (call.channel_width, call.kernel.wide_columns(<int>call.channel_width)),
-            "threads": min(worker_threads(self.flops()), tasks),
+            "threads": min(worker_threads(self.flops), tasks),
             "tasks": tasks,
             "packed_weight_bytes": packed_before(&call, call.count) * call.itemsize,
             "workspace_bytes": block_scratch(&call) * call.itemsize,
