@@ -230,15 +230,20 @@ cdef inline int64_t end_of(const Py_buffer *buffer, int direction) noexcept nogi
     return end + buffer.itemsize if direction > 0 else end
 
 
-cdef inline bint in_order(const Py_buffer *buffer) noexcept nogil:
-    """Whether every axis steps over all that the axes behind it span: then no two elements share memory."""
+cdef bint elements_apart(const Py_buffer *buffer) noexcept nogil:
+    """Whether, from the axis of the smallest stride on, each steps over all that those before it span."""
     cdef int64_t spanned = buffer.itemsize
-    cdef int axis
-    for axis in range(buffer.ndim - 1, -1, -1):
-        if buffer.shape[axis] > 1:
-            if buffer.strides[axis] < spanned:
+    cdef int placed = 0, axis, inner
+    for _ in range(buffer.ndim):
+        inner = -1
+        for axis in range(buffer.ndim - 1, -1, -1):
+            if not placed >> axis & 1 and (inner < 0 or buffer.strides[axis] < buffer.strides[inner]):
+                inner = axis
+        placed |= 1 << inner
+        if buffer.shape[inner] > 1:
+            if buffer.strides[inner] < spanned:
                 return False
-            spanned = buffer.shape[axis] * buffer.strides[axis]
+            spanned = buffer.shape[inner] * buffer.strides[inner]
     return True
 
 
@@ -249,7 +254,7 @@ cdef bint open_out(Opened *opened, object owner, object dtype, Known known) exce
     cdef int i
     if not open_plain(opened, owner, dtype):
         return False
-    if out.readonly or out.ndim != len(shape) or not in_order(out):
+    if out.readonly or out.ndim != len(shape) or not elements_apart(out):
         return False
     for i in range(out.ndim):
         if out.shape[i] != <Py_ssize_t>shape[i] or out.shape[i] == 0:
