@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -412,6 +413,29 @@ def test_repeated_calls_do_not_grow_memory(run_python: Run) -> None:
         "assert grown < 2 * MIB\n"
     )
     assert result.returncode == 0, f"{result.stdout} MiB {result.stderr[-500:]}"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
+def test_training_steps_use_the_same_memory_again(run_python: Run) -> None:
+    """Fresh pages for what the step before has given back would be a third of a step's time."""
+    result = run_python(
+        MEASURE + "import resource\n"
+        "from fastconv import nn\n"
+        "net = nn.Sequential(\n"
+        "    nn.Conv2d(1, 6, 5, padding=2, activation='relu', rng=0), nn.MaxPool2d(2),\n"
+        "    nn.Conv2d(6, 16, 5, activation='relu', rng=1), nn.Flatten(), nn.Linear(1600, 2, rng=2))\n"
+        "optimizer = nn.SGD(net.parameters(), 1e-6, momentum=0.9)\n"
+        "x, y = full(64, 1, 28, 28), full(64, 2)\n"
+        "def steps(count):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(count): optimizer.learn(net, nn.MSELoss(), x, y)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "steps(5)\n"
+        "faults = steps(20) / 20\n"
+        "print(faults)\n"
+        "assert faults < 100\n"
+    )
+    assert result.returncode == 0, f"{result.stdout} pages {result.stderr[-500:]}"
 
 
 # ---- when there is none ------------------------------------------------------------------------------

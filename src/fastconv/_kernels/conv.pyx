@@ -37,6 +37,9 @@ cdef int64_t CHUNK_TAPS = 512
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
 
+# So few products take less time than storing their sum: then outputs are stored row after row, not panel after panel.
+cdef int64_t SHALLOW = 64
+
 
 cdef struct Chunks:
     int64_t channels          # of one chunk of the depth
@@ -140,7 +143,7 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t padded_channels = call.channel_panels * call.channel_width
     cdef bint accumulate, final
     cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
-    cdef const char *chunk = call.packed
+    cdef char *chunk = call.packed
     cdef char *tile = <char *>task_scratch(strip_scratch(call, pixels) * item)
     cdef char *weight_panel = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
     cdef char *pixel_panels = weight_panel + call.chunk.channels * call.chunk.taps * call.channel_width * item
@@ -165,9 +168,12 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
                 call.kernel.pack_windows(pixel_panels + count * depth * item, pixels - count, &call.window,
                                          source + channel * call.window.stride[1] * item, pixel + count,
                                          pixels - count, channels, tap, taps)
-            if chunk == NULL:
+            if chunk == NULL or depth <= SHALLOW:
                 for panel in range(first_panel, last_panel):
-                    pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps, weight_panel)
+                    if chunk == NULL:
+                        pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps, weight_panel)
+                    else:
+                        weight_panel = chunk + panel * call.channel_width * depth * item
                     for i in range(divide_up(pixels, width)):
                         multiply_panel(call, group, pixel + i * width, min(width, pixels - i * width), depth,
                                        pixel_panels + i * width * depth * item, weight_panel, panel, panel + 1,
@@ -178,6 +184,7 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
                                    pixel_panels + i * width * depth * item,
                                    chunk + first_panel * call.channel_width * depth * item, first_panel, last_panel,
                                    accumulate, final, tile)
+            if chunk != NULL:
                 chunk += padded_channels * depth * item
             tap += taps
         channel += channels

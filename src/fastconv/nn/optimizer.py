@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,9 @@ from fastconv.nn.parameter import Parameter
 
 #: Elements updated together: gradient, state and scratch of so many float32 stay in a 1 MiB cache.
 ROW = 32768
+
+#: Bytes of the block by which malloc is told what a training step will allocate: see `_keep_freed_memory`.
+STEP_BYTES = 2**24
 
 
 class Row:
@@ -82,6 +86,17 @@ class Row:
             value -= part
 
 
+def _keep_freed_memory() -> None:
+    """Let the arrays of one training step lie where those of the step before did.
+
+    glibc gives the end of its heap back to the system when more is free there than twice the largest block
+    that it has seen freed so far, and a step frees all that it made: the next one would take its arrays from
+    fresh pages, which cost as much as computing them. A block that nobody writes to costs next to nothing.
+    """
+    with suppress(MemoryError):
+        np.empty(STEP_BYTES, np.uint8)
+
+
 def _rows(parameters: list[Parameter], state: tuple[str, ...]) -> list[Row]:
     rows: list[Row] = []
     open_rows: dict[np.dtype, Row] = {}
@@ -127,6 +142,7 @@ class Optimizer:
         self.weight_decay = real("weight_decay", weight_decay, at_least=0)
         self.steps = 0
         self._rows = _rows(self.parameters, self._state)
+        _keep_freed_memory()
 
     def step(self) -> None:
         """Move every parameter by its gradient."""

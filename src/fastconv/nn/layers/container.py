@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -70,7 +71,7 @@ class Sequential(Layer):
 
     def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
         stages = [(i, inference_of(layer)) for i, layer in self._stages]
-        return lambda input: self._run(stages, input)
+        return partial(self._run, stages)
 
     def _run(
         self, stages: Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]], input: Any
