@@ -270,6 +270,35 @@ def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(
         np.testing.assert_array_equal(~np.isfinite(gradient), np.broadcast_to(expected, gradient.shape))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize(
+    ("channels", "groups", "size", "kernel", "stride"),
+    [
+        (3, 3, (9, 21), (3, 3), (1, 1)),  # depthwise: rows of taps
+        (4, 1, (7, 19), (2, 3), (2, 1)),  # few channels: zeros between rows meet the value
+        (40, 1, (6, 7), (3, 3), (1, 1)),  # many channels
+    ],
+)
+def test_one_wild_input_changes_only_the_weights_that_touch_it(
+    isa: str, channels: int, groups: int, size: tuple, kernel: tuple, stride: tuple, layout: str, value: float
+) -> None:
+    """Infinite, NaN, or finite and overflowing: as the plain loops have it, whatever the way to the sums."""
+    shape = (channels, channels // groups, *kernel)
+    spatial = [(s + 2 - k) // t + 1 for s, k, t in zip(size, kernel, stride)]
+    generator = np.random.default_rng(15)
+    grad_output = generator.integers(1, 4, (2, channels, *spatial)).astype(np.float32)
+    for position in [(0, 0), (2, size[1] - 1), (size[0] - 1, 4)]:
+        input = generator.integers(-3, 4, (2, channels, *size)).astype(np.float32)
+        input[(1, 1, *position)] = value
+        arguments = (lay_out(input, layout, 1), shape, lay_out(grad_output, layout, 1), stride, 1, 1, groups)
+        gradient = fastconv.grad.conv2d_weight(*arguments)
+        expected = fastconv.grad.conv2d_weight(*arguments, algorithm="reference")
+        np.testing.assert_array_equal(np.isfinite(gradient), np.isfinite(expected))
+        tame = abs(expected) < 1e30
+        np.testing.assert_array_equal(gradient[tame], expected[tame])
+
+
 # ---- all three together ----------------------------------------------------------------------------
 
 

@@ -34,6 +34,32 @@ INLINE void pack_adjacent_depths(real *panel, int64_t step, int width, int64_t d
     }
 }
 
+/* The same for a panel of 2, 4 or 8 columns that stands alone: its rows, one behind the other, fill whole vectors. */
+INLINE void pack_narrow(real *panel, int width, int64_t depth, const real *source, int64_t i_stride)
+{
+    for (int64_t k = 0; k < depth; k += LANES) {
+        const int depths = depth - k < LANES ? (int)(depth - k) : LANES;
+        vec rows[8], next[8];
+        UNROLL
+        for (int i = 0; i < width; i++) rows[i] = load_first(source + i * i_stride + k, depths);
+        UNROLL
+        for (int round = 1; round < width; round *= 2) {
+            UNROLL
+            for (int i = 0; i < width / 2; i++) {
+                next[2 * i] = SHUFFLE(rows[i], rows[i + width / 2], ZIP_LOWER);
+                next[2 * i + 1] = SHUFFLE(rows[i], rows[i + width / 2], ZIP_UPPER);
+            }
+            UNROLL
+            for (int i = 0; i < width; i++) rows[i] = next[i];
+        }
+        UNROLL
+        for (int i = 0; i < width; i++) {
+            const int rest = depths * width - i * LANES;
+            if (rest > 0) store_first(panel + k * width + i * LANES, rows[i], rest < LANES ? rest : LANES);
+        }
+    }
+}
+
 /* Every second element of two vectors, or every fourth of four. */
 INLINE vec every(int stride, const vec *v)
 {
@@ -71,6 +97,12 @@ static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const
     const real *source = source_;
     if (i_stride == 1) {
         pack_adjacent_columns(panel, step, width, depth, source, k_stride);
+    } else if (k_stride == 1 && depth > 2 && step == width && width == 8) {
+        pack_narrow(panel, 8, depth, source, i_stride);
+    } else if (k_stride == 1 && depth > 2 && step == width && width == 4) {
+        pack_narrow(panel, 4, depth, source, i_stride);
+    } else if (k_stride == 1 && depth > 2 && step == width && width == 2) {
+        pack_narrow(panel, 2, depth, source, i_stride);
     } else if (k_stride == 1 && depth > 2) {
         for (int64_t i = 0; i < width; i += LANES)
             pack_adjacent_depths(panel + i, step, width - i < LANES ? (int)(width - i) : LANES, depth,
