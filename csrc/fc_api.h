@@ -204,6 +204,10 @@ typedef struct fc_kernels {
                     const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
     int (*wide_columns)(int rows);
 
+    /* gemm_at with A as it lies: element (k, i) at a[i * a_step + k], a_step != 0. */
+    void (*gemm_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset, void *c,
+                      const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
+
     /* Carry a finished tile (row i at tile + i * tile_step) to an output whose columns lie in runs. */
     void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                     const fc_run *runs, int run_count, const fc_finish *finish);

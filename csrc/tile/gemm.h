@@ -2,7 +2,8 @@
  *
  * rows x vectors accumulators live in registers for the whole depth; each step of k loads `vectors` vectors of
  * B and multiplies them by `rows` scalars of A, broadcast from memory. The rows of B follow one another in a panel
- * (gemm) or lie wherever a table says (gemm_at), which reads convolution windows without copying them.
+ * (gemm) or lie wherever a table says (gemm_at), which reads convolution windows without copying them; A may be read
+ * where its rows lie as well (gemm_rows), if each is contiguous.
  * Partial tiles are computed by the same body with fewer rows or vectors, so that every output sees the same
  * sequence of operations wherever it falls in a tile (the same bits at any split of the work).
  */
@@ -55,11 +56,17 @@ INLINE vec finish_vector(vec sum, vec before, const fc_finish *finish, int row, 
     return sum;
 }
 
-/* Row k of B starts at b + k * b_step, or at b + b_offset[k] if there is a table. */
-INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const real *b, int64_t b_step,
-                      const int64_t *b_offset, real *c, const int64_t *row_offset, int columns,
+/* Row k of B starts at b + k * b_step, or at b + b_offset[k] if there is a table. Row i of A starts at a + i * a_step
+ * and is contiguous; 0: A is a panel. */
+INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, int64_t a_step, const real *b,
+                      int64_t b_step, const int64_t *b_offset, real *c, const int64_t *row_offset, int columns,
                       const fc_finish *finish)
 {
+    enum { TRIPLES = (ROWS + 2) / 3 };
+    const int64_t across = a_step * (int64_t)sizeof(real);
+    const char *triple[TRIPLES];  /* of rows: no more than an address and its offset, once and twice, are needed */
+    UNROLL
+    for (int i = 0; i < TRIPLES; i++) triple[i] = (const char *)a + 3 * i * across;
     vec sum[ROWS][MOST_VECTORS];
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -73,9 +80,12 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const
         for (int v = 0; v < vectors; v++) column[v] = load(row + v * LANES);
         UNROLL
         for (int i = 0; i < rows; i++) {
+            const real factor = a_step ? *(const real *)(triple[i / 3] + i % 3 * across) : a[i];
             UNROLL
-            for (int v = 0; v < vectors; v++) sum[i][v] += a[i] * column[v];
+            for (int v = 0; v < vectors; v++) sum[i][v] += factor * column[v];
         }
+        UNROLL
+        for (int i = 0; i < TRIPLES; i++) triple[i] += sizeof(real);
         a += rows;
         b += b_step;
     }
@@ -123,36 +133,39 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, const
 #define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #endif
 
-#define GEMM_ROWS(R)                                                                                       \
+#define GEMM_CASE(R)                                                                                       \
     case R:                                                                                                \
-        if (columns > LANES) gemm_tile(R, 2, depth, a, b, b_step, NULL, c, row_offset, columns, finish);   \
-        else gemm_tile(R, 1, depth, a, b, b_step, NULL, c, row_offset, columns, finish);                   \
+        if (columns > LANES) gemm_tile(R, 2, depth, a, 0, b, b_step, NULL, c, row_offset, columns, finish); \
+        else gemm_tile(R, 1, depth, a, 0, b, b_step, NULL, c, row_offset, columns, finish);                \
         break;
 
 static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
 {
-    switch (rows) { EACH_ROW_COUNT(GEMM_ROWS) }
+    switch (rows) { EACH_ROW_COUNT(GEMM_CASE) }
 }
 
 /* A function per row count: for all of them in one GCC falls back to its simple register allocator, which spills. */
-#define GEMM_AT_VECTORS(R, V)                                                                              \
+#define GEMM_VECTORS(R, V, A_STEP)                                                                         \
     case V:                                                                                                \
         if (V <= WIDE(R))                                                                                  \
-            gemm_tile(R, V, depth, a, b, 0, b_offset, c, row_offset, columns, finish);                     \
+            gemm_tile(R, V, depth, a, A_STEP, b, 0, b_offset, c, row_offset, columns, finish);             \
         break;
+
+#define GEMM_EACH_WIDTH(R, A_STEP)                                                                         \
+    {                                                                                                      \
+        if (!b_offset) __builtin_unreachable();  /* there is always a table */                             \
+        switch ((columns + LANES - 1) / LANES) {                                                           \
+            GEMM_VECTORS(R, 1, A_STEP) GEMM_VECTORS(R, 2, A_STEP) GEMM_VECTORS(R, 3, A_STEP)               \
+            GEMM_VECTORS(R, 4, A_STEP) GEMM_VECTORS(R, 5, A_STEP) GEMM_VECTORS(R, 6, A_STEP)               \
+        }                                                                                                  \
+    }
 
 #define GEMM_AT_ROWS(R)                                                                                    \
     static __attribute__((noinline)) void gemm_at_##R(                                                     \
         int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,                     \
         const int64_t *row_offset, int columns, const fc_finish *finish)                                   \
-    {                                                                                                      \
-        if (!b_offset) __builtin_unreachable();  /* there is always a table */                             \
-        switch ((columns + LANES - 1) / LANES) {                                                           \
-            GEMM_AT_VECTORS(R, 1) GEMM_AT_VECTORS(R, 2) GEMM_AT_VECTORS(R, 3) GEMM_AT_VECTORS(R, 4)        \
-            GEMM_AT_VECTORS(R, 5) GEMM_AT_VECTORS(R, 6)                                                    \
-        }                                                                                                  \
-    }
+    GEMM_EACH_WIDTH(R, 0)
 EACH_ROW_COUNT(GEMM_AT_ROWS)
 
 #define GEMM_AT_CASE(R)                                                                                    \
@@ -164,7 +177,26 @@ static void gemm_at(int64_t depth, const void *a, const void *b, const int64_t *
     switch (rows) { EACH_ROW_COUNT(GEMM_AT_CASE) }
 }
 
-/* Columns that gemm_at computes at a time, by rows. */
+#define GEMM_ROWS_ROWS(R)                                                                                  \
+    static __attribute__((noinline)) void gemm_rows_##R(                                                   \
+        int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset, void *c,     \
+        const int64_t *row_offset, int columns, const fc_finish *finish)                                   \
+    {                                                                                                      \
+        if (!a_step) __builtin_unreachable();                                                              \
+        GEMM_EACH_WIDTH(R, a_step)                                                                         \
+    }
+EACH_ROW_COUNT(GEMM_ROWS_ROWS)
+
+#define GEMM_ROWS_CASE(R)                                                                                  \
+    case R: gemm_rows_##R(depth, a, a_step, b, b_offset, c, row_offset, columns, finish); break;
+
+static void gemm_rows(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset, void *c,
+                      const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
+{
+    switch (rows) { EACH_ROW_COUNT(GEMM_ROWS_CASE) }
+}
+
+/* Columns that gemm_at and gemm_rows compute at a time, by rows. */
 static int wide_columns(int rows) { return WIDE(rows) * LANES; }
 
 /* One row's part of a run to an output whose elements are adjacent, two apart, or farther. */

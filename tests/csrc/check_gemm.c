@@ -208,6 +208,49 @@ void check_gemm_at(void)
                 check_gemm_at_tile(depths[d], rows, columns, (rows + columns) % 2 ? AT_START : AT_END);
 }
 
+/* gemm_rows reads A where its rows lie: the bits of gemm_at on a panel of them. */
+static void check_gemm_rows_tile(int64_t depth, int rows, int columns, int64_t apart, enum side side)
+{
+    const int64_t whole = (columns + table->lanes - 1) / table->lanes * table->lanes;
+    const int64_t step = apart < 0 ? -depth + apart : depth + apart, low = step < 0 ? (1 - rows) * step : 0;
+    const guarded a = guarded_new((rows - 1) * (step < 0 ? -step : step) + depth, side);
+    const guarded b = guarded_new(whole + 40, side), panel = guarded_new(depth * rows, side);
+    const guarded c = guarded_new(rows * columns, side), expected = guarded_new(rows * columns, side);
+    int64_t *b_offset = malloc((size_t)depth * sizeof(int64_t) + 1), row_offset[FC_MAX_ROWS];
+    fill_fractions(a.data, a.count);
+    fill_fractions(b.data, b.count);
+    for (int64_t k = 0; k < depth; k++) b_offset[k] = random_below(41);
+    for (int i = 0; i < rows; i++) {
+        row_offset[i] = i * columns;
+        for (int64_t k = 0; k < depth; k++) panel.data[k * rows + i] = a.data[low + i * step + k];
+    }
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        const fc_finish finish = {.accumulate = accumulate};
+        for (int64_t i = 0; i < c.count; i++) c.data[i] = expected.data[i] = (real)(i % 5 - 2);
+        table->gemm_rows(depth, a.data + low, step, b.data, b_offset, c.data, row_offset, rows, columns, &finish);
+        table->gemm_at(depth, panel.data, b.data, b_offset, expected.data, row_offset, rows, columns, &finish);
+        describe("gemm_rows, depth %lld, %d rows %lld apart, %d columns", (long long)depth, rows, (long long)step,
+                 columns);
+        if (memcmp(c.data, expected.data, (size_t)c.count * sizeof(real)) != 0) fail("other bits than gemm_at");
+    }
+    free(b_offset);
+    guarded_free(expected);
+    guarded_free(c);
+    guarded_free(panel);
+    guarded_free(b);
+    guarded_free(a);
+}
+
+void check_gemm_rows(void)
+{
+    static const int64_t depths[] = {1, 2, 17}, apart[] = {0, 3, -5};
+    for (int d = 0; d < COUNT(depths); d++)
+        for (int rows = 1; rows <= table->max_rows; rows++)
+            for (int columns = 1; columns <= table->wide_columns(rows); columns++)
+                check_gemm_rows_tile(depths[d], rows, columns, apart[(rows + columns) % 3],
+                                     (rows + columns) % 2 ? AT_START : AT_END);
+}
+
 /* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
 void check_gemm_non_finite(void)
 {

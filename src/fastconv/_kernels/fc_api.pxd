@@ -163,6 +163,9 @@ cdef extern from "fc_api.h" nogil:
                         const int64_t *row_offset, int rows, int columns,
                         const fc_finish *finish) noexcept nogil
         int (*wide_columns)(int rows) noexcept nogil
+        void (*gemm_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset,
+                          void *c, const int64_t *row_offset, int rows, int columns,
+                          const fc_finish *finish) noexcept nogil
         void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                         const fc_run *runs, int run_count, const fc_finish *finish) noexcept nogil
         void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,

@@ -18,5 +18,5 @@ cdef struct Filters:
 
 
 cdef void describe_filters(Filters *filters, const Array *out) noexcept
-cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, int64_t channels, const char *sums,
-                       int64_t channel_step, int64_t tap_step) noexcept nogil
+cdef void write_filters(const Filters *filters, int64_t filter, int64_t count, int64_t channel, int64_t channels,
+                        const char *sums, int64_t channel_step, int64_t tap_step) noexcept nogil

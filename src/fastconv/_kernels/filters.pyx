@@ -21,6 +21,18 @@ cdef void describe_filters(Filters *filters, const Array *out) noexcept:
     filters.taps = out.size[2] * out.size[3] * out.size[4]
 
 
+cdef void write_filters(const Filters *filters, int64_t filter, int64_t count, int64_t channel, int64_t channels,
+                        const char *sums, int64_t channel_step, int64_t tap_step) noexcept nogil:
+    """Some channels of neighbouring filters, which follow each other in `sums`."""
+    cdef int64_t item = filters.item, apart = channels * filters.taps, i
+    if filters.taps == 1 and filters.stride[0] == 1:
+        filters.kernel.pack(filters.out + (filter + channel * filters.stride[1]) * item, filters.stride[1], count,
+                            channels, sums, apart, channel_step)
+        return
+    for i in range(count):
+        write_filter(filters, filter + i, channel, channels, sums + i * apart * item, channel_step, tap_step)
+
+
 cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, int64_t channels, const char *sums,
                        int64_t channel_step, int64_t tap_step) noexcept nogil:
     """Some channels of a filter, from where they are so many elements apart."""

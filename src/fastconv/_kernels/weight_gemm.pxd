@@ -12,6 +12,8 @@ cdef struct GemmLayout:
     int64_t groups, rows, channels            # output and input channels per group
     int64_t taps
     int64_t kernel[3]
+    bint turned                               # rows are input channels, and `channels` output channels
+    bint padded                               # some windows reach into the padding
     double flops
     int64_t row_blocks, channel_blocks        # of a group: a task is one of each
     int64_t parts                             # how many ways the chunks are split
@@ -22,6 +24,7 @@ cdef class GemmGradient:
     cdef GemmLayout layout
 
     cdef int64_t scratch_elements(self) noexcept
+    cdef int64_t run_length(self) noexcept
     cdef void share_out(self, double flops) noexcept
     cdef double share(self) noexcept
     cdef bint needs_no_sums(self) noexcept

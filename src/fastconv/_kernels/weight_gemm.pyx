@@ -5,7 +5,11 @@
 Rows of a tile are output channels, columns input channels. The input of a chunk is copied to scratch once, with the
 channels innermost, so that the row of B for a position and a tap is read where it lies: every tap is a shift, and
 `gemm_at` takes the positions from a table. Where the channels do not fill a tile, the columns are the channels of a
-whole row of taps, which are neighbours in that memory.
+whole row of taps, which are neighbours in that memory. A channel of grad_output is read where it lies as well if its
+positions are adjacent there (`gemm_rows`), else turned into panels.
+
+Turning costs more than reading. So where a kernel of one tap has more input than output channels, the two change
+places: rows are input channels, and what is summed up is the transpose of grad_weight.
 """
 
 from libc.stdint cimport int64_t
@@ -14,7 +18,7 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.filters cimport Filters, write_filter
+from fastconv._kernels.filters cimport Filters, write_filters
 from fastconv._kernels.native cimport kernels, parallel, task_scratch
 from fastconv._kernels.strips cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
@@ -24,10 +28,13 @@ cdef int64_t SCRATCH_ELEMENTS = 1 << 18 # of a task, its sums among them
 cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk ...
 cdef int64_t FEW_POSITIONS = 392        # ... and what stays of it while there are blocks to split
 cdef int64_t FEWEST_POSITIONS = 64      # but fewer than this do not go in even if scratch memory gets larger
-cdef int64_t WANTED_TASKS = 16          # fewer than this, and the chunks are split as well
-cdef int64_t PARTS_ELEMENTS = 1 << 19   # but not into more sums than this many elements
+cdef int64_t WANTED_TASKS = 8           # fewer than this, and the chunks are split as well
+cdef int64_t PARTS_ELEMENTS = 1 << 18   # but not into more sums than this many elements
 cdef double TASK_FLOPS = 5e6            # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9           # of one task between two looks for a pending Ctrl-C
+cdef int64_t SHORTEST_RUN = 96          # adjacent positions of grad_output that are worth reading in place
+cdef int64_t FEWEST_CHANNELS = 64       # that share what is read in place
+cdef int64_t ALIAS_BYTES = 4096         # rows so far apart get in each other's way in L1
 cdef int64_t MOST_LANES = 16
 
 
@@ -41,6 +48,7 @@ cdef struct Call:
     int64_t input_stride[5]
     int64_t grad_stride[5]
     int64_t item
+    bint in_place               # grad_output is read where it lies
     int64_t width               # channels that are neighbours in scratch: a tile's columns, or all there are
     int64_t panel               # elements of so many channels
     Place place                 # of them in scratch
@@ -107,6 +115,15 @@ cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, 
                     done += width
 
 
+cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
+    """The positions of a chunk are adjacent in each channel and image of grad_output, and channels a good way apart."""
+    cdef const Axis *axis = plan.strips.axis
+    cdef const int64_t *stride = call.grad_stride
+    return ((axis[2].block == 1 or stride[4] == 1) and (axis[1].block == 1 or stride[3] == axis[2].count)
+            and (axis[0].block == 1 or stride[2] == axis[1].count * axis[2].count)
+            and stride[1] * call.item % ALIAS_BYTES != 0)
+
+
 cdef int64_t list_offsets(const Call *call, const Chunk *chunk, int64_t *offset) noexcept nogil:
     """Where each position of a chunk lies in scratch; returns how many there are."""
     cdef const Place *place = &call.place
@@ -122,25 +139,45 @@ cdef int64_t list_offsets(const Call *call, const Chunk *chunk, int64_t *offset)
     return count
 
 
-cdef void multiply(const Call *call, const Task *task, int64_t depth, bint accumulate) noexcept nogil:
-    """A block of output channels with all taps of a block of input channels."""
-    cdef const GemmLayout *plan = call.plan
+cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64_t depth, int64_t row, int64_t rows,
+                   const char *input, char *sums, const int64_t *row_offset, int64_t columns,
+                   bint accumulate) noexcept nogil:
+    """The products of one tile over a chunk: in one go, or image by image where grad_output lies."""
     cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.item, tiles = divide_up(task.rows, kernel.max_rows), i, row, rows, tap, place
-    cdef int64_t panel, channel, column, columns, wide
+    cdef const int64_t *stride = call.grad_stride
     cdef const char *grad
-    cdef int64_t row_offset[FC_MAX_ROWS]
+    cdef int64_t n
     cdef fc_finish finish
     finish.accumulate, finish.final = accumulate, False
     finish.row_bias = finish.column_bias = NULL
     finish.activation, finish.slope = 0, 0
+    if not call.in_place:
+        kernel.gemm_at(depth, task.grad + row * depth * call.item, input, task.offset, sums, row_offset, <int>rows,
+                       <int>columns, &finish)
+        return
+    depth //= chunk.n_count
+    for n in range(chunk.n_count):
+        grad = call.grad_output + ((task.group * call.plan.rows + task.row + row) * stride[1]
+                                   + (chunk.n + n) * stride[0] + chunk.begin[0] * stride[2]
+                                   + chunk.begin[1] * stride[3] + chunk.begin[2] * stride[4]) * call.item
+        kernel.gemm_rows(depth, grad, stride[1], input, task.offset + n * depth, sums, row_offset, <int>rows,
+                         <int>columns, &finish)
+        finish.accumulate = True
+
+
+cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64_t depth,
+                   bint accumulate) noexcept nogil:
+    """A block of output channels with all taps of a block of input channels."""
+    cdef const GemmLayout *plan = call.plan
+    cdef int64_t item = call.item, tiles = divide_up(task.rows, call.kernel.max_rows), i, row, rows, tap, place
+    cdef int64_t panel, channel, column, columns, wide
+    cdef int64_t row_offset[FC_MAX_ROWS]
     for i in range(FC_MAX_ROWS):
         row_offset[i] = i * plan.taps * task.tap_step
     for i in range(tiles):
         row = i * task.rows // tiles
         rows = (i + 1) * task.rows // tiles - row
-        grad = task.grad + row * depth * item
-        wide = kernel.wide_columns(<int>rows)
+        wide = call.kernel.wide_columns(<int>rows)
         for panel in range(divide_up(task.channels, call.width)):
             channel = panel * call.width
             columns = call.columns if call.segment_taps > 1 else min(call.width, task.channels - channel)
@@ -149,9 +186,9 @@ cdef void multiply(const Call *call, const Task *task, int64_t depth, bint accum
                 place = panel * call.panel + tap_place(&plan.strips, &call.place, tap)
                 column = 0
                 while column < columns:
-                    kernel.gemm_at(depth, grad, task.input + (place + column) * item, task.offset,
-                                   task.sums + ((row * plan.taps + tap) * task.tap_step + channel + column) * item,
-                                   row_offset, <int>rows, <int>min(wide, columns - column), &finish)
+                    add_tile(call, task, chunk, depth, row, rows, task.input + (place + column) * item,
+                             task.sums + ((row * plan.taps + tap) * task.tap_step + channel + column) * item,
+                             row_offset, min(wide, columns - column), accumulate)
                     column += wide
                 tap += call.segment_taps
 
@@ -160,7 +197,7 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     """Which blocks a task has, and its scratch memory. False if that is short."""
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = plan.strips.axis
-    cdef int64_t panels = divide_up(plan.channels, call.width), block, elements, sums
+    cdef int64_t panels = divide_up(plan.channels, call.width), block, elements, sums, turned
     cdef int64_t positions = plan.strips.block_n * axis[0].block * axis[1].block * axis[2].block
     block = index % plan.channel_blocks
     task.channel = block * panels // plan.channel_blocks * call.width
@@ -174,12 +211,12 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     # a tile may read whole vectors behind the last position
     elements = divide_up(task.channels, call.width) * call.panel + 8 * MOST_LANES
     sums = task.rows * plan.taps * task.channels if call.sums == NULL else 0
-    task.offset = <int64_t *>task_scratch(
-        (elements + positions * task.rows + sums) * call.item + positions * sizeof(int64_t))
+    turned = 0 if call.in_place else positions * task.rows
+    task.offset = <int64_t *>task_scratch((elements + turned + sums) * call.item + positions * sizeof(int64_t))
     task.input = <char *>(task.offset + positions)
     task.grad = task.input + elements * call.item
     if call.sums == NULL:
-        task.sums = task.grad + positions * task.rows * call.item
+        task.sums = task.grad + turned * call.item
     else:
         task.sums = call.sums + (
             ((task.part * plan.groups + task.group) * plan.rows + task.row) * plan.taps * plan.channels
@@ -192,6 +229,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef Call *call = <Call *>context
     cdef const GemmLayout *plan = call.plan
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
+    cdef bint gaps = plan.padded or plan.channels % call.width != 0  # that nothing is copied to
     cdef int64_t first, begin, end, i, panel, channel, count
     cdef Task task
     cdef Chunk chunk
@@ -203,7 +241,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     end = min(begin + plan.round_chunks, (task.part + 1) * plan.strips.chunks // plan.parts)
     for i in range(begin, end):
         find_chunk(&plan.strips, i, &chunk)
-        if i == begin or not whole_images:  # else the zeros are where the chunk before had them
+        if gaps and (i == begin or not whole_images):  # else the zeros are where the chunk before had them
             memset(task.input, 0, divide_up(task.channels, call.width) * call.panel * call.item)
         for panel in range(divide_up(task.channels, call.width)):
             channel = panel * call.width
@@ -212,12 +250,12 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                        call.input_stride, min(call.width, task.channels - channel),
                        task.input + panel * call.panel * call.item, &call.place)
         count = list_offsets(call, &chunk, task.offset)
-        pack_gradient(call, &task, &chunk, count)
-        multiply(call, &task, count, i > first)
+        if not call.in_place:
+            pack_gradient(call, &task, &chunk, count)
+        multiply(call, &task, &chunk, count, i > first)
     if call.sums == NULL:
-        for i in range(task.rows):
-            write_filter(call.filters, task.group * plan.rows + task.row + i, task.channel, task.channels,
-                         task.sums + i * plan.taps * task.channels * call.item, 1, task.channels)
+        write_filters(call.filters, task.group * plan.rows + task.row, task.rows, task.channel, task.channels,
+                      task.sums, 1, task.channels)
 
 
 cdef class GemmGradient:
@@ -225,21 +263,31 @@ cdef class GemmGradient:
 
     def __cinit__(self, geometry):
         cdef GemmLayout *p = &self.layout
-        cdef int64_t axis, rows, channels, positions = CHUNK_POSITIONS
+        cdef int64_t axis, rows, channels, reach, positions = CHUNK_POSITIONS
         cdef bint whole_width, split_rows, split_channels
         p.groups = geometry.groups
         p.rows = geometry.out_channels // geometry.groups
         p.channels = geometry.in_channels // geometry.groups
         p.taps = 1
+        p.padded = False
         for axis in range(3):
             p.kernel[axis] = geometry.kernel[axis]
             p.taps *= p.kernel[axis]
+            reach = (geometry.output_size[axis] - 1) * geometry.stride[axis] - geometry.before[axis]
+            reach += (p.kernel[axis] - 1) * geometry.dilation[axis]  # the last position under a window
+            p.padded |= geometry.before[axis] > 0 or reach >= geometry.input_size[axis]
+        p.turned = p.groups == p.taps == 1 and p.channels > p.rows and (
+            geometry.input_size == geometry.output_size and not p.padded)
+        if p.turned:
+            p.rows, p.channels = p.channels, p.rows
         whole_width = geometry.dilation[2] == 1 and geometry.kernel[2] >= geometry.stride[2]
         p.row_blocks = p.channel_blocks = 1
         lay_out_strips(&p.strips, geometry, positions, whole_width)
         while self.scratch_elements() > SCRATCH_ELEMENTS:
             rows, channels = divide_up(p.rows, p.row_blocks), divide_up(p.channels, p.channel_blocks)
             split_rows, split_channels = rows >= 2 * FC_MAX_ROWS, channels >= FC_MAX_COLUMNS
+            if self.run_length() >= SHORTEST_RUN and channels >= 2 * FEWEST_CHANNELS:
+                split_rows = False
             if positions > FEW_POSITIONS and 2 * rows * channels * p.taps <= SCRATCH_ELEMENTS or not (
                     split_rows or split_channels):
                 positions //= 2
@@ -250,7 +298,7 @@ cdef class GemmGradient:
             elif split_rows and (p.channels * p.row_blocks <= p.rows * p.channel_blocks or not split_channels):
                 p.row_blocks *= 2       # each packs all the input
             else:
-                p.channel_blocks *= 2   # each packs all of grad_output
+                p.channel_blocks *= 2   # each packs, or reads, all of grad_output
         self.share_out(geometry.flops)
 
     def __dealloc__(self):
@@ -264,7 +312,14 @@ cdef class GemmGradient:
         for d in range(3):
             input *= axis[d].runs * axis[d].length
             grad *= axis[d].block
+        if self.run_length() >= SHORTEST_RUN:
+            grad = 0
         return rows * grad + channels * input + rows * channels * p.taps
+
+    cdef int64_t run_length(self) noexcept:
+        """Positions of a chunk that are adjacent in a contiguous grad_output."""
+        cdef const Axis *axis = self.layout.strips.axis
+        return axis[0].block * axis[1].block * axis[2].block
 
     cdef void share_out(self, double flops) noexcept:
         """Enough tasks to occupy several threads, as far as the geometry allows."""
@@ -272,6 +327,10 @@ cdef class GemmGradient:
         cdef int64_t wanted = <int64_t>max(1.0, min(<double>WANTED_TASKS, flops / TASK_FLOPS))
         cdef int64_t weights = p.groups * p.rows * p.channels * p.taps, tasks
         tasks = p.groups * p.row_blocks * p.channel_blocks
+        while tasks < wanted and self.run_length() >= SHORTEST_RUN and (
+                divide_up(p.channels, p.channel_blocks) >= 2 * FEWEST_CHANNELS):
+            p.channel_blocks *= 2
+            tasks *= 2
         p.parts = max(1, min(divide_up(wanted, tasks), p.strips.chunks, PARTS_ELEMENTS // weights))
         while p.parts * tasks < wanted and p.rows >= 16 * p.row_blocks:
             p.row_blocks *= 2
@@ -297,6 +356,8 @@ cdef class GemmGradient:
     cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums, const Filters *filters) except -1:
         """Write each part's sum to `sums`, per filter taps x channels, or the only one to the filters."""
         cdef const GemmLayout *p = &self.layout
+        if p.turned:
+            input, grad_output = grad_output, input
         cdef Call call
         cdef int axis
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
@@ -309,6 +370,7 @@ cdef class GemmGradient:
             call.input_stride[axis] = input.stride[axis]
             call.grad_stride[axis] = grad_output.stride[axis]
         call.out_of_memory = False
+        call.in_place = self.run_length() >= SHORTEST_RUN and lies_in_runs(p, &call)
         place_input(&call)
         call.begin = 0
         while call.begin < longest:

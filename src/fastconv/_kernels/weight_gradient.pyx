@@ -8,10 +8,14 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array, acquire, release
-from fastconv._kernels.filters cimport Filters, describe_filters, write_filter
+from fastconv._kernels.dense cimport divide_up
+from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_run
+from fastconv._kernels.filters cimport Filters, describe_filters, write_filters
 from fastconv._kernels.native cimport give_scratch, parallel, take_scratch
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
+
+cdef int64_t FILTERS = 16        # of a task, so that filters that are interleaved in memory are written together
 
 
 cdef struct Call:
@@ -20,40 +24,38 @@ cdef struct Call:
     int64_t parts               # in `sums`
     int64_t channel_step        # between neighbouring input channels there ...
     int64_t tap_step            # ... and between neighbouring taps
-    bint finite                 # the result, as far as known
+    bint must_be_finite         # or it does not count
+    bint finite                 # as far as known
 
 
-ctypedef fused real:
-    float
-    double
-
-
-cdef bint add_parts(const Call *call, int64_t filter, real *sums) noexcept nogil:
-    """Add the parts of a filter in order. False if the sum is not finite."""
-    cdef int64_t weights = call.filters.size[1] * call.filters.taps, part_step = call.filters.size[0] * weights
-    cdef int64_t part, i
-    cdef real excess = 0
-    sums += filter * weights
+cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
+    """Add the parts of a filter in order. False if the sum is to be finite and is not."""
+    cdef const fc_kernels *kernel = call.filters.kernel
+    cdef int64_t item = call.filters.item, weights = call.filters.size[1] * call.filters.taps, part, at_start = 0
+    cdef char *sums = call.sums + filter * weights * item
+    cdef double total
+    cdef fc_run run
+    cdef fc_finish finish
+    memset(&finish, 0, sizeof(finish))
+    finish.accumulate = True
+    run.column, run.count, run.offset, run.stride = 0, weights, 0, 1
     for part in range(1, call.parts):
-        for i in range(weights):
-            sums[i] += sums[part * part_step + i]
-    for i in range(weights):
-        excess += sums[i] - sums[i]  # NaN if infinite or NaN
-    return excess == 0
+        kernel.scatter(sums + part * call.filters.size[0] * weights * item, 0, sums, &at_start, 1, &run, 1, &finish)
+    if not call.must_be_finite:
+        return True
+    total = kernel.gradient_row(NULL, NULL, sums, weights, 0, 0)
+    return total - total == 0  # NaN if any of them is infinite or NaN
 
 
 cdef void filter_task(void *context, int64_t index) noexcept nogil:
     cdef Call *call = <Call *>context
-    cdef int64_t weights = call.filters.size[1] * call.filters.taps
-    cdef bint finite
-    if call.filters.item == 8:
-        finite = add_parts(call, index, <double *>call.sums)
-    else:
-        finite = add_parts(call, index, <float *>call.sums)
-    if not finite:
-        call.finite = False
-    write_filter(&call.filters, index, 0, call.filters.size[1], call.sums + index * weights * call.filters.item,
-                 call.channel_step, call.tap_step)
+    cdef int64_t first = index * FILTERS, count = min(FILTERS, call.filters.size[0] - first), i
+    for i in range(first, first + count):
+        if not add_parts(call, i):
+            call.finite = False
+    write_filters(&call.filters, first, count, 0, call.filters.size[1],
+                  call.sums + first * call.filters.size[1] * call.filters.taps * call.filters.item,
+                  call.channel_step, call.tap_step)
 
 
 cdef class WeightGradientPlan:
@@ -92,19 +94,23 @@ cdef class WeightGradientPlan:
 
     cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
         cdef Call call
-        describe_filters(&call.filters, out)
+        cdef Array turned = out[0]
         if self.dot is not None:
+            describe_filters(&call.filters, out)
             call.parts, call.channel_step, call.tap_step = self.dot.layout.parts, call.filters.taps, 1
             if not self.dot.layout.in_order:
                 call.filters.tap_order = self.dot.layout.tap_order
             self.sum_up(&call, input, grad_output, True)
             if call.finite:
                 return 0
-            call.filters.tap_order = NULL
+        if self.gemm.layout.turned:
+            turned.size[0], turned.size[1] = out.size[1], out.size[0]
+            turned.stride[0], turned.stride[1] = out.stride[1], out.stride[0]
+        describe_filters(&call.filters, &turned)
         if self.gemm.needs_no_sums() and input.size[0] > 0:
             self.gemm.sum_parts(input, grad_output, NULL, &call.filters)
             return 0
-        call.parts, call.channel_step, call.tap_step = self.gemm.layout.parts, 1, out.size[1]
+        call.parts, call.channel_step, call.tap_step = self.gemm.layout.parts, 1, turned.size[1]
         self.sum_up(&call, input, grad_output, False)
         return 0
 
@@ -120,8 +126,8 @@ cdef class WeightGradientPlan:
                 self.dot.sum_parts(input, grad_output, call.sums)
             else:
                 self.gemm.sum_parts(input, grad_output, call.sums, NULL)
-            call.finite = True
-            parallel(filter_task, call, call.filters.size[0], 4.0 * weights * call.parts)
+            call.must_be_finite, call.finite = by_dots, True
+            parallel(filter_task, call, divide_up(call.filters.size[0], FILTERS), 4.0 * weights * call.parts)
         finally:
             give_scratch(call.sums, held)
         return 0
