@@ -209,6 +209,9 @@ LONG_CALLS = {
     "weight gradient": (
         "fastconv.grad.conv2d_weight(big(4096, 256, 62, 62), (256, 256, 3, 3), big(4096, 256, 60, 60))"
     ),
+    "weight gradient, short rounds": (
+        "fastconv.grad.conv2d_weight(big(2**18, 32, 18, 18), (32, 32, 3, 3), big(2**18, 32, 16, 16))"
+    ),
     "weight gradient, one filter": (
         "fastconv.grad.conv2d_weight(big(2**18, 3, 64, 64), (1, 3, 9, 9), big(2**18, 1, 56, 56))"
     ),

@@ -44,6 +44,7 @@ cdef struct Call:
     int64_t input_stride[5]
     int64_t grad_stride[5]
     int64_t item
+    int64_t together            # groups of a task
     int64_t begin               # first chunk of each part that this round walks
     bint out_of_memory
 
@@ -128,7 +129,7 @@ cdef void multiply_taps(const DotLayout *plan, const Call *call, const char *inp
                                sums + kw * call.item, row_offset, accumulate)
 
 
-cdef int64_t list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs) noexcept nogil:
+cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs) noexcept nogil:
     """The planes of a chunk: in grad_output, and in the input's scratch."""
     cdef int64_t n, d, count = 0
     for n in range(chunk.n_count):
@@ -137,31 +138,31 @@ cdef int64_t list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *r
             runs[count].b_offset = n * plan.place.n + d * plan.place.position[0]
             runs[count].count = (chunk.count[1] - 1 + plan.margin) * plan.pitch + chunk.count[2]
             count += 1
-    return count
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
-    """One block of output and input channels of one group, over one round of one part of the chunks."""
+    """One block of output and input channels of a group, or several groups, over one round of one part of the chunks."""
     cdef Call *call = <Call *>context
     cdef const DotLayout *plan = call.plan
+    cdef int64_t group_blocks = divide_up(plan.groups, call.together)
     cdef int64_t channel_block = index % plan.channel_blocks
     cdef int64_t row_block = index // plan.channel_blocks % plan.row_blocks
-    cdef int64_t group = index // plan.channel_blocks // plan.row_blocks % plan.groups
-    cdef int64_t part = index // plan.channel_blocks // plan.row_blocks // plan.groups
+    cdef int64_t group = index // plan.channel_blocks // plan.row_blocks % group_blocks * call.together
+    cdef int64_t groups = min(call.together, plan.groups - group)
+    cdef int64_t part = index // plan.channel_blocks // plan.row_blocks // group_blocks
     cdef int64_t row = row_block * plan.rows // plan.row_blocks
     cdef int64_t rows = (row_block + 1) * plan.rows // plan.row_blocks - row
     cdef int64_t channel = channel_block * plan.channels // plan.channel_blocks
     cdef int64_t channels = (channel_block + 1) * plan.channels // plan.channel_blocks - channel
-    cdef int64_t first = part * plan.strips.chunks // plan.parts, begin, end, i, r, c, count
+    cdef int64_t first = part * plan.strips.chunks // plan.parts, begin, end, i, g
     cdef int64_t item = call.item, planes = plan.strips.block_n * plan.strips.axis[0].block
     cdef int64_t input_bytes = channels * plan.place.channel * item
     cdef int64_t grad_bytes = rows * plan.grad_channel * item
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
     cdef Chunk chunk
-    cdef char *sums
-    cdef char *input = <char *>task_scratch(input_bytes + grad_bytes + planes * sizeof(fc_run_pair))
-    cdef char *grad = input + input_bytes
-    cdef fc_run_pair *runs = <fc_run_pair *>(grad + grad_bytes)
+    cdef char *input = <char *>task_scratch(groups * (input_bytes + grad_bytes) + planes * sizeof(fc_run_pair))
+    cdef char *grad = input + groups * input_bytes
+    cdef fc_run_pair *runs = <fc_run_pair *>(grad + groups * grad_bytes)
     if input == NULL:
         call.out_of_memory = True
         return
@@ -170,20 +171,31 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     for i in range(begin, end):
         find_chunk(&plan.strips, i, &chunk)
         if i == begin or not whole_images:  # else the zeros are where the chunk before had them
-            memset(input, 0, input_bytes + grad_bytes)
+            memset(input, 0, groups * (input_bytes + grad_bytes))
         copy_input(&plan.strips, &chunk, call.kernel, item,
                    call.input + (group * plan.channels + channel) * call.input_stride[1] * item, call.input_stride,
-                   channels, input, &plan.place)
-        copy_gradient(plan, call, &chunk, group * plan.rows + row, rows, grad)
-        count = list_runs(plan, &chunk, runs)
-        sums = call.sums + ((part * plan.groups + group) * plan.rows + row) * plan.channels * plan.taps * item
-        if not plan.rows_are_taps:
-            multiply(plan, call, input, channels, grad, rows, runs, count, sums + channel * plan.taps * item, i > first)
-            continue
-        for r in range(rows):
-            for c in range(channels):
-                multiply_taps(plan, call, input + c * plan.place.channel * item, grad + r * plan.grad_channel * item,
-                              runs, count, sums + (r * plan.channels + channel + c) * plan.taps * item, i > first)
+                   groups * channels, input, &plan.place)
+        copy_gradient(plan, call, &chunk, group * plan.rows + row, groups * rows, grad)
+        list_runs(plan, &chunk, runs)
+        for g in range(groups):
+            add_chunk(plan, call, &chunk, input + g * input_bytes, channels, grad + g * grad_bytes, rows, runs,
+                      call.sums + (((part * plan.groups + group + g) * plan.rows + row) * plan.channels + channel)
+                      * plan.taps * item, i > first)
+
+
+cdef void add_chunk(const DotLayout *plan, const Call *call, const Chunk *chunk, const char *input, int64_t channels,
+                    const char *grad, int64_t rows, const fc_run_pair *runs, char *sums,
+                    bint accumulate) noexcept nogil:
+    """The products of one group's channels over a chunk."""
+    cdef int64_t count = chunk.n_count * chunk.count[0], r, c
+    if not plan.rows_are_taps:
+        multiply(plan, call, input, channels, grad, rows, runs, count, sums, accumulate)
+        return
+    for r in range(rows):
+        for c in range(channels):
+            multiply_taps(plan, call, input + c * plan.place.channel * call.item,
+                          grad + r * plan.grad_channel * call.item, runs, count,
+                          sums + (r * plan.channels + c) * plan.taps * call.item, accumulate)
 
 
 cdef class DotGradient:
@@ -300,9 +312,13 @@ cdef class DotGradient:
             call.input_stride[axis] = input.stride[axis]
             call.grad_stride[axis] = grad_output.stride[axis]
         call.out_of_memory = False
+        call.together = 1
+        if input.stride[1] == grad_output.stride[1] == 1 and p.row_blocks == p.channel_blocks == 1:
+            # neighbouring channels share cache lines
+            call.together = max(1, min(p.groups, MOST_LANES // max(p.rows, p.channels)))
         call.begin = 0
         while call.begin < longest:
-            parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.channel_blocks,
+            parallel(block_task, &call, p.parts * divide_up(p.groups, call.together) * p.row_blocks * p.channel_blocks,
                      p.flops * min(longest, p.round_chunks) / longest)
             call.begin += p.round_chunks
         if call.out_of_memory:

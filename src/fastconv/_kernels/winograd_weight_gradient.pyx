@@ -17,6 +17,7 @@ An infinity or NaN spreads over all taps, and sums may overflow where plain ones
 everywhere, it is computed again by the direct algorithm.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -301,6 +302,7 @@ cdef class WinogradWeightGradientPlan:
                      * divide_up(call.count, call.tiles.kernel.lanes),
                      10.0 * points * call.count * (call.rows + call.columns * call.tiles.piece_count))
             parallel(block_task, call, call.row_blocks * call.column_blocks, per_tile * call.count)
+            PyErr_CheckSignals()  # a round may be too short for `parallel` to look
             call.first += call.count
         call.row_panels, call.row_blocks = row_panels, row_blocks
         return 0

@@ -36,9 +36,6 @@ TERMS_FOR_TILE_4 = 576
 #: Products that Winograd adds up in one go, at most.
 WINOGRAD_CHUNK = 128
 
-#: Beyond so many products Winograd's weight gradient, whose tasks are few, would keep Ctrl-C waiting.
-LONGEST_WEIGHT_GRADIENT = 10**10
-
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
@@ -87,9 +84,6 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
-    products = geometry.in_channels * geometry.out_channels // geometry.groups * prod(geometry.kernel)
-    if products * _positions(geometry) > LONGEST_WEIGHT_GRADIENT:
-        return False
     # the transforms of both factors must be shared by many channels, those of the sums by many positions
     return WinogradPlan.serves(geometry) and channels >= 32 and channels * _positions(geometry) >= 24_000
 
