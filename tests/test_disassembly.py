@@ -20,6 +20,7 @@ MICRO_KERNELS = {"gemm": 12, r"gemm_at_\d+": 12, r"gemm_rows_\d+": 12, "dot": 10
 #: Target and function that are not held to it, and why. No kernel gets here by being slow.
 EXEMPT = {
     r".* winograd_(grad_)?weight_\w+": "4 x 4 or 6 x 6 points are more vectors than there are registers",
+    r".* average_planes": "sixteen strands of planes side by side are more sums than there are registers",
     r"neon-\w+ (scatter|descend)": "part of a vector goes through memory: there are no masked loads",
     r"avx512-float32 scatter": "a block to be transposed is half the registers; it is moved once a tile",
     r"(baseline|avx2|neon)-\w+ (max_pool|avg_pool|pool_gradient)": "parts of vectors go through memory where "
