@@ -127,12 +127,7 @@ class ConvCase:
             serving.append("sliding")
         if self.for_winograd:
             serving.append("winograd")
-        striding_and_dilated = self.rank > 1 and self.stride[-2] > 1 and self.dilation[-2] > 1
-        if (
-            self.in_per_group == self.out_per_group == 1
-            and max(self.kernel) < 20
-            and not striding_and_dilated
-        ):
+        if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
             serving.append("depthwise")
         return serving[self.seed % len(serving)]
 

@@ -131,6 +131,30 @@ def test_non_finite_grad_output_reaches_exactly_the_inputs_under_its_window(
         np.testing.assert_array_equal(~np.isfinite(gradient[0]), expected)
 
 
+@pytest.mark.parametrize(
+    ("stride", "dilation", "taps"), [(2, 3, 3), (3, 2, 4), (2, 1, 3), (4, 3, 5), (3, 3, 2)]
+)
+def test_depthwise_rows_of_every_parity_get_all_their_taps(
+    isa: str, stride: int, dilation: int, taps: int
+) -> None:
+    """Parities of H differ in how many kernel rows reach them: one, or several that dilation sets apart."""
+    generator = np.random.default_rng(0)
+    size, kernel = (37, 21), (taps, 3)
+    parameters = {"stride": (stride, 1), "padding": 1, "dilation": (dilation, 1)}
+    weight = generator.integers(-3, 4, (2, 1, *kernel)).astype(np.float32)
+    spatial = reference.output_size(size, kernel, (stride, 1), ((1, 1), (1, 1)), (dilation, 1))
+    grad_output = generator.integers(-3, 4, (1, 2, *spatial)).astype(np.float32)
+    arguments = {**parameters, "groups": 2}
+    # what the workspace held before must not matter
+    nothing = np.full((1, 2, 64, 64), np.nan, np.float32)
+    fastconv.conv2d(nothing, weight, **arguments, algorithm="depthwise")
+    gradient, expected = (
+        fastconv.grad.conv2d_input((1, 2, *size), weight, grad_output, **arguments, algorithm=algorithm)
+        for algorithm in ("depthwise", "reference")
+    )
+    np.testing.assert_array_equal(gradient, expected)
+
+
 # ---- weight gradient -------------------------------------------------------------------------------
 
 

@@ -108,11 +108,21 @@ cdef Axis turned(const Dense *d, int axis) noexcept nogil:
     return a
 
 
-cdef void describe_part(Part *p, const Dense *d, int phases, int64_t lanes_of_row) noexcept nogil:
+cdef int64_t rows_between_taps(const Dense *d, int64_t count) noexcept nogil:
+    """Along H, for all the sub-convolutions: their blocks are the same rows, so what has one tap goes by the others."""
+    cdef int64_t i
+    for i in range(count):
+        if d[i].window.taps[1] > 1:
+            return turned(&d[i], 1).delta
+    return d.window.step[1]
+
+
+cdef void describe_part(Part *p, const Dense *d, int phases, int64_t row_delta, int64_t lanes_of_row) noexcept nogil:
     """Everything but the offsets, of one sub-convolution or two that alternate along W."""
     cdef int axis, phase
     cdef int64_t divisor
     p.z, p.y, p.phases, p.reach = turned(d, 0), turned(d, 1), phases, 0
+    p.y.delta = row_delta
     for axis in range(3):
         p.begin[axis], p.out_step[axis] = d.begin[axis], d.out_step[axis]
     for phase in range(phases):
@@ -359,7 +369,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 
 def serves(geometry):
     """Whether every group has one input channel, and the smallest block fits the workspace."""
-    if geometry.groups != geometry.in_channels or (geometry.stride[1] > 1 and geometry.dilation[1] > 1):
+    if geometry.groups != geometry.in_channels:
         return False
     depth = geometry.out_channels // geometry.groups
     taps = geometry.kernel[0] * geometry.kernel[1] * depth
@@ -382,8 +392,8 @@ cdef class DepthwisePlan(Subconvolutions):
         if not serves(geometry):
             raise ValueError(
                 f"algorithm='depthwise': needs groups == input channels, not {geometry.groups} and "
-                f"{geometry.in_channels}; strides of at most {MOST_STRIDE}, no stride with dilation along H; and taps, "
-                f"and padded rows under one kernel, of at most {MOST_BYTES} bytes")
+                f"{geometry.in_channels}; strides along rows of at most {MOST_STRIDE}; and taps, and padded rows under "
+                f"one kernel, of at most {MOST_BYTES} bytes")
         for i in range(self.count):
             self.offsets += self.dense[i].window.taps[2]
         self.parities_of_rows = self.count > 1 and geometry.stride[2] == 2 and (
@@ -421,7 +431,7 @@ cdef class DepthwisePlan(Subconvolutions):
     cdef void lay_out(self, Call *call, bint float64, bint channels_last, Part *parts) noexcept nogil:
         """Parts and blocks of a call; `parts` has room for as many as there are sub-convolutions, then the offsets."""
         cdef const Dense *d = self.dense
-        cdef int64_t i = 0, phase
+        cdef int64_t i = 0, phase, row_delta = rows_between_taps(d, self.count)
         cdef int phases
         cdef int64_t *offset = <int64_t *>(parts + self.count)
         call.kernel, call.itemsize, call.parts, call.part_count = kernels(float64), 8 if float64 else 4, parts, 0
@@ -431,7 +441,8 @@ cdef class DepthwisePlan(Subconvolutions):
         call.lanes = call.kernel.lanes if channels_last else 1
         phases = 2 if self.parities_of_rows and not channels_last and call.out_stride[4] == 1 else 1
         while i < self.count:
-            describe_part(&parts[call.part_count], d + i, phases, 1 if channels_last else call.kernel.lanes)
+            describe_part(&parts[call.part_count], d + i, phases, row_delta,
+                          1 if channels_last else call.kernel.lanes)
             for phase in range(phases):
                 parts[call.part_count].offset[phase] = offset
                 offset += d[i + phase].window.taps[2]
