@@ -159,7 +159,7 @@ typedef struct fc_planes {
 typedef struct fc_gather {
     int64_t first, step, extent, count;
     int64_t y_stride, x_stride, lane_stride;  /* of the source: lanes are channels */
-    int64_t shift, run, row;  /* elements before place 0 of a run, between runs, between rows */
+    int64_t run, row;         /* between runs, between rows */
     int channels;
 } fc_gather;
 
@@ -232,8 +232,8 @@ typedef struct fc_kernels {
     int depthwise_rows, depthwise_vectors;
     void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns, const fc_depthwise *d);
 
-    /* to[r * row + p * run + shift + i ...] from `rows` source rows, the first of which has pixel 0 at `source`. May
-     * write up to a vector more. */
+    /* to[r * row + p * run + i ...] from `rows` source rows, the first of which has pixel 0 at `source`. May write up
+     * to a vector more. */
     void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g);
 
     /* The weights of one fc_taps, a vector per tap: first the column's `rows`, then the columns. Tap (k, t) lies at

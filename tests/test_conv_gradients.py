@@ -155,6 +155,47 @@ def test_depthwise_rows_of_every_parity_get_all_their_taps(
     np.testing.assert_array_equal(gradient, expected)
 
 
+CHANNELS_LAST_DEPTHWISE = {
+    # name: channels, size, kernel, stride, padding, dilation
+    "padded 3x3": (40, (31, 29), (3, 3), (1, 1), 1, (1, 1)),
+    "strided": (32, (57, 44), (3, 3), (2, 2), 1, (1, 1)),
+    "dilated": (16, (40, 33), (3, 2), (1, 1), 3, (2, 3)),
+    "dilated and strided": (16, (90, 61), (3, 3), (3, 2), 2, (2, 1)),
+    "no padding": (16, (25, 25), (2, 3), (1, 1), 0, (1, 1)),
+    "rows alone": (24, (1200,), (5,), (1,), 2, (1,)),
+    "volume": (16, (6, 24, 25), (3, 3, 3), (1, 1, 1), 1, (1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("case", CHANNELS_LAST_DEPTHWISE.values(), ids=CHANNELS_LAST_DEPTHWISE)
+def test_depthwise_channels_are_right_where_they_are_read_in_place(
+    isa: str, case: tuple, reverse: bool, dtype: type
+) -> None:
+    """Planes large enough that only windows at their edges are copied with padding; in both directions."""
+    channels, size, kernel, stride, padding, dilation = case
+    generator, rank = np.random.default_rng(0), len(size)
+
+    def draw(*shape: int) -> np.ndarray:
+        array = generator.integers(-3, 4, shape).astype(dtype)
+        array = np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+        return array[..., ::-1] if reverse else array
+
+    parameters = {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels}
+    input, weight = draw(2, channels, *size), generator.integers(-3, 4, (channels, 1, *kernel)).astype(dtype)
+    output, expected = (
+        CONV[rank](input, weight, **parameters, algorithm=name) for name in ("depthwise", "reference")
+    )
+    np.testing.assert_array_equal(output, expected)
+    grad_output = draw(*output.shape)
+    gradient, expected = (
+        CONV_INPUT[rank](input.shape, weight, grad_output, **parameters, algorithm=name)
+        for name in ("depthwise", "reference")
+    )
+    np.testing.assert_array_equal(gradient, expected)
+
+
 # ---- weight gradient -------------------------------------------------------------------------------
 
 

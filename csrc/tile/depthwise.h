@@ -261,7 +261,7 @@ static void depthwise_line(real *out, const real *source, int64_t columns, const
 {
     fc_depthwise d = *given;
     const int64_t unit = d.channels ? 1 : LANES;
-    d.kernel_row_step = d.row_step = LANES;
+    d.kernel_row_step = d.row_step = given->vector_step;
     d.out_row_step = given->out_vector_step;
     for (int64_t done = 0, total = columns; done < total;) {
         const int64_t left = (total - done + unit - 1) / unit;
@@ -271,10 +271,10 @@ static void depthwise_line(real *out, const real *source, int64_t columns, const
         const int rows = tiles[i].rows;
         const int64_t count = rows * vectors * unit;
         if (done + count > total && count <= total) done = total - count;  /* overlaps the tile before */
-        d.vector_step = rows * LANES;
+        d.vector_step = rows * given->vector_step;
         d.out_vector_step = rows * given->out_vector_step;
         tiles[i].plain[vectors - 1](out + done * (given->out_vector_step / unit),
-                                    source + done * (LANES / unit), total - done, &d);
+                                    source + done * (given->vector_step / unit), total - done, &d);
         done += count;
     }
 }
@@ -345,19 +345,34 @@ static void gather_adjacent(real *to, const real *source, int64_t rows, const fc
 }
 
 /* Adjacent elements into two runs. */
+INLINE void unzip(real *even, real *odd, vec a, vec b)
+{
+    store(even, SHUFFLE(a, b, UNZIP_EVEN));
+    store(odd, SHUFFLE(a, b, UNZIP_ODD));
+}
+
+INLINE void unzip_vector(real *to, const real *source, int64_t position, int64_t rows, const fc_gather *g)
+{
+    const mask lower = existing_lanes(g, position), upper = existing_lanes(g, position + LANES);
+    const real *from = source + position;
+    for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride)
+        unzip(to, to + g->run, load_masked(from, lower), load_masked(from + LANES, upper));
+}
+
 static void gather_alternating(real *to, const real *source, int64_t rows, const fc_gather *g)
 {
-    for (int64_t i = 0; i < g->count; i += LANES) {
-        const int64_t position = g->first + 2 * i;
-        const mask lower = existing_lanes(g, position), upper = existing_lanes(g, position + LANES);
-        const real *from = source + position;
-        real *even = to + i, *odd = to + g->run + i;
-        for (int64_t r = 0; r < rows; r++, from += g->y_stride, even += g->row, odd += g->row) {
-            const vec a = load_masked(from, lower), b = load_masked(from + LANES, upper);
-            store(even, SHUFFLE(a, b, UNZIP_EVEN));
-            store(odd, SHUFFLE(a, b, UNZIP_ODD));
-        }
-    }
+    const int64_t vectors = (g->count + LANES - 1) / LANES, pair = 2 * LANES;
+    int64_t low = g->first < 0 ? (-g->first + pair - 1) / pair : 0;  /* vectors [low, high) exist as a whole */
+    int64_t high = g->first < g->extent ? (g->extent - g->first) / pair : 0;
+    if (low > vectors) low = vectors;
+    if (high > vectors) high = vectors;
+    if (high < low) high = low;
+    for (int64_t v = 0; v < low; v++) unzip_vector(to + v * LANES, source, g->first + v * pair, rows, g);
+    for (int64_t v = high; v < vectors; v++) unzip_vector(to + v * LANES, source, g->first + v * pair, rows, g);
+    const real *from = source + g->first;
+    for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride)
+        for (int64_t v = low; v < high; v++)
+            unzip(to + v * LANES, to + g->run + v * LANES, load(from + v * pair), load(from + v * pair + LANES));
 }
 
 static void gather_channels(real *to, const real *source, int64_t first, const fc_gather *g)
@@ -390,13 +405,13 @@ static void gather_strided(real *to, const real *source, int64_t first, const fc
 
 static void depthwise_gather(void *to_, const void *source_, int64_t rows, const fc_gather *g)
 {
-    real *to = (real *)to_ + g->shift;
     const real *source = source_;
     if (g->x_stride == 1 && g->step == 1 && !g->channels) {
-        gather_adjacent(to, source, rows, g);
+        gather_adjacent(to_, source, rows, g);
     } else if (g->x_stride == 1 && g->step == 2 && !g->channels) {
-        gather_alternating(to, source, rows, g);
+        gather_alternating(to_, source, rows, g);
     } else {
+        real *to = to_;
         for (int64_t r = 0; r < rows; r++, to += g->row, source += g->y_stride) {
             for (int64_t p = 0; p < g->step; p++) {
                 if (g->channels) gather_channels(to + p * g->run, source, g->first + p, g);

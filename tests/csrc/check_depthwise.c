@@ -73,14 +73,13 @@ static void check_rows(int64_t rows, int64_t columns, int stride, int phases, in
 static void check_gather(int64_t step, int channels, int64_t x_stride, int64_t first, int64_t extent, int64_t count)
 {
     const int64_t lanes = table->lanes, unit = channels ? lanes : 1, rows = 3;
-    const int64_t shift = channels ? 0 : random_below(lanes);
-    const int64_t lane_stride = 1 + random_below(2), run = (shift + count * unit + lanes - 1) / lanes * lanes;
+    const int64_t lane_stride = 1 + random_below(2), run = (count * unit + lanes - 1) / lanes * lanes;
     const int64_t row = run * step;
     const int64_t pixel = x_stride * (channels ? 2 * channels : 1), y_stride = extent * pixel;
     const guarded source = guarded_new(rows * y_stride, AT_END), to = guarded_new(rows * row + lanes, AT_END);
     fill_integers(source.data, source.count);
     const fc_gather g = {.first = first, .step = step, .extent = extent, .count = count, .y_stride = y_stride,
-                         .x_stride = pixel, .lane_stride = lane_stride, .shift = shift, .run = run, .row = row,
+                         .x_stride = pixel, .lane_stride = lane_stride, .run = run, .row = row,
                          .channels = channels};
     describe("depthwise_gather, step %lld, %d channels, stride %lld, from %lld, %lld of %lld pixels", (long long)step,
              channels, (long long)x_stride, (long long)first, (long long)count, (long long)extent);
@@ -91,7 +90,7 @@ static void check_gather(int64_t step, int channels, int64_t x_stride, int64_t f
                 const int64_t x = first + p + i / unit * step, lane = i % unit;
                 const int exists = x >= 0 && x < extent && (!channels || lane < channels);
                 const real expected = exists ? source.data[r * y_stride + x * pixel + lane * lane_stride] : 0;
-                expect_same(to.data + r * row + p * run + shift + i, &expected, 1);
+                expect_same(to.data + r * row + p * run + i, &expected, 1);
             }
         }
     }

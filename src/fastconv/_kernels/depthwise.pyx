@@ -3,7 +3,8 @@
 There is nothing to reduce but taps, so the bound is memory. A task makes one block of outputs of one channel, or, if
 channels are adjacent in memory, of a vector of them. It gathers the source rows that the block's windows reach into
 padded scratch that stays in L1 (L2 for a vector of channels), where every tap of every window is a plain run, and
-`fc_kernels.depthwise` walks tiles over it:
+`fc_kernels.depthwise` walks tiles over it. Vectors of channels are read where they lie instead, but for those windows
+that reach into the padding:
 
     stride s along a row     splits a gathered row into s runs, by position modulo s
     dilation d along H       output rows whose windows meet the same source rows (a class, modulo d) form a block:
@@ -28,6 +29,8 @@ cdef int64_t CHANNEL_BLOCK_BYTES = 128 * 1024  # of gathered rows of a vector of
 cdef int64_t BLOCK_ROWS = 12                   # a block has at least so many output rows, if there are
 cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
 cdef int64_t MOST_STRIDE = 16                  # along a row, which is split into that many runs
+cdef int64_t FEWEST_IN_PLACE = 400             # outputs read in place: fewer do not pay the frame around them
+cdef int64_t MOST_TAPS_IN_PLACE = 32           # of a plane: more of them pay for a copy that lies close
 
 
 cdef struct Axis:             # how one axis of the kernel lies; turned so that taps go upwards
@@ -41,6 +44,7 @@ cdef struct Part:             # outputs that are computed together
     Axis x[2]                 # of each phase: two of them are two sub-convolutions, whose columns alternate
     int phases
     int64_t *offset[2]        # of each column's taps in a gathered row
+    int64_t *in_place         # ... and in the source itself, if lanes are channels
     int64_t begin[3]          # where the first output lies ...
     int64_t out_step[3]       # ... and how far apart they lie
     int64_t classes           # rows `oh` of the same class, modulo this, meet the same source rows
@@ -67,7 +71,6 @@ cdef struct Call:
     int64_t classes
     bint lines                # some part is one of lines
     int64_t rows, row_blocks, columns, column_blocks   # of a block; blocks of one plane
-    int64_t shift             # elements before a gathered run, for the sake of alignment
     int64_t places            # of a gathered run
     int64_t run, row          # room for a run, and for a row of them
     int64_t plane             # room for the gathered rows of one plane
@@ -82,7 +85,14 @@ cdef struct Call:
 
 cdef struct Place:            # what a task computes
     int64_t n, group, od, row_class, row, column
+    int64_t rows, columns
     int64_t lanes             # channels, 0 if lanes are pixels
+
+
+cdef struct Windows:          # where the source of a rectangle of outputs lies
+    const char *data          # of its first window
+    int64_t row, plane, vector_step   # between rows that taps meet, planes, neighbouring vectors of outputs
+    const int64_t *offset[2]
 
 
 cdef int64_t gcd(int64_t a, int64_t b) noexcept nogil:
@@ -145,7 +155,7 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     cdef int64_t block_bytes = CHANNEL_BLOCK_BYTES if call.lanes > 1 else PIXEL_BLOCK_BYTES, row_bytes
     cdef int64_t vector = call.kernel.lanes
     cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
-    call.planes, call.taps, call.weights, call.shift, call.classes, call.lines = 1, 1, 1, 0, p.classes, False
+    call.planes, call.taps, call.weights, call.classes, call.lines = 1, 1, 1, p.classes, False
     for i in range(call.part_count):
         p = &call.parts[i]
         call.lines = call.lines or p.line
@@ -160,8 +170,6 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
         call.taps = max(call.taps, p.phases * tap_rows * (divide_up(taps, p.period) + 1))
         call.count[0] = p.z.count if i == 0 else max(call.count[0], p.z.count)
         call.count[1] = p.y.count if i == 0 else max(call.count[1], p.y.count)
-        if call.lanes == 1 and p.left < 0:
-            call.shift = (call.kernel.lanes - divide_up(-p.left, step) % call.kernel.lanes) % call.kernel.lanes
     p = call.parts
     width = max(<int64_t>1, call.count[2])
     rows = max(<int64_t>1, divide_up(call.count[1], call.classes))
@@ -178,7 +186,7 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     call.places = reach // step + (call.columns if call.lanes > 1 else divide_up(call.columns, vector) * vector)
     if call.lines:
         call.places += 2 * call.kernel.depthwise_vectors * vector // call.lanes
-    call.run = divide_up(call.shift + call.places * call.lanes, vector) * vector
+    call.run = divide_up(call.places * call.lanes, vector) * vector
     call.row = call.run * step
     # rows: as many as fit, shared out evenly but by fours, which tiles come out even with
     call.rows = max(call.rows, ((block_bytes // (call.planes * call.row * call.itemsize) - kernel_rows) // p.row_step
@@ -199,8 +207,10 @@ cdef void fill_offsets(const Call *call, Part *p) noexcept nogil:
     for phase in range(p.phases):
         for t in range(p.x[phase].taps):
             position = p.x[phase].first + t * p.x[phase].delta - p.left
-            p.offset[phase][t] = (position % p.x[phase].step * call.run + call.shift
+            p.offset[phase][t] = (position % p.x[phase].step * call.run
                                   + position // p.x[phase].step * call.lanes)
+            if p.in_place != NULL:
+                p.in_place[t] = position * call.stride[4]
 
 
 # ---- a task --------------------------------------------------------------------------------------------
@@ -225,6 +235,7 @@ cdef void find_place(const Call *call, int64_t index, Place *place) noexcept nog
         index //= vectors
     place.n = index
     place.lanes = min(call.lanes, call.groups - place.group) if call.lanes > 1 else 0
+    place.rows, place.columns = call.rows, call.columns
 
 
 cdef void gather_plane(const Call *call, const Part *p, const Place *place, const char *plane, int64_t y,
@@ -234,8 +245,8 @@ cdef void gather_plane(const Call *call, const Part *p, const Place *place, cons
     cdef fc_gather g
     g.first, g.step, g.extent = p.left + place.column * p.x[0].step, p.x[0].step, p.x[0].extent
     g.y_stride, g.x_stride, g.lane_stride = p.y.delta * call.stride[3], call.stride[4], call.stride[1]
-    g.count = call.places
-    g.shift, g.run, g.row, g.channels = call.shift, call.run, call.row, <int>place.lanes
+    g.count = call.places - (call.columns - place.columns if place.lanes else 0)
+    g.run, g.row, g.channels = call.run, call.row, <int>place.lanes
     if low > 0:
         memset(to, 0, low * call.row * item)
     if low < high:
@@ -245,10 +256,10 @@ cdef void gather_plane(const Call *call, const Part *p, const Place *place, cons
         memset(to + high * call.row * item, 0, (rows - high) * call.row * item)
 
 
-cdef int add_taps(const Call *call, const Part *p, const Place *place, int phase, int64_t channel, int64_t kd,
-                  int64_t kernel_row, int rows, int64_t first, int64_t columns, fc_taps *to, char *weights,
-                  int64_t *used) noexcept nogil:
-    """Taps [first, first + columns) of a few kernel rows, and their weights."""
+cdef int add_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
+                  int64_t channel, int64_t kd, int64_t kernel_row, int rows, int64_t first, int64_t columns,
+                  fc_taps *to, char *weights, int64_t *used) noexcept nogil:
+    """Taps [first, first + columns) of a few kernel rows, and their weights, unless these are there already."""
     cdef const Axis *x = &p.x[phase]
     cdef const int64_t *stride = call.weight_stride
     cdef int64_t column_stride = x.kernel_step * stride[4]
@@ -256,18 +267,20 @@ cdef int add_taps(const Call *call, const Part *p, const Place *place, int phase
     cdef int64_t from_ = (channel * stride[0] + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
                           + p.y.kernel_begin * stride[3] + x.kernel_begin * stride[4]
                           + kernel_row * row_stride + first * column_stride)
-    to.source = kernel_row * (call.kernel.lanes if p.line else call.row)
-    to.weight, to.offset, to.columns, to.rows = used[0], p.offset[phase] + first, columns, rows
-    call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
-                                  call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
-                                  stride[0], <int>place.lanes)
+    to.source = kernel_row * (windows.vector_step if p.line else windows.row)
+    to.weight, to.offset, to.columns, to.rows = used[0], windows.offset[phase] + first, columns, rows
+    if weights != NULL:
+        call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
+                                      call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
+                                      stride[0], <int>place.lanes)
     used[0] += rows * columns
     return 1
 
 
-cdef int fill_taps(const Call *call, const Part *p, const Place *place, int phase, int64_t channel, int64_t low,
-                   int64_t high, int64_t rows, fc_taps *to, char *weights, int64_t *used) noexcept nogil:
-    """The sum of each output of a block, as far as it meets source rows; the number of fc_taps."""
+cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
+                   int64_t channel, int64_t low, int64_t high, fc_taps *to, char *weights,
+                   int64_t *used) noexcept nogil:
+    """The sum of each output, as far as it meets source rows; the number of fc_taps. Fills in `weights` if given."""
     cdef int64_t total = divide_up(p.x[phase].taps, p.period) if p.line else p.y.taps
     cdef int64_t columns = p.period if p.line else p.x[phase].taps
     cdef int64_t last = p.x[phase].taps - (total - 1) * p.period if p.line else columns
@@ -280,53 +293,79 @@ cdef int fill_taps(const Call *call, const Part *p, const Place *place, int phas
         for chunk in range(divide_up(total, FC_KERNEL_ROWS)):
             k = chunk * FC_KERNEL_ROWS
             k_rows = min(<int64_t>FC_KERNEL_ROWS, total - k)
-            if not p.line and (k + k_rows - 1 + (rows - 1) * p.row_step < low or k >= high):
-                continue
             begin = count
             source = channel + plane // p.z.taps
             if k + k_rows < total or last == columns:
-                count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows, 0, columns,
-                                  to + count, weights, used)
+                count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows, 0,
+                                  columns, to + count, weights, used)
             else:             # the last kernel row of a line has fewer taps
-                count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows, 0, last,
-                                  to + count, weights, used)
+                count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows, 0,
+                                  last, to + count, weights, used)
                 if k_rows > 1:
-                    count += add_taps(call, p, place, phase, source, plane % p.z.taps, k, <int>k_rows - 1, last,
-                                      columns - last, to + count, weights, used)
+                    count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows - 1,
+                                      last, columns - last, to + count, weights, used)
+            if not p.line and (k + k_rows - 1 + (place.rows - 1) * p.row_step < low or k >= high):
+                count = begin
             while begin < count:
-                to[begin].source += plane * call.plane
+                to[begin].source += plane * windows.plane
                 begin += 1
     return count
 
 
-cdef void compute_part(const Call *call, const Part *p, const Place *place, char *scratch) noexcept nogil:
-    """The outputs of one part in a block."""
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, vector = kernel.lanes * item
-    cdef int64_t rows = min(call.rows, divide_up(p.y.count - place.row_class, p.classes) - place.row)
-    cdef int64_t columns = min(call.columns, p.x[0].count - place.column)
-    cdef int64_t oh = place.row_class + place.row * p.classes, y = oh * p.y.step + p.y.first
-    cdef int64_t gathered = (rows - 1) * p.row_step + p.y.taps
-    cdef int64_t low = min(gathered, 0 if y >= 0 else divide_up(-y, p.y.delta))
-    cdef int64_t high = max(low, min(gathered, 0 if y >= p.y.extent else divide_up(p.y.extent - y, p.y.delta)))
-    cdef char *weights = scratch + vector
-    cdef char *source = weights + call.weights * vector
-    cdef fc_taps *taps = <fc_taps *>(source + (call.planes * call.plane + kernel.lanes) * item)
-    cdef int64_t plane, z, channel, used, out_step = p.out_step[2]
-    cdef int phase, count
-    cdef fc_depthwise d
-    cdef char *out
-    if rows <= 0 or columns <= 0 or place.od >= p.z.count:
-        return
+cdef void find_in_place(const Call *call, const Part *p, const Place *place, Windows *windows) noexcept nogil:
+    """The source itself: every tap must exist."""
+    windows.data = call.source + (
+        place.n * call.stride[0] + place.group * call.stride[1]
+        + (place.od * p.z.step + p.z.first) * call.stride[2]
+        + ((place.row_class + place.row * p.classes) * p.y.step + p.y.first) * call.stride[3]
+        + (p.left + place.column * p.x[0].step) * call.stride[4]) * call.itemsize
+    windows.row, windows.plane = p.y.delta * call.stride[3], p.z.delta * call.stride[2]
+    windows.vector_step, windows.offset[0] = p.x[0].step * call.stride[4], p.in_place
+
+
+cdef void gather(const Call *call, const Part *p, const Place *place, int64_t low, int64_t high, char *to,
+                 Windows *windows) noexcept nogil:
+    """The source with its padding in scratch memory; of the rows that taps meet, [low, high) exist."""
+    cdef int64_t y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
+    cdef int64_t rows = (place.rows - 1) * p.row_step + p.y.taps, plane, z
+    cdef int phase
     for plane in range(p.z.taps * call.depth):
         z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
         if 0 <= z < p.z.extent:
             gather_plane(call, p, place, call.source + (
                 place.n * call.stride[0] + (place.group * call.depth + plane // p.z.taps) * call.stride[1]
-                + z * call.stride[2]) * item, y, gathered, low, high, source + plane * call.plane * item)
+                + z * call.stride[2]) * call.itemsize, y, rows, low, high, to + plane * call.plane * call.itemsize)
+    windows.data, windows.row, windows.plane, windows.vector_step = to, call.row, call.plane, call.kernel.lanes
+    for phase in range(p.phases):
+        windows.offset[phase] = p.offset[phase]
+
+
+cdef void compute_rectangle(const Call *call, const Part *p, const Place *place, bint in_place, bint weights_wanted,
+                            char *scratch) noexcept nogil:
+    """Some rows and columns of the outputs of one part; the weights in `scratch` may be those of a call before."""
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, vector = kernel.lanes * item, columns = place.columns
+    cdef int64_t oh = place.row_class + place.row * p.classes, y = oh * p.y.step + p.y.first
+    cdef int64_t met = (place.rows - 1) * p.row_step + p.y.taps
+    cdef int64_t low = min(met, 0 if y >= 0 else divide_up(-y, p.y.delta))
+    cdef int64_t high = max(low, min(met, 0 if y >= p.y.extent else divide_up(p.y.extent - y, p.y.delta)))
+    cdef char *weights = scratch + vector
+    cdef char *gathered = weights + call.weights * vector
+    cdef fc_taps *taps = <fc_taps *>(gathered + (call.planes * call.plane + kernel.lanes) * item)
+    cdef int64_t channel, used, out_step = p.out_step[2]
+    cdef int phase, count
+    cdef Windows windows
+    cdef fc_depthwise d
+    cdef char *out
+    if place.rows <= 0 or columns <= 0:
+        return
+    if in_place:
+        find_in_place(call, p, place, &windows)
+    else:
+        gather(call, p, place, low, high, gathered, &windows)
     memset(&d, 0, sizeof(d))
     d.weights, d.bias, d.phases, d.line, d.channels = weights, scratch, p.phases, p.line, <int>place.lanes
-    d.kernel_row_step, d.row_step, d.vector_step = call.row, call.row * p.row_step, kernel.lanes
+    d.kernel_row_step, d.row_step, d.vector_step = windows.row, windows.row * p.row_step, windows.vector_step
     if p.phases == 2:
         out_step = 1
         columns = min(columns, p.x[1].count - place.column) + columns
@@ -341,14 +380,54 @@ cdef void compute_part(const Call *call, const Part *p, const Place *place, char
         used, count = 0, 0
         for phase in range(p.phases):
             d.taps[phase] = taps + count
-            d.tap_count[phase] = fill_taps(call, p, place, phase, channel * call.depth, low, high, rows, taps + count,
-                                           weights, &used)
+            d.tap_count[phase] = fill_taps(call, p, place, &windows, phase, channel * call.depth, low, high,
+                                           taps + count, weights if weights_wanted else NULL, &used)
             count += d.tap_count[phase]
         if call.bias == NULL:
             kernel.clear(scratch, kernel.lanes, kernel.lanes, 1)
         else:
             kernel.depthwise_weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, <int>place.lanes)
-        kernel.depthwise(out + channel * call.out_stride[1] * item, source, rows, columns, &d)
+        kernel.depthwise(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
+
+
+cdef Place part_of(const Place *place, int64_t row, int64_t rows, int64_t column, int64_t columns) noexcept nogil:
+    cdef Place part = place[0]
+    part.row, part.rows, part.column, part.columns = place.row + row, rows, place.column + column, columns
+    return part
+
+
+cdef void compute_part(const Call *call, const Part *p, const Place *block, char *scratch) noexcept nogil:
+    """The outputs of one part in a block; in place are those whose windows exist as a whole."""
+    cdef const Axis *x = &p.x[0]
+    cdef Place place = block[0], some
+    cdef int64_t y, left, top, bottom, first, end
+    place.rows = min(place.rows, divide_up(p.y.count - place.row_class, p.classes) - place.row)
+    place.columns = min(place.columns, x.count - place.column)
+    if place.rows <= 0 or place.columns <= 0 or place.od >= p.z.count:
+        return
+    y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
+    left = x.first + place.column * x.step
+    top = 0 if y >= 0 else divide_up(-y, p.row_step * p.y.delta)
+    bottom = p.y.extent - 1 - (p.y.taps - 1) * p.y.delta - y
+    bottom = min(place.rows, 0 if bottom < 0 else bottom // (p.row_step * p.y.delta) + 1)
+    first = 0 if left >= 0 else divide_up(-left, x.step)
+    end = x.extent - 1 - (x.taps - 1) * x.delta - left
+    end = min(place.columns, 0 if end < 0 else end // x.step + 1)
+    if (p.in_place == NULL or place.lanes < call.lanes or bottom <= top or end <= first
+            or p.y.taps * x.taps > MOST_TAPS_IN_PLACE or (bottom - top) * (end - first) < FEWEST_IN_PLACE
+            or (p.line and end - first < call.kernel.depthwise_rows * call.kernel.depthwise_vectors)):
+        compute_rectangle(call, p, &place, False, True, scratch)
+        return
+    some = part_of(&place, top, bottom - top, first, end - first)
+    compute_rectangle(call, p, &some, True, True, scratch)
+    some = part_of(&place, 0, top, 0, place.columns)
+    compute_rectangle(call, p, &some, False, False, scratch)
+    some = part_of(&place, bottom, place.rows - bottom, 0, place.columns)
+    compute_rectangle(call, p, &some, False, False, scratch)
+    some = part_of(&place, top, bottom - top, 0, first)
+    compute_rectangle(call, p, &some, False, False, scratch)
+    some = part_of(&place, top, bottom - top, end, place.columns - end)
+    compute_rectangle(call, p, &some, False, False, scratch)
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
@@ -417,7 +496,7 @@ cdef class DepthwisePlan(Subconvolutions):
         for axis in range(5):
             call.stride[axis], call.out_stride[axis] = source_array.stride[axis], out_array.stride[axis]
             call.weight_stride[axis] = weight_array.stride[axis]
-        memory = take_scratch(self.count * sizeof(Part) + self.offsets * sizeof(int64_t), &held)
+        memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         try:
             self.lay_out(&call, source_array.float64, channels_last, <Part *>memory)
             # rows are copied and written besides: a few operations per element more than the arithmetic
@@ -446,6 +525,10 @@ cdef class DepthwisePlan(Subconvolutions):
             for phase in range(phases):
                 parts[call.part_count].offset[phase] = offset
                 offset += d[i + phase].window.taps[2]
+            parts[call.part_count].in_place = NULL
+            if channels_last and call.stride[1] == 1:
+                parts[call.part_count].in_place = offset
+                offset += d[i].window.taps[2]
             call.part_count += 1
             i += phases
         lay_out_blocks(call)
@@ -467,7 +550,8 @@ cdef class DepthwisePlan(Subconvolutions):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef Call call
         cdef size_t held
-        cdef void *memory = take_scratch(self.count * sizeof(Part) + self.offsets * sizeof(int64_t), &held)
+        cdef void *memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
+        memset(&call, 0, sizeof(call))
         call.out_stride[4] = 1
         self.lay_out(&call, float64, channels_last, <Part *>memory)
         give_scratch(memory, held)

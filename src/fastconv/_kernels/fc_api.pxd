@@ -117,7 +117,6 @@ cdef extern from "fc_api.h" nogil:
         int64_t y_stride
         int64_t x_stride
         int64_t lane_stride
-        int64_t shift
         int64_t run
         int64_t row
         int channels
