@@ -123,24 +123,21 @@ INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
     }
 }
 
-/* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j]; those outside the masks are
- * zero. Only the first `wanted` of them. */
-INLINE void load_tiles(int m, int wanted, const real *x, const mask *inside, vec *d)
+/* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j], the m vectors of x loaded already.
+ * Only the first `wanted` of them. */
+INLINE void split_tiles(int m, int wanted, const vec *x, vec *d)
 {
     if (m == 2) {
-        const vec a = load_masked(x, inside[0]), b = load_masked(x + LANES, inside[1]);
-        d[0] = SHUFFLE(a, b, UNZIP_EVEN);
-        d[1] = SHUFFLE(a, b, UNZIP_ODD);
+        d[0] = SHUFFLE(x[0], x[1], UNZIP_EVEN);
+        d[1] = SHUFFLE(x[0], x[1], UNZIP_ODD);
     } else {
-        const vec a = load_masked(x, inside[0]), b = load_masked(x + LANES, inside[1]);
-        const vec c = load_masked(x + 2 * LANES, inside[2]), e = load_masked(x + 3 * LANES, inside[3]);
-        const vec ab_even = SHUFFLE(a, b, UNZIP_EVEN), ab_odd = SHUFFLE(a, b, UNZIP_ODD);
-        const vec ce_even = SHUFFLE(c, e, UNZIP_EVEN), ce_odd = SHUFFLE(c, e, UNZIP_ODD);
-        d[0] = SHUFFLE(ab_even, ce_even, UNZIP_EVEN);
-        d[1] = SHUFFLE(ab_odd, ce_odd, UNZIP_EVEN);
+        const vec lower_even = SHUFFLE(x[0], x[1], UNZIP_EVEN), lower_odd = SHUFFLE(x[0], x[1], UNZIP_ODD);
+        const vec upper_even = SHUFFLE(x[2], x[3], UNZIP_EVEN), upper_odd = SHUFFLE(x[2], x[3], UNZIP_ODD);
+        d[0] = SHUFFLE(lower_even, upper_even, UNZIP_EVEN);
+        d[1] = SHUFFLE(lower_odd, upper_odd, UNZIP_EVEN);
         if (wanted > 2) {
-            d[2] = SHUFFLE(ab_even, ce_even, UNZIP_ODD);
-            d[3] = SHUFFLE(ab_odd, ce_odd, UNZIP_ODD);
+            d[2] = SHUFFLE(lower_even, upper_even, UNZIP_ODD);
+            d[3] = SHUFFLE(lower_odd, upper_odd, UNZIP_ODD);
         }
     }
 }
@@ -166,8 +163,8 @@ enum { CHANNELS_AHEAD = 4 };  /* whose inputs are fetched into the cache */
 
 INLINE int limit(int64_t x) { return x < 0 ? 0 : x > LANES ? LANES : (int)x; }
 
-/* Rows of tiles that do not lie side by side in memory: each tile's first m inputs at `first`, the other two at `rest`,
- * and the copies that take them there, a vector (or, if they are `step` apart, `count` of them one by one) each. */
+/* Rows whose places are not adjacent in memory: each tile's first m inputs at `first`, the other two at `rest`, and the
+ * copies that take them there. */
 typedef struct gathered_row {
     real first[ROW_LENGTH], rest[ROW_LENGTH];
 } gathered_row;
@@ -175,28 +172,21 @@ typedef struct gathered_row {
 typedef struct gather_copy {
     const real *from;
     real *to;
-    mask inside;
     int64_t step, count;
 } gather_copy;
 
-enum { MAX_COPIES = MAX_SPAN * 2 * (LANES + MAX_TILE) };
+enum { MAX_COPIES = MAX_SPAN * 2 * LANES };
 
 /* Copies of places [low, high) of `count` from place 0 on. */
-INLINE gather_copy *add_copies(gather_copy *next, real *to, const real *from, int64_t step, int64_t low, int64_t high,
-                               int64_t count)
+INLINE gather_copy *add_copy(gather_copy *next, real *to, const real *from, int64_t step, int64_t low, int64_t high,
+                             int64_t count)
 {
     if (high > count) high = count;
-    if (step == 1) {
-        for (int64_t i = 0; i < count; i += LANES)
-            *next++ = (gather_copy){from + i, to + i, lane_range(limit(low - i), limit(high - i)), 1, 0};
-    } else {
-        if (low < 0) low = 0;
-        if (low < high) *next++ = (gather_copy){from + low * step, to + low, first_lanes(0), step, high - low};
-    }
+    if (low < 0) low = 0;
+    if (low < high) *next++ = (gather_copy){from + low * step, to + low, step, high - low};
     return next;
 }
 
-/* The copies of span_y rows. A copy writes zeros where its run has no inputs, so runs must come in order. */
 INLINE int plan_copies(int m, int span_y, int has_rest, const fc_winograd_run *runs, int run_count, gathered_row *rows,
                        gather_copy *copies)
 {
@@ -206,10 +196,10 @@ INLINE int plan_copies(int m, int span_y, int has_rest, const fc_winograd_run *r
             const int64_t count = run->tiles * m;
             const real *from = run->row[y];
             if (!from) continue;
-            next = add_copies(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
+            next = add_copy(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
             if (!has_rest) continue;
-            next = add_copies(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
-                              run->high - m, count - m + 2);
+            next = add_copy(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
+                            run->high - m, count - m + 2);
         }
     }
     return (int)(next - copies);
@@ -220,59 +210,120 @@ INLINE void gather(const gather_copy *copies, int count, int64_t offset, int64_t
     for (const gather_copy *copy = copies; copy < copies + count; copy++) {
         const real *from = copy->from + offset;
         __builtin_prefetch(from + ahead);
-        if (copy->step == 1) {
-            store(copy->to, load_masked(from, copy->inside));
-        } else {
-            for (int64_t i = 0; i < copy->count; i++) copy->to[i] = from[i * copy->step];
+        for (int64_t i = 0; i < copy->count; i++) copy->to[i] = from[i * copy->step];
+    }
+}
+
+/* Vector q of a row of tiles is put together from parts of the runs: lanes [first_low, first_high) of it lie in the run's
+ * row from `offset` on; of the tiles' other two inputs, m places later, lanes [rest_low, rest_high). */
+enum { MAX_PARTS = LANES / 2 };
+typedef struct row_part {
+    const fc_winograd_run *run;  /* NULL: no lanes of it */
+    int64_t offset;
+    mask first, rest;
+} row_part;
+
+typedef struct row_parts {
+    int count;  /* of each vector */
+    row_part part[MAX_TILE][MAX_PARTS];
+} row_parts;
+
+/* The parts of adjacent places. */
+INLINE void plan_parts(int m, const fc_winograd_run *runs, int run_count, row_parts *parts)
+{
+    parts->count = 1;
+    for (int q = 0; q < m; q++) {
+        int count = 0;
+        for (const fc_winograd_run *run = runs; run < runs + run_count; run++) {
+            const int64_t begin = run->lane * m - q * LANES, end = begin + run->tiles * m;
+            if (limit(begin) == limit(end)) continue;
+            const int64_t low = begin + (run->low > 0 ? run->low : 0), high = begin + run->high;
+            const int64_t rest_low = low - m > begin ? low - m : begin, rest_high = high - m;
+            parts->part[q][count++] = (row_part){
+                run, -begin,
+                lane_range(limit(low), limit(high < end ? high : end)),
+                lane_range(limit(rest_low), limit(rest_high < end ? rest_high : end)),
+            };
+        }
+        if (count > parts->count) parts->count = count;
+        while (count < MAX_PARTS) parts->part[q][count++] = (row_part){NULL, 0, first_lanes(0), first_lanes(0)};
+    }
+}
+
+/* How the rows of tiles are read: vector q of row y from from[y][q][part], which moves on by `advance` per channel. */
+typedef struct row_reader {
+    row_parts parts;
+    const real *from[MAX_SPAN][MAX_TILE][MAX_PARTS];
+    int64_t advance[MAX_SPAN][MAX_TILE][MAX_PARTS];
+    int64_t rest;  /* from a tile's first inputs to the other two */
+    int copy_count;
+    gather_copy copies[MAX_COPIES];
+    gathered_row rows[MAX_SPAN];
+} row_reader;
+
+INLINE void plan_reading(int m, int span_y, int has_rest, const fc_winograd_run *runs, int run_count,
+                         int64_t channel_step, row_reader *reader)
+{
+    static const real zeros[ROW_LENGTH];
+    const int adjacent = runs[0].step == 1;
+    reader->copy_count = 0;
+    reader->rest = adjacent ? m : ROW_LENGTH;
+    if (adjacent) {
+        plan_parts(m, runs, run_count, &reader->parts);
+    } else {
+        memset(reader->rows, 0, sizeof reader->rows);
+        reader->copy_count = plan_copies(m, span_y, has_rest, runs, run_count, reader->rows, reader->copies);
+        reader->parts.count = 1;
+        for (int q = 0; q < m; q++)
+            reader->parts.part[q][0] = (row_part){NULL, 0, first_lanes(LANES), first_lanes(LANES)};
+    }
+    for (int y = 0; y < span_y; y++) {
+        for (int q = 0; q < m; q++) {
+            for (int i = 0; i < reader->parts.count; i++) {
+                const row_part *part = &reader->parts.part[q][i];
+                const real *row = part->run ? part->run->row[y] : NULL;
+                reader->from[y][q][i] = !adjacent ? reader->rows[y].first + q * LANES : row ? row + part->offset : zeros;
+                reader->advance[y][q][i] = row ? channel_step : 0;
+            }
         }
     }
 }
 
 /* The transform of the runs' inputs or, if `outputs`, of as many values as the tiles have outputs. */
-INLINE void winograd_input_body(int my, int mx, int outputs, real *v, int64_t point_step, int64_t k_step,
-                                const fc_winograd_run *runs, int run_count, int64_t channel_step, int64_t channels)
+INLINE void winograd_input_channels(int my, int mx, int outputs, int parts, row_reader *reader, mask valid, real *v,
+                                    int64_t point_step, int64_t k_step, int64_t channel_step, int64_t channels)
 {
-    static const real zeros[ROW_LENGTH];
-    gathered_row rows[MAX_SPAN];
-    gather_copy copies[MAX_COPIES];
     const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my), read_y = outputs ? my : span_y;
-    const int in_place = run_count == 1 && runs[0].step == 1;
-    const mask valid = first_lanes((int)(runs[run_count - 1].lane + runs[run_count - 1].tiles));
-    const real *first[MAX_SPAN], *rest[MAX_SPAN];
-    int64_t advance[MAX_SPAN];
-    mask first_mask[MAX_TILE], rest_mask[MAX_TILE];
-    int copy_count = 0;
+    mask first_mask[MAX_TILE], rest_mask[MAX_TILE];  /* of the first parts */
     for (int q = 0; q < mx; q++) {
-        const int64_t low = runs[0].low - q * LANES, high = runs[0].high - q * LANES;
-        first_mask[q] = in_place ? lane_range(limit(low), limit(high)) : first_lanes(LANES);
-        rest_mask[q] = in_place ? lane_range(limit(low - mx), limit(high - mx)) : first_lanes(LANES);
-    }
-    for (int y = 0; y < read_y; y++) {
-        const real *row = runs[0].row[y];
-        advance[y] = in_place && row ? channel_step : 0;
-        first[y] = !in_place ? rows[y].first : row ? row : zeros;
-        rest[y] = !in_place ? rows[y].rest : row ? row + mx : zeros;
-    }
-    if (!in_place) {
-        memset(rows, 0, sizeof rows);
-        copy_count = plan_copies(mx, read_y, !outputs, runs, run_count, rows, copies);
+        first_mask[q] = reader->parts.part[q][0].first;
+        rest_mask[q] = reader->parts.part[q][0].rest;
     }
     for (int64_t c = 0; c < channels; c++) {
         vec half[MAX_SPAN * MAX_SPAN];
-        gather(copies, copy_count, c * channel_step, CHANNELS_AHEAD * channel_step);
+        gather(reader->copies, reader->copy_count, c * channel_step, CHANNELS_AHEAD * channel_step);
         UNROLL
         for (int y = 0; y < read_y; y++) {
-            vec d[MAX_SPAN];
-            load_tiles(mx, mx, first[y], first_mask, d);
-            if (!outputs) load_tiles(mx, 2, rest[y], rest_mask, d + mx);
+            vec d[MAX_SPAN], x[MAX_TILE], rest[MAX_TILE];
+            UNROLL
+            for (int q = 0; q < mx; q++) {
+                const row_part *part = reader->parts.part[q];
+                const real **from = reader->from[y][q];
+                x[q] = load_masked(from[0], first_mask[q]);
+                if (!outputs) rest[q] = load_masked(from[0] + reader->rest, rest_mask[q]);
+                __builtin_prefetch(from[0] + CHANNELS_AHEAD * reader->advance[y][q][0]);
+                from[0] += reader->advance[y][q][0];
+                for (int i = 1; i < parts; i++) {
+                    x[q] = load_or(from[i], part[i].first, x[q]);
+                    if (!outputs) rest[q] = load_or(from[i] + reader->rest, part[i].rest, rest[q]);
+                    __builtin_prefetch(from[i] + CHANNELS_AHEAD * reader->advance[y][q][i]);
+                    from[i] += reader->advance[y][q][i];
+                }
+            }
+            split_tiles(mx, mx, x, d);
+            if (!outputs) split_tiles(mx, 2, rest, d + mx);
             if (outputs) winograd_grad_output_1d(mx, d, 1, half + y * span_x, 1);
             else winograd_input_1d(mx, d, 1, half + y * span_x, 1);
-            if (in_place) {
-                UNROLL
-                for (int q = 0; q < mx; q++) __builtin_prefetch(first[y] + CHANNELS_AHEAD * advance[y] + q * LANES);
-            }
-            first[y] += advance[y];
-            rest[y] += advance[y];
         }
         UNROLL
         for (int x = 0; x < span_x; x++) {
@@ -286,7 +337,20 @@ INLINE void winograd_input_body(int my, int mx, int outputs, real *v, int64_t po
     }
 }
 
-/* Row y of one channel of outputs, side by side in x, to its runs. */
+INLINE void winograd_input_body(int my, int mx, int outputs, real *v, int64_t point_step, int64_t k_step,
+                                const fc_winograd_run *runs, int run_count, int64_t channel_step, int64_t channels)
+{
+    row_reader reader;
+    const mask valid = first_lanes((int)(runs[run_count - 1].lane + runs[run_count - 1].tiles));
+    plan_reading(mx, outputs ? my : TILE_SPAN(my), !outputs, runs, run_count, channel_step, &reader);
+    if (reader.parts.count == 1)
+        winograd_input_channels(my, mx, outputs, 1, &reader, valid, v, point_step, k_step, channel_step, channels);
+    else
+        winograd_input_channels(my, mx, outputs, reader.parts.count, &reader, valid, v, point_step, k_step, channel_step,
+                                channels);
+}
+
+/* Row y of one channel of outputs, side by side in x, to runs whose places are not adjacent. */
 INLINE void scatter_row(int m, const fc_winograd_run *runs, int run_count, int y, int64_t offset, const vec *x)
 {
     real row[ROW_LENGTH];
@@ -296,13 +360,19 @@ INLINE void scatter_row(int m, const fc_winograd_run *runs, int run_count, int y
         const real *from = row + run->lane * m;
         real *to = (real *)run->row[y] + offset;
         if (!run->row[y]) continue;
-        if (run->step == 1) {
-            for (int64_t i = 0; i < run->high; i += LANES) {
-                const mask some = first_lanes(limit(run->high - i));
-                store_masked(to + i, load_masked(from + i, some), some);
-            }
-        } else {
-            for (int64_t i = 0; i < run->high; i++) to[i * run->step] = from[i];
+        for (int64_t i = 0; i < run->high; i++) to[i * run->step] = from[i];
+    }
+}
+
+/* ... and to those where they are. */
+INLINE void store_row(int m, const row_parts *parts, int y, int64_t offset, const vec *x)
+{
+    UNROLL
+    for (int q = 0; q < m; q++) {
+        for (int i = 0; i < parts->count; i++) {
+            const row_part *part = &parts->part[q][i];
+            if (part->run && part->run->row[y])
+                store_masked((real *)part->run->row[y] + (part->offset + offset), x[q], part->first);
         }
     }
 }
@@ -312,13 +382,13 @@ INLINE int64_t winograd_output_body(int my, int mx, const fc_winograd_run *runs,
                                     const fc_finish *finish)
 {
     const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
-    const int in_place = run_count == 1 && runs[0].step == 1;
+    const int adjacent = runs[0].step == 1, finishes = finish->row_bias || finish->activation;
     const int64_t tiles = runs[run_count - 1].lane + runs[run_count - 1].tiles;
     const mask valid = first_lanes((int)tiles);
     const vec none = {0};
-    mask inside[MAX_TILE];
+    row_parts parts = {0};
     vec doubt = {0};  /* becomes NaN in a lane where an output is infinite or NaN */
-    for (int q = 0; q < mx; q++) inside[q] = first_lanes(limit(runs[0].high - q * LANES));
+    if (adjacent) plan_parts(mx, runs, run_count, &parts);
     for (int i = 0; i < rows; i++) {
         vec half[MAX_SPAN * MAX_SPAN];
         UNROLL
@@ -334,18 +404,14 @@ INLINE int64_t winograd_output_body(int my, int mx, const fc_winograd_run *runs,
             vec out[MAX_SPAN], line[MAX_TILE];
             winograd_output_1d(mx, half + y * span_x, 1, out, 1);
             UNROLL
-            for (int x = 0; x < mx; x++) {
-                doubt += out[x] * 0;
-                out[x] = finish_vector(out[x], none, finish, i, none);
+            for (int x = 0; x < mx; x++) doubt += out[x] * 0;
+            if (finishes) {
+                UNROLL
+                for (int x = 0; x < mx; x++) out[x] = finish_vector(out[x], none, finish, i, none);
             }
             interleave_tiles(mx, out, line);
-            if (!in_place) {
-                scatter_row(mx, runs, run_count, y, i * channel_step, line);
-            } else if (runs[0].row[y]) {
-                real *to = (real *)runs[0].row[y] + i * channel_step;
-                UNROLL
-                for (int q = 0; q < mx; q++) store_masked(to + q * LANES, line[q], inside[q]);
-            }
+            if (adjacent) store_row(mx, &parts, y, i * channel_step, line);
+            else scatter_row(mx, runs, run_count, y, i * channel_step, line);
         }
         sums += sums_step;
     }

@@ -1,19 +1,22 @@
 """Convolutions of stride 1 by Winograd's minimal filtering, fused per block of tiles.
 
 Products are formed per point of the transformed tiles: sums[point] = u[point] . v[point], with u the transformed
-weights and v the transformed inputs (winograd_tiles.pyx), accumulated over chunks of the depth. Whichever of the two
-is smaller is transformed once per call; the other never leaves the cache:
+weights and v the transformed inputs (winograd_tiles.pyx). Tiles are of 2 x 2 outputs, or 4 x 4, which multiply less
+and round more: functional/algorithm.py says when. Whichever of u and v is smaller is transformed once per call; the
+other never leaves the cache:
 
-    many tiles, few weights: a task owns a panel of tiles and a part of the output channels (`tiles_task`)
-        for each chunk of the depth:
-            transform the panel's inputs
-            for each point, for each weight panel: a tile of sums, channels x tiles
+    many tiles, few weights: a task owns a panel of tiles and, if need be, a part of the output channels (`tiles_task`)
+        transform the panel's inputs, as much of the depth as stays in L2
+        for each weight panel:
+            for each point: a tile of sums, channels x tiles, added up over chunks of the depth in L1
+            transform the sums back into the output, with bias and activation
     few tiles, many weights: a task owns a panel of output channels and all tiles of a block (`channels_task`)
         for each chunk of the depth:
             transform the panel's weights
             for each point, for each panel of tiles: a tile of sums, tiles x channels
+        transform the sums back into the output
 
-Then it transforms the sums back into the output, with bias and activation. The bits are the same either way.
+The chunks follow from the geometry alone, so the bits are the same either way, on any number of threads.
 
 The transforms spread an infinity or NaN over its whole tile, and may overflow where the plain sum does not. An
 image whose output is not finite everywhere is therefore computed again by the direct algorithm: non-finite values
@@ -39,10 +42,15 @@ from fastconv._kernels.winograd_tiles cimport (
     transform_weights,
 )
 
-cdef int64_t PART_CHANNELS = 256   # output channels of a task: their sums stay in L2
+cdef int64_t HELD_BYTES = 1280 << 10  # transformed inputs of a panel of tiles, which stay in L2
+cdef int64_t CHUNK = 128           # products that are added up in one go, at most
 cdef int64_t MOST_PIECES = 64      # of a kernel: they deepen a product that is not cut between them
 cdef int64_t BLOCK_BYTES = 5 << 20 # transformed inputs of a block of tiles
 cdef int64_t BLOCK_TILES = 256     # whose sums, for one panel of channels, stay in L2
+
+
+cdef enum:
+    MOST_VECTORS = 6  # of tiles in a panel
 
 
 cdef struct Call:
@@ -57,6 +65,7 @@ cdef struct Call:
     char *finite              # per image: 0 if an output is infinite or NaN
     int64_t out_stride[5]
     int64_t depth             # source channels of a chunk
+    int64_t held              # ... and of the transformed inputs that a task holds: whole chunks (many tiles)
     int64_t channel_width, channel_panels
     int64_t panels, parts     # panels of tiles, parts of the weight panels (many tiles)
     int64_t block, tile_width # tiles of a block, of a panel (few tiles)
@@ -70,29 +79,48 @@ cdef struct Call:
 # ---- both ways ---------------------------------------------------------------------------------------
 
 
-cdef void write_outputs(Call *call, int64_t group, int64_t first, int64_t count, int64_t channel, int64_t channels,
+cdef struct Targets:
+    Place places[MOST_LANES]
+    fc_winograd_run runs[MOST_LANES]
+    int count
+
+
+cdef void find_targets(Call *call, int64_t group, int64_t first, int64_t count, int64_t channel,
+                       Targets *targets) noexcept nogil:
+    """Where at most a vector of tiles, from number `first` on, have their outputs of a channel of a group."""
+    cdef int64_t offset = (group * call.dense.channels + channel) * call.out_stride[1] * call.tiles.itemsize
+    targets.count = find_places(&call.tiles, first, count, targets.places)
+    output_runs(&call.tiles, targets.places, targets.count, call.out_stride, call.out + offset, targets.runs)
+
+
+cdef void next_channels(Call *call, int64_t channels, Targets *targets) noexcept nogil:
+    """Move on by so many channels."""
+    cdef int64_t offset = channels * call.out_stride[1] * call.tiles.itemsize
+    cdef int i, row
+    for i in range(targets.count):
+        for row in range(call.tiles.transform.tile_y):
+            if targets.runs[i].row[row] != NULL:
+                targets.runs[i].row[row] = <char *>targets.runs[i].row[row] + offset
+
+
+cdef void write_outputs(Call *call, const Targets *targets, int64_t group, int64_t channel, int64_t channels,
                         const char *sums, int64_t point_step, int64_t sums_step) noexcept nogil:
-    """Transform the sums of at most a vector of tiles back, into the output."""
-    cdef const Dense *d = call.dense
-    cdef int64_t item = call.tiles.itemsize, infinite
-    cdef Place places[MOST_LANES]
-    cdef fc_winograd_run runs[MOST_LANES]
+    """Transform sums of `channels` channels back, into the output."""
+    cdef int64_t infinite
     cdef fc_finish finish
-    cdef int i, found = find_places(&call.tiles, first, count, places)
+    cdef int i
     memset(&finish, 0, sizeof(finish))
     finish.final = True
     finish.activation = call.activation
     finish.slope = call.slope
     if call.bias != NULL:
-        finish.row_bias = call.bias + (group * d.channels + channel) * item
-    output_runs(&call.tiles, places, found, call.out_stride,
-                call.out + (group * d.channels + channel) * call.out_stride[1] * item, runs)
-    infinite = call.tiles.transform.output(runs, found, call.out_stride[1], sums, point_step, sums_step,
+        finish.row_bias = call.bias + (group * call.dense.channels + channel) * call.tiles.itemsize
+    infinite = call.tiles.transform.output(targets.runs, targets.count, call.out_stride[1], sums, point_step, sums_step,
                                            <int>channels, &finish)
     if infinite:
-        for i in range(found):
-            if infinite >> places[i].lane & ((<int64_t>1 << places[i].tiles) - 1):
-                call.finite[places[i].n] = 0
+        for i in range(targets.count):
+            if infinite >> targets.places[i].lane & ((<int64_t>1 << targets.places[i].tiles) - 1):
+                call.finite[targets.places[i].n] = 0
 
 
 cdef inline void partial_sums(fc_finish *finish, int64_t *row_offset, int64_t step) noexcept nogil:
@@ -106,35 +134,80 @@ cdef inline void partial_sums(fc_finish *finish, int64_t *row_offset, int64_t st
 # ---- many tiles --------------------------------------------------------------------------------------
 
 
+cdef inline int64_t weights_step(const Call *call) noexcept nogil:
+    """From point to point of a panel of transformed weights."""
+    return apart(&call.tiles, call.dense.depth * call.tiles.piece_count * call.channel_width)
+
+
 cdef inline int64_t transformed_weights(const Call *call) noexcept nogil:
-    """Elements of the transformed weights of a group: panels of chunks."""
-    return (call.channel_panels * divide_up(call.dense.depth, call.depth)
-            * call.tiles.transform.points * apart(&call.tiles, call.depth * call.tiles.piece_count * call.channel_width))
+    """Elements of the transformed weights of a group."""
+    return call.channel_panels * call.tiles.transform.points * weights_step(call)
 
 
-cdef inline int64_t tiles_scratch(const Call *call, int64_t channels) noexcept nogil:
-    """Elements of scratch of a task: transformed inputs, sums."""
-    cdef int64_t width = call.tiles.kernel.max_columns
-    return call.tiles.transform.points * (apart(&call.tiles, call.depth * call.tiles.piece_count * width)
-                                          + apart(&call.tiles, channels * width))
+cdef inline int64_t inputs_step(const Call *call) noexcept nogil:
+    """From point to point of a panel's transformed inputs."""
+    return apart(&call.tiles, call.held * call.tiles.piece_count * call.tiles.kernel.max_columns)
+
+
+cdef inline int64_t tiles_scratch(const Call *call, int64_t channel_panels) noexcept nogil:
+    """Elements of scratch of a task: transformed inputs, sums (of all panels, if they wait for more of the depth)."""
+    return call.tiles.transform.points * (inputs_step(call) + (channel_panels if call.held < call.dense.depth else 1)
+                                          * apart(&call.tiles, call.channel_width * call.tiles.kernel.max_columns))
 
 
 cdef void weights_task(void *context, int64_t index) noexcept nogil:
     """Transform one weight panel of one group, chunk by chunk."""
     cdef Call *call = <Call *>context
     cdef const Dense *d = call.dense
-    cdef int64_t item = call.tiles.itemsize, points = call.tiles.transform.points
+    cdef int64_t item = call.tiles.itemsize, step = weights_step(call), c = 0
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
-    cdef int64_t step = apart(&call.tiles, call.depth * call.tiles.piece_count * call.channel_width), c = 0
-    cdef char *u = call.u + (group * transformed_weights(call) + panel * points * step) * item
+    cdef int64_t rows = min(call.channel_width, d.channels - panel * call.channel_width)
+    cdef char *u = call.u + index * call.tiles.transform.points * step * item
     cdef char *taps = <char *>task_scratch(taps_scratch(&call.tiles, call.channel_width) * item)
     if taps == NULL:
         call.out_of_memory = True
         return
     while c < d.depth:
-        transform_weights(&call.tiles, &call.weights, group, panel, c, min(call.depth, d.depth - c), taps, u, step)
-        u += call.channel_panels * points * step * item
+        transform_weights(&call.tiles, &call.weights, group, panel, c, min(call.depth, d.depth - c), taps,
+                          u + c * call.tiles.piece_count * rows * item, step)
         c += call.depth
+
+
+cdef void hold_inputs(const Call *call, int64_t group, int64_t first, int64_t columns, int64_t channel,
+                      int64_t channels, char *v) noexcept nogil:
+    """Transform some channels of the inputs of a panel of tiles, chunk by chunk."""
+    cdef const Tiles *t = &call.tiles
+    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, step = inputs_step(call), c = 0, point
+    cdef int64_t lanes = t.kernel.lanes
+    cdef const char *source = call.source + (group * call.dense.depth + channel) * t.window.stride[1] * item
+    while c < channels:
+        transform_inputs(t, source + c * t.window.stride[1] * item, first, columns, min(call.depth, channels - c),
+                         v + c * t.piece_count * width * item, step, width)
+        c += call.depth
+    if columns % lanes:  # the micro-kernel multiplies whole vectors
+        for point in range(t.transform.points):
+            t.kernel.clear(v + (point * step + columns) * item, width, lanes - columns % lanes, channels * t.piece_count)
+
+
+cdef void multiply_panel(const Call *call, int64_t rows, int64_t columns, int64_t channel, int64_t channels,
+                         const char *u, const char *v, char *sums, int64_t sums_step) noexcept nogil:
+    """All points' products of one weight panel with the inputs held, chunk by chunk: sums[point][row][tile]."""
+    cdef const Tiles *t = &call.tiles
+    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, point, c
+    cdef int64_t u_step = weights_step(call), v_step = inputs_step(call), pieces = t.piece_count
+    cdef int64_t row_offset[FC_MAX_ROWS]
+    cdef fc_finish finish
+    partial_sums(&finish, row_offset, width)
+    for point in range(t.transform.points):
+        c = 0
+        while c < channels:
+            finish.accumulate = channel + c > 0
+            t.kernel.gemm(min(call.depth, channels - c) * pieces, u + (channel + c) * pieces * rows * item,
+                          v + c * pieces * width * item, width, sums, row_offset, <int>rows, <int>columns, &finish)
+            c += call.depth
+        u += u_step * item
+        v += v_step * item
+        sums += sums_step * item
 
 
 cdef void tiles_task(void *context, int64_t index) noexcept nogil:
@@ -142,51 +215,41 @@ cdef void tiles_task(void *context, int64_t index) noexcept nogil:
     cdef Call *call = <Call *>context
     cdef const Dense *d = call.dense
     cdef const Tiles *t = &call.tiles
-    cdef const fc_kernels *kernel = t.kernel
-    cdef int64_t item = t.itemsize, width = kernel.max_columns, points = t.transform.points, lanes = kernel.lanes
+    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, points = t.transform.points, lanes = t.kernel.lanes
     cdef int64_t part = index % call.parts
     cdef int64_t first = index // call.parts % call.panels * width
     cdef int64_t group = index // call.parts // call.panels
     cdef int64_t columns = min(width, t.count - first)
     cdef int64_t first_panel = part * call.channel_panels // call.parts
     cdef int64_t last_panel = (part + 1) * call.channel_panels // call.parts
-    cdef int64_t channel = first_panel * call.channel_width
-    cdef int64_t channels = min(last_panel * call.channel_width, d.channels) - channel
-    cdef int64_t c = 0, count, point, panel, rows, row
-    cdef int64_t u_step = apart(&call.tiles, call.depth * t.piece_count * call.channel_width)
-    cdef int64_t v_step = apart(&call.tiles, call.depth * t.piece_count * width), sums_step = apart(&call.tiles, channels * width)
-    cdef int64_t row_offset[FC_MAX_ROWS]
-    cdef fc_finish finish
-    cdef const char *source = call.source + group * d.depth * t.window.stride[1] * item
-    cdef const char *u = call.u + group * transformed_weights(call) * item
-    cdef char *v = <char *>task_scratch(tiles_scratch(call, channels) * item)
-    cdef char *sums = v + points * v_step * item
+    cdef int64_t c = 0, count, panel, rows, i, vectors = divide_up(columns, lanes)
+    cdef int64_t u_panel = points * weights_step(call)
+    cdef int64_t sums_step = apart(t, call.channel_width * width)
+    cdef Targets targets[MOST_VECTORS]
+    cdef const char *u = call.u + (group * call.channel_panels + first_panel) * u_panel * item
+    cdef char *v = <char *>task_scratch(tiles_scratch(call, last_panel - first_panel) * item)
+    cdef char *sums
     if v == NULL:
         call.out_of_memory = True
         return
-    partial_sums(&finish, row_offset, width)
+    for i in range(vectors):
+        find_targets(call, group, first + i * lanes, min(lanes, columns - i * lanes), first_panel * call.channel_width,
+                     &targets[i])
     while c < d.depth:
-        count = min(call.depth, d.depth - c)
-        transform_inputs(t, source + c * t.window.stride[1] * item, first, columns, count, v, v_step, width)
-        finish.accumulate = c > 0
-        for point in range(points):
-            if columns % lanes:  # the micro-kernel multiplies whole vectors
-                kernel.clear(v + (point * v_step + columns) * item, width, lanes - columns % lanes,
-                             count * t.piece_count)
-            for panel in range(first_panel, last_panel):
-                row = panel * call.channel_width
-                rows = min(call.channel_width, d.channels - row)
-                kernel.gemm(count * t.piece_count, u + (panel * points + point) * u_step * item,
-                            v + point * v_step * item, width,
-                            sums + (point * sums_step + (row - channel) * width) * item, row_offset, <int>rows,
-                            <int>columns, &finish)
-        u += call.channel_panels * points * u_step * item
+        count = min(call.held, d.depth - c)
+        hold_inputs(call, group, first, columns, c, count, v)
+        sums = v + points * inputs_step(call) * item
+        for panel in range(first_panel, last_panel):
+            rows = min(call.channel_width, d.channels - panel * call.channel_width)
+            multiply_panel(call, rows, columns, c, count, u + (panel - first_panel) * u_panel * item, v, sums, sums_step)
+            if c + count == d.depth:
+                for i in range(vectors):
+                    write_outputs(call, &targets[i], group, panel * call.channel_width, rows, sums + i * lanes * item,
+                                  sums_step, width)
+                    next_channels(call, rows, &targets[i])
+            if call.held < d.depth:
+                sums += points * sums_step * item
         c += count
-    c = 0
-    while c < columns:
-        write_outputs(call, group, first + c, min(lanes, columns - c), channel, channels, sums + c * item,
-                      sums_step, width)
-        c += lanes
 
 
 # ---- few tiles ---------------------------------------------------------------------------------------
@@ -238,6 +301,7 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t v_step = apart(&call.tiles, call.depth * t.piece_count * call.tile_width)
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
+    cdef Targets targets
     cdef const char *v = call.v + group * transformed_inputs(call) * item
     cdef char *taps = <char *>task_scratch(channels_scratch(call) * item)
     cdef char *u = taps + taps_scratch(t, width) * item
@@ -267,7 +331,8 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
         for point in range(points):
             kernel.pack(turned + point * turned_step * item, lanes, rows, channels,
                         sums + (point * block + tile) * width * item, width, 1)
-        write_outputs(call, group, call.first + tile, rows, channel, channels, turned, turned_step, lanes)
+        find_targets(call, group, call.first + tile, rows, channel, &targets)
+        write_outputs(call, &targets, group, channel, channels, turned, turned_step, lanes)
         tile += rows
 
 
@@ -282,22 +347,21 @@ def serves(geometry):
 
 
 cdef class WinogradPlan(Subconvolutions):
-    """One geometry by F(`tile`, 3), in one direction, its products added up in chunks of at most `chunk`.
+    """One geometry by F(`tile`, 3), in one direction.
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """
 
     cdef int tile
-    cdef int64_t chunk
     cdef readonly DensePlan direct   # of one image: for those that are not finite
     serves = staticmethod(serves)
 
-    def __cinit__(self, geometry, direction, int tile=2, int64_t chunk=128):
+    def __cinit__(self, geometry, direction, int tile=2):
         if not serves(geometry):
             raise ValueError(
                 f"algorithm='winograd': needs stride 1 and a kernel at least 3 wide, 1 or at least 3 high, and of at "
                 f"most {MOST_PIECES} pieces of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
-        self.tile, self.chunk = tile, chunk
+        self.tile = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
@@ -324,7 +388,7 @@ cdef class WinogradPlan(Subconvolutions):
         t.itemsize = itemsize
         describe_tiles(t, d, kernel, self.tile)
         # the depth is cut by the geometry alone, for it decides the order of summation
-        call.depth = divide_up(d.depth, divide_up(d.depth * t.piece_count, self.chunk))
+        call.depth = divide_up(d.depth, divide_up(d.depth * t.piece_count, CHUNK))
         call.few_tiles = t.count <= d.channels and divide_up(d.channels, kernel.max_columns) * d.groups >= threads
         call.block = call.first = 0
         if call.few_tiles:
@@ -338,10 +402,10 @@ cdef class WinogradPlan(Subconvolutions):
         call.panels = divide_up(t.count, kernel.max_columns)
         call.channel_width = divide_up(d.channels, divide_up(d.channels, kernel.max_rows))
         call.channel_panels = divide_up(d.channels, call.channel_width)
-        call.parts = divide_up(d.channels, PART_CHANNELS)
+        call.held = HELD_BYTES // (call.depth * t.piece_count * t.transform.points * kernel.max_columns * itemsize)
+        call.held = min(d.depth, max(<int64_t>1, call.held) * call.depth)
         tasks = call.panels * d.groups
-        if threads > tasks * call.parts:
-            call.parts = divide_up(2 * threads, max(<int64_t>1, tasks))
+        call.parts = threads if tasks % threads and tasks < 8 * threads else 1
         call.parts = min(call.parts, call.channel_panels)
 
     cdef int run_winograd(self, const Array *source, const Array *weight, const char *bias, const Array *out,
@@ -413,7 +477,7 @@ cdef class WinogradPlan(Subconvolutions):
         else:
             tasks = call.dense.groups * call.panels * call.parts
             packed = call.dense.groups * transformed_weights(&call)
-            workspace = tiles_scratch(&call, divide_up(call.dense.channels, call.parts))
+            workspace = tiles_scratch(&call, divide_up(call.channel_panels, call.parts))
         return {
             "algorithm": "winograd",
             "isa": call.tiles.kernel.isa.decode(),

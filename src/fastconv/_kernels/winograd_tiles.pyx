@@ -14,7 +14,7 @@ from fastconv._kernels.dense cimport Dense, divide_up
 from fastconv._kernels.fc_api cimport FC_WINOGRADS, fc_kernels, fc_window, fc_winograd, fc_winograd_run
 from fastconv._kernels.weights cimport Weights, pack_weight_panel
 
-cdef int64_t CHANNELS_AT_ONCE = 32  # whose weights are transformed together, from L1
+cdef int64_t CHANNELS_AT_ONCE = 16  # whose weights are transformed together, from L1
 
 
 cdef const fc_winograd *find_transform(const fc_kernels *kernel, int tile_y, int tile_x) noexcept nogil:

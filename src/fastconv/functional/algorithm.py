@@ -33,7 +33,7 @@ ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise")
 #: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
 
-#: Products that Winograd adds up in one go, at most.
+#: Products that Winograd's weight gradient adds up in one go, at most.
 WINOGRAD_CHUNK = 128
 
 #: Plans are a few hundred bytes each; this many are remembered.
@@ -166,9 +166,7 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
     if algorithm == "winograd":
-        return WinogradPlan(
-            geometry, direction, winograd_tile(geometry, direction, precision), WINOGRAD_CHUNK
-        )
+        return WinogradPlan(geometry, direction, winograd_tile(geometry, direction, precision))
     return DensePlan(geometry, direction)
 
 
