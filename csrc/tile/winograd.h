@@ -123,8 +123,8 @@ INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
     }
 }
 
-/* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j], the m vectors of x loaded already.
- * Only the first `wanted` of them. */
+/* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j]. Only the first `wanted`
+ * of them. */
 INLINE void split_tiles(int m, int wanted, const vec *x, vec *d)
 {
     if (m == 2) {
@@ -214,8 +214,8 @@ INLINE void gather(const gather_copy *copies, int count, int64_t offset, int64_t
     }
 }
 
-/* Vector q of a row of tiles is put together from parts of the runs: lanes [first_low, first_high) of it lie in the run's
- * row from `offset` on; of the tiles' other two inputs, m places later, lanes [rest_low, rest_high). */
+/* Vector q of a row of tiles is put together from parts of the runs: lanes `first` of it lie in the run's row,
+ * counted from `offset` on; of the tiles' other two inputs, m places later, lanes `rest`. */
 enum { MAX_PARTS = LANES / 2 };
 typedef struct row_part {
     const fc_winograd_run *run;  /* NULL: no lanes of it */

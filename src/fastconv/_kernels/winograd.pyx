@@ -186,7 +186,8 @@ cdef void hold_inputs(const Call *call, int64_t group, int64_t first, int64_t co
         c += call.depth
     if columns % lanes:  # the micro-kernel multiplies whole vectors
         for point in range(t.transform.points):
-            t.kernel.clear(v + (point * step + columns) * item, width, lanes - columns % lanes, channels * t.piece_count)
+            t.kernel.clear(v + (point * step + columns) * item, width, lanes - columns % lanes,
+                           channels * t.piece_count)
 
 
 cdef void multiply_panel(const Call *call, int64_t rows, int64_t columns, int64_t channel, int64_t channels,
@@ -241,7 +242,8 @@ cdef void tiles_task(void *context, int64_t index) noexcept nogil:
         sums = v + points * inputs_step(call) * item
         for panel in range(first_panel, last_panel):
             rows = min(call.channel_width, d.channels - panel * call.channel_width)
-            multiply_panel(call, rows, columns, c, count, u + (panel - first_panel) * u_panel * item, v, sums, sums_step)
+            multiply_panel(call, rows, columns, c, count, u + (panel - first_panel) * u_panel * item, v, sums,
+                           sums_step)
             if c + count == d.depth:
                 for i in range(vectors):
                     write_outputs(call, &targets[i], group, panel * call.channel_width, rows, sums + i * lanes * item,
