@@ -25,6 +25,7 @@
 /* ---- tiles (csrc/tile, compiled once per instruction set and dtype) ---------------------------- */
 
 enum { FC_MAX_ROWS = 16, FC_MAX_COLUMNS = 96 };      /* upper bounds over all tables, for stack arrays */
+enum { FC_MAX_WINDOWS = 28 };                        /* rows of gemm_windows */
 enum { FC_MAX_DOT_ROWS = 4, FC_MAX_DOT_COLUMNS = 8 };
 enum { FC_KERNEL_ROWS = 4 };                         /* kernel rows that depthwise takes at a time */
 
@@ -207,6 +208,13 @@ typedef struct fc_kernels {
     /* gemm_at with A as it lies: element (k, i) at a[i * a_step + k], a_step != 0. */
     void (*gemm_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset, void *c,
                       const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
+
+    /* gemm with column k of A at a + a_offset[k]: its rows are a_step apart, those of the second half, which starts
+     * at row (rows + 1) / 2, likewise, but from a_second on. Up to 2 * lanes columns and max_rows rows, or up to lanes
+     * and twice the rows. Reads whole vectors of B. */
+    void (*gemm_windows)(int64_t depth, const void *a, const int64_t *a_offset, int64_t a_step, int64_t a_second,
+                         const void *b, int64_t b_step, void *c, const int64_t *row_offset, int rows, int columns,
+                         const fc_finish *finish);
 
     /* Carry a finished tile (row i at tile + i * tile_step) to an output whose columns lie in runs. */
     void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,

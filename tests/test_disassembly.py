@@ -15,7 +15,14 @@ from disassembly import Loop, disassemble, innermost_loops
 from targets import SETUP, Target, compile_c
 
 #: Kernels that must be found, and the products in their loop over a whole tile where it is smallest.
-MICRO_KERNELS = {"gemm": 12, r"gemm_at_\d+": 12, r"gemm_rows_\d+": 12, "dot": 10, r"depthwise_\w+": 4}
+MICRO_KERNELS = {
+    "gemm": 12,
+    r"gemm_at_\d+": 12,
+    r"gemm_rows_\d+": 12,
+    r"gemm_windows_\d+": 12,
+    "dot": 10,
+    r"depthwise_\w+": 4,
+}
 
 #: Target and function that are not held to it, and why. No kernel gets here by being slow.
 EXEMPT = {

@@ -42,6 +42,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .gemm_at = gemm_at,
     .gemm_rows = gemm_rows,
     .wide_columns = wide_columns,
+    .gemm_windows = gemm_windows,
     .scatter = scatter,
     .pack = pack,
     .clear = clear,

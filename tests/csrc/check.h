@@ -58,6 +58,7 @@ void fill_fractions(real *data, int64_t count);
 
 void check_gemm(void);
 void check_gemm_at(void);
+void check_gemm_windows(void);
 void check_gemm_rows(void);
 void check_gemm_bits(void);
 void check_gemm_non_finite(void);

@@ -251,6 +251,65 @@ void check_gemm_rows(void)
                                      (rows + columns) % 2 ? AT_START : AT_END);
 }
 
+/* gemm_windows finds column k of A where its table says, in two halves: each of its rows is the row that gemm computes
+ * from the same values as a panel, to the bit and with every finish. */
+static void check_gemm_windows_tile(int64_t depth, int rows, int columns, int64_t step, enum side side)
+{
+    const int64_t width = table->max_columns, whole = (columns + table->lanes - 1) / table->lanes * table->lanes;
+    const int64_t half = (rows + 1) / 2, second = rows % 3 ? half * step : -9;
+    const guarded a = guarded_new(50 + rows * step, side), b = guarded_new(depth * whole, side);
+    const guarded c = guarded_new(rows * columns, side), expected = guarded_new(columns, side);
+    const guarded row = guarded_new(depth, side), panel = guarded_new(depth * width, side);
+    const guarded row_bias = guarded_new(rows, side), column_bias = guarded_new(columns, side);
+    int64_t *a_offset = malloc((size_t)depth * sizeof(int64_t) + 1), row_offset[FC_MAX_WINDOWS];
+    fill_fractions(a.data, a.count);
+    fill_fractions(b.data, b.count);
+    fill_fractions(row_bias.data, rows);
+    fill_fractions(column_bias.data, columns);
+    for (int64_t k = 0; k < depth; k++) {
+        a_offset[k] = 9 + random_below(41);
+        for (int64_t j = 0; j < width; j++) panel.data[k * width + j] = j < whole ? b.data[k * whole + j] : 0;
+    }
+    for (int which = 0; which < FINISHES; which++) {
+        const fc_finish finish = finish_number(which, row_bias.data, column_bias.data);
+        for (int64_t i = 0; i < c.count; i++) c.data[i] = (real)(i % 5 - 2);
+        for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
+        table->gemm_windows(depth, a.data, a_offset, step, second, b.data, whole, c.data, row_offset, rows,
+                            columns, &finish);
+        describe("gemm_windows, depth %lld, %d rows %lld apart, %d columns, finish %d", (long long)depth, rows,
+                 (long long)step, columns, which);
+        for (int i = 0; i < rows; i++) {
+            fc_finish of_row = finish;
+            if (finish.row_bias) of_row.row_bias = row_bias.data + i;
+            for (int64_t k = 0; k < depth; k++)
+                row.data[k] = a.data[a_offset[k] + (i < half ? i * step : second + (i - half) * step)];
+            for (int j = 0; j < columns; j++) expected.data[j] = (real)((i * columns + j) % 5 - 2);
+            table->gemm(depth, row.data, panel.data, width, expected.data, (const int64_t[]){0}, 1, columns, &of_row);
+            if (memcmp(c.data + i * columns, expected.data, (size_t)columns * sizeof(real)) != 0)
+                fail("other bits than gemm in row %d", i);
+        }
+    }
+    free(a_offset);
+    guarded_free(column_bias);
+    guarded_free(row_bias);
+    guarded_free(panel);
+    guarded_free(row);
+    guarded_free(expected);
+    guarded_free(c);
+    guarded_free(b);
+    guarded_free(a);
+}
+
+void check_gemm_windows(void)
+{
+    static const int64_t depths[] = {0, 1, 17};
+    for (int d = 0; d < COUNT(depths); d++)
+        for (int rows = 1; rows <= 2 * table->max_rows; rows++)
+            for (int columns = 1; columns <= (rows > table->max_rows ? 1 : 2) * table->lanes; columns++)
+                check_gemm_windows_tile(depths[d], rows, columns, 1 + (rows + columns) % 5,
+                                        columns % 2 ? AT_START : AT_END);
+}
+
 /* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
 void check_gemm_non_finite(void)
 {

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "fc_api.h" nogil:
     enum: FC_MAX_ROWS, FC_MAX_COLUMNS, FC_KERNEL_ROWS
+    enum: FC_MAX_WINDOWS
     enum: FC_MAX_DOT_ROWS, FC_MAX_DOT_COLUMNS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
     enum: FC_DTYPES
@@ -165,6 +166,9 @@ cdef extern from "fc_api.h" nogil:
         void (*gemm_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset,
                           void *c, const int64_t *row_offset, int rows, int columns,
                           const fc_finish *finish) noexcept nogil
+        void (*gemm_windows)(int64_t depth, const void *a, const int64_t *a_offset, int64_t a_step, int64_t a_second,
+                             const void *b, int64_t b_step, void *c, const int64_t *row_offset, int rows, int columns,
+                             const fc_finish *finish) noexcept nogil
         void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                         const fc_run *runs, int run_count, const fc_finish *finish) noexcept nogil
         void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,

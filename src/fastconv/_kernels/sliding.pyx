@@ -30,6 +30,7 @@ from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_blo
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run
 from fastconv._kernels.native cimport kernels, parallel, task_scratch, worker_threads
 from fastconv._kernels.packed cimport FORM_SLIDING, Form, Lease, give_back, lease
+from fastconv._kernels.pixel_rows cimport Pass, pixel_rows_info, pixel_rows_serve, run_pixel_rows
 from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
 
 cdef enum:
@@ -422,16 +423,33 @@ cdef class SlidingPlan(Subconvolutions):
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
+        cdef Pass whole
+        if self.leaves_gaps:
+            self.fill_gaps(out, bias)
+        if not self.count or not self.dense.n:
+            return 0
+        if (out_array.stride[4] == 1 or out_array.stride[1] == 1) \
+                and self.takes_pixel_rows(source_array.float64, out_array.stride[4] != 1):
+            whole.dense, whole.source, whole.weight, whole.out = self.dense, source_array, weight_array, out_array
+            whole.bias, whole.forward, whole.activation, whole.slope = bias_data, self.forward, activation, slope
+            return run_pixel_rows(&whole, self.chunk_channels())
+        return self.run_stages(source_array, weight_array, bias_data, out_array, activation, slope)
+
+    cdef bint takes_pixel_rows(self, bint float64, bint channels_last) noexcept nogil:
+        return self.count == 1 and pixel_rows_serve(self.dense, kernels(float64), channels_last)
+
+    cdef int64_t chunk_channels(self) noexcept nogil:
+        """Source channels of a chunk, which decide the order of summation: they follow the geometry alone."""
+        return even_block(self.dense.depth, CHUNK_DEPTH // self.most_taps)
+
+    cdef int run_stages(self, const Array *source_array, const Array *weight_array, const char *bias_data,
+                        const Array *out_array, int activation, double slope) except -1:
         cdef Layout layout
         cdef Call call
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
         cdef int64_t i, packed
-        if self.leaves_gaps:
-            self.fill_gaps(out, bias)
-        if not self.count or not self.dense.n:
-            return 0
         layout = self.layout(source_array.float64)
         call = layout.call
         call.source, call.weight, call.bias, call.out = source_array.data, weight_array, bias_data, out_array.data
@@ -480,15 +498,14 @@ cdef class SlidingPlan(Subconvolutions):
         return layout
 
     cdef void lay_out(self, Call *call, const fc_kernels *kernel, int64_t threads, bint float64) noexcept nogil:
-        """Chunks, which decide the order of summation, follow the geometry alone; blocks and parts only say who
-        computes which outputs when."""
+        """Blocks and parts, which only say who computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
         cdef int64_t limit, outputs, wanted, aligned, i
         call.kernel, call.itemsize, call.forward = kernel, 8 if float64 else 4, self.forward
         call.dense, call.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
-        call.channels = even_block(d.depth, CHUNK_DEPTH // call.most_taps)
+        call.channels = self.chunk_channels()
         call.channel_width = even_block(d.channels, call.kernel.max_rows)
         call.channel_panels = divide_up(d.channels, call.channel_width)
 
@@ -525,7 +542,10 @@ cdef class SlidingPlan(Subconvolutions):
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call = self.layout(float64).call
+        cdef Call call
+        if self.takes_pixel_rows(float64, channels_last):
+            return pixel_rows_info(self.dense, kernels(float64), self.chunk_channels(), float64)
+        call = self.layout(float64).call
         tasks = block_tasks(&call)
         return {
             "algorithm": "sliding",
