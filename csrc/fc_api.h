@@ -199,7 +199,11 @@ typedef struct fc_kernels {
     void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish);
 
-    /* The same with row k of B at b + b_offset[k], and up to wide_columns(rows) columns. Reads whole vectors of B,
+    /* The same for all max_columns columns, whose rows of B go into a panel on the way. */
+    void (*gemm_pack)(int64_t depth, const void *a, const void *b, int64_t b_step, void *panel, void *c,
+                      const int64_t *row_offset, int rows, const fc_finish *finish);
+
+    /* gemm with row k of B at b + b_offset[k], and up to wide_columns(rows) columns. Reads whole vectors of B,
      * also where fewer columns are wanted. */
     void (*gemm_at)(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
                     const int64_t *row_offset, int rows, int columns, const fc_finish *finish);

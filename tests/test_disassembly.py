@@ -17,6 +17,7 @@ from targets import SETUP, Target, compile_c
 #: Kernels that must be found, and the products in their loop over a whole tile where it is smallest.
 MICRO_KERNELS = {
     "gemm": 12,
+    "gemm_pack": 12,
     r"gemm_at_\d+": 12,
     r"gemm_rows_\d+": 12,
     r"gemm_windows_\d+": 12,

@@ -35,27 +35,45 @@ enum { MOST_VECTORS = WIDE(1), MOST_ROWS = 2 * ROWS };  /* the latter of gemm_wi
 #define UNROLL_ROWS _Pragma("GCC unroll 32")
 #endif
 
-/* Where A lies if it is no panel: column k at a + offset[k], its rows `step` apart, those of the second half (which
- * starts at row (rows + 1) / 2) likewise, but from `second` on. */
-typedef struct windows {
+/* Where row i of A is at k. A panel: at[k * rows + i]. With a step each row is contiguous: at[i * step + k]. With
+ * offsets a column lies anywhere: at[offset[k] + i * step], the second half of the rows, from (rows + 1) / 2 on,
+ * likewise, but from `second` on. */
+typedef struct left {
+    const real *at;
+    int64_t step;
     const int64_t *offset;
-    int64_t step, second;
-} windows;
+    int64_t second;
+} left;
+
+/* Row k of B: at[k * step], or at[offset[k]]. If there is a panel the rows go there, too, while the lines of the
+ * columns behind them are fetched for the next tile. */
+typedef struct right {
+    const real *at;
+    int64_t step;
+    const int64_t *offset;
+    real *panel;
+} right;
+
+/* Comparisons are false for NaN, which therefore passes through. */
+INLINE vec relu(vec x) { return choose(x < (vec){0}, (vec){0}, x); }
+
+INLINE vec leaky_relu(vec x, real slope) { return choose(x < (vec){0}, x * slope, x); }
+
+INLINE vec relu6(vec x)
+{
+    const vec six = (vec){0} + (real)6;
+    x = relu(x);
+    return choose(x > six, six, x);
+}
 
 /* Bias, activation and accumulation of one vector of sums; the rest of the tile's way to memory only moves. */
 INLINE vec activate(vec x, const fc_finish *finish)
 {
-    const vec zero = {0};
     switch (finish->activation) {
-    case FC_RELU:  /* comparisons are false for NaN, which therefore passes through */
-        return choose(x < zero, zero, x);
-    case FC_LEAKY_RELU:
-        return choose(x < zero, x * (real)finish->slope, x);
-    case FC_RELU6:
-        x = choose(x < zero, zero, x);
-        return choose(x > zero + (real)6, zero + (real)6, x);
-    default:
-        return x;
+    case FC_RELU: return relu(x);
+    case FC_LEAKY_RELU: return leaky_relu(x, (real)finish->slope);
+    case FC_RELU6: return relu6(x);
+    default: return x;
     }
 }
 
@@ -70,25 +88,21 @@ INLINE vec finish_vector(vec sum, vec before, const fc_finish *finish, int row, 
     return sum;
 }
 
-/* Row k of B starts at b + k * b_step, or at b + b_offset[k] if there is a table. Row i of A starts at a + i * a_step
- * and is contiguous; 0: A is a panel, unless there
- * are windows. */
-INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, int64_t a_step, const windows *w,
-                      const real *b, int64_t b_step, const int64_t *b_offset, real *c, const int64_t *row_offset,
+INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, real *c, const int64_t *row_offset,
                       int columns, const fc_finish *finish)
 {
     enum { TRIPLES = (ROWS + 2) / 3 };
-    const int64_t across = a_step * (int64_t)sizeof(real);
+    const int64_t across = a.step * (int64_t)sizeof(real);
     const char *triple[TRIPLES];  /* of rows: no more than an address and its offset, once and twice, are needed */
     UNROLL
-    for (int i = 0; i < TRIPLES; i++) triple[i] = (const char *)a + 3 * i * across;
+    for (int i = 0; i < TRIPLES; i++) triple[i] = (const char *)a.at + 3 * i * across;
     vec sum[MOST_ROWS][MOST_VECTORS];
     UNROLL_ROWS
     for (int i = 0; i < rows; i++) {
         UNROLL
         for (int v = 0; v < vectors; v++) sum[i][v] = (vec){0};
     }
-    if (!w) {  /* the sums' way to memory is long: it starts now */
+    if (!a.offset) {  /* the sums' way to memory is long: it starts now */
         UNROLL_ROWS
         for (int i = 0; i < rows; i++) {
             UNROLL
@@ -96,61 +110,71 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, int64
         }
     }
     for (int64_t k = 0; k < depth; k++) {
-        const real *row = b_offset ? b + b_offset[k] : b;
+        const real *row = b.offset ? b.at + b.offset[k] : b.at;
         vec column[MOST_VECTORS];
         UNROLL
         for (int v = 0; v < vectors; v++) column[v] = load(row + v * LANES);
-        const real *from = w ? a + w->offset[k] : a;
+        if (b.panel) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                store(b.panel + v * LANES, column[v]);
+                __builtin_prefetch(row + (vectors + v + 1) * LANES - 1);
+            }
+            b.panel += vectors * LANES;
+        }
+        const real *from = a.offset ? a.at + a.offset[k] : a.at;
         UNROLL_ROWS
         for (int i = 0; i < rows; i++) {
             const int in_half = i < (rows + 1) / 2 ? i : i - (rows + 1) / 2;
-            if (w && i && in_half % 4 == 0) {
-                from = in_half ? from + 4 * w->step : a + w->offset[k] + w->second;
+            if (a.offset && i && in_half % 4 == 0) {
+                from = in_half ? from + 4 * a.step : a.at + a.offset[k] + a.second;
                 __asm__("" : "+r"(from));  /* else GCC keeps the distances of all rows, in more registers than it has */
             }
-            const real factor = w        ? from[in_half % 4 * w->step]
-                                : a_step ? *(const real *)(triple[i / 3] + i % 3 * across)
-                                         : a[i];
+            const real factor = a.offset ? from[in_half % 4 * a.step]
+                                : a.step ? *(const real *)(triple[i / 3] + i % 3 * across)
+                                         : a.at[i];
             UNROLL
             for (int v = 0; v < vectors; v++) sum[i][v] += factor * column[v];
         }
         UNROLL
         for (int i = 0; i < TRIPLES; i++) triple[i] += sizeof(real);
-        if (!w) a += rows;
-        b += b_step;
+        if (!a.offset) a.at += rows;
+        b.at += b.step;
     }
+    /* Asked once for all sums, not for each: the code of a tile is a fraction then. Lanes as in `finish_vector`. */
     const int tail = columns - (vectors - 1) * LANES;  /* lanes of the last vector, 1..LANES */
-    if (!finish->accumulate && !(finish->final && (finish->row_bias || finish->column_bias || finish->activation))) {
-        UNROLL_ROWS
-        for (int i = 0; i < rows; i++) {
-            UNROLL
-            for (int v = 0; v < vectors - 1; v++) store(c + row_offset[i] + v * LANES, sum[i][v]);
-            store_first(c + row_offset[i] + (vectors - 1) * LANES, sum[i][vectors - 1], tail);
-        }
-        return;
+#define EACH_SUM(STATEMENT)                                                                                \
+    UNROLL_ROWS                                                                                            \
+    for (int i = 0; i < rows; i++) {                                                                       \
+        UNROLL                                                                                             \
+        for (int v = 0; v < vectors; v++) STATEMENT;                                                       \
     }
-    vec column_bias[MOST_VECTORS];
-    UNROLL
-    for (int v = 0; v < vectors; v++) {
-        column_bias[v] = (vec){0};
-        if (finish->final && finish->column_bias)
-            column_bias[v] = load_first((const real *)finish->column_bias + v * LANES,
-                                        v == vectors - 1 ? tail : LANES);
+    if (finish->accumulate)
+        EACH_SUM(sum[i][v] += v < vectors - 1 ? load(c + row_offset[i] + v * LANES)
+                                              : load_first(c + row_offset[i] + v * LANES, tail))
+    if (finish->final) {
+        if (finish->row_bias) EACH_SUM(sum[i][v] += ((const real *)finish->row_bias)[i])
+        if (finish->column_bias) {
+            const real *bias = finish->column_bias;
+            vec column_bias[MOST_VECTORS];
+            UNROLL
+            for (int v = 0; v < vectors; v++) column_bias[v] = load_first(bias + v * LANES, v < vectors - 1 ? LANES : tail);
+            EACH_SUM(sum[i][v] += column_bias[v])
+        }
+        switch (finish->activation) {
+        case FC_RELU: EACH_SUM(sum[i][v] = relu(sum[i][v])) break;
+        case FC_LEAKY_RELU: EACH_SUM(sum[i][v] = leaky_relu(sum[i][v], (real)finish->slope)) break;
+        case FC_RELU6: EACH_SUM(sum[i][v] = relu6(sum[i][v])) break;
+        default: break;
+        }
     }
     UNROLL_ROWS
     for (int i = 0; i < rows; i++) {
-        real *row = c + row_offset[i];
         UNROLL
-        for (int v = 0; v < vectors; v++) {
-            real *p = row + v * LANES;
-            const int lanes = v == vectors - 1 ? tail : LANES;
-            vec before = {0};
-            if (finish->accumulate) before = lanes == LANES ? load(p) : load_first(p, lanes);
-            const vec out = finish_vector(sum[i][v], before, finish, i, column_bias[v]);
-            if (lanes == LANES) store(p, out);
-            else store_first(p, out, lanes);
-        }
+        for (int v = 0; v < vectors - 1; v++) store(c + row_offset[i] + v * LANES, sum[i][v]);
+        store_first(c + row_offset[i] + (vectors - 1) * LANES, sum[i][vectors - 1], tail);
     }
+#undef EACH_SUM
 }
 
 #if defined(__AVX512F__)
@@ -169,10 +193,12 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, const real *a, int64
 #endif
 
 #define GEMM_CASE(R)                                                                                       \
-    case R:                                                                                                \
-        if (columns > LANES) gemm_tile(R, 2, depth, a, 0, NULL, b, b_step, NULL, c, row_offset, columns, finish); \
-        else gemm_tile(R, 1, depth, a, 0, NULL, b, b_step, NULL, c, row_offset, columns, finish);                \
-        break;
+    case R: {                                                                                              \
+        const right panel = {.at = b, .step = b_step};                                                     \
+        if (columns > LANES) gemm_tile(R, 2, depth, (left){.at = a}, panel, c, row_offset, columns, finish); \
+        else gemm_tile(R, 1, depth, (left){.at = a}, panel, c, row_offset, columns, finish);               \
+        break;                                                                                             \
+    }
 
 static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                  const int64_t *row_offset, int rows, int columns, const fc_finish *finish)
@@ -180,19 +206,33 @@ static void gemm(int64_t depth, const void *a, const void *b, int64_t b_step, vo
     switch (rows) { EACH_ROW_COUNT(GEMM_CASE) }
 }
 
+#define GEMM_PACK_CASE(R)                                                                                  \
+    case R:                                                                                                \
+        gemm_tile(R, VECTORS, depth, (left){.at = a}, from, c, row_offset, VECTORS * LANES, finish);       \
+        break;
+
+static void gemm_pack(int64_t depth, const void *a, const void *b, int64_t b_step, void *panel, void *c,
+                      const int64_t *row_offset, int rows, const fc_finish *finish)
+{
+    if (!panel) __builtin_unreachable();
+    const right from = {.at = b, .step = b_step, .panel = panel};
+    switch (rows) { EACH_ROW_COUNT(GEMM_PACK_CASE) }
+}
+
 /* A function per row count: for all of them in one GCC falls back to its simple register allocator, which spills. */
-#define GEMM_VECTORS(R, V, A_STEP)                                                                         \
+#define GEMM_VECTORS(R, V)                                                                                 \
     case V:                                                                                                \
-        if (V <= WIDE(R))                                                                                  \
-            gemm_tile(R, V, depth, a, A_STEP, NULL, b, 0, b_offset, c, row_offset, columns, finish);       \
+        if (V <= WIDE(R)) gemm_tile(R, V, depth, rows, from, c, row_offset, columns, finish);              \
         break;
 
 #define GEMM_EACH_WIDTH(R, A_STEP)                                                                         \
     {                                                                                                      \
         if (!b_offset) __builtin_unreachable();  /* there is always a table */                             \
+        const left rows = {.at = a, .step = A_STEP};                                                       \
+        const right from = {.at = b, .offset = b_offset};                                                  \
         switch ((columns + LANES - 1) / LANES) {                                                           \
-            GEMM_VECTORS(R, 1, A_STEP) GEMM_VECTORS(R, 2, A_STEP) GEMM_VECTORS(R, 3, A_STEP)               \
-            GEMM_VECTORS(R, 4, A_STEP) GEMM_VECTORS(R, 5, A_STEP) GEMM_VECTORS(R, 6, A_STEP)               \
+            GEMM_VECTORS(R, 1) GEMM_VECTORS(R, 2) GEMM_VECTORS(R, 3)                                       \
+            GEMM_VECTORS(R, 4) GEMM_VECTORS(R, 5) GEMM_VECTORS(R, 6)                                       \
         }                                                                                                  \
     }
 
@@ -239,9 +279,11 @@ static int wide_columns(int rows) { return WIDE(rows) * LANES; }
         int64_t depth, const void *a, const int64_t *a_offset, int64_t a_step, int64_t a_second,           \
         const void *b, int64_t b_step, void *c, const int64_t *row_offset, int columns, const fc_finish *finish) \
     {                                                                                                      \
-        const windows w = {a_offset, a_step, a_second};                                                    \
-        if (columns <= LANES) gemm_tile(R, 1, depth, a, 0, &w, b, b_step, NULL, c, row_offset, columns, finish); \
-        else if (R <= ROWS) gemm_tile(R, 2, depth, a, 0, &w, b, b_step, NULL, c, row_offset, columns, finish); \
+        if (!a_offset) __builtin_unreachable();                                                            \
+        const left windows = {.at = a, .step = a_step, .offset = a_offset, .second = a_second};            \
+        const right panel = {.at = b, .step = b_step};                                                     \
+        if (columns <= LANES) gemm_tile(R, 1, depth, windows, panel, c, row_offset, columns, finish);      \
+        else if (R <= ROWS) gemm_tile(R, 2, depth, windows, panel, c, row_offset, columns, finish);        \
     }
 EACH_ROW_COUNT(GEMM_WINDOWS_ROWS)
 EACH_FURTHER_ROW_COUNT(GEMM_WINDOWS_ROWS)

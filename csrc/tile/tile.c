@@ -39,6 +39,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .max_rows = ROWS,
     .max_columns = VECTORS * LANES,
     .gemm = gemm,
+    .gemm_pack = gemm_pack,
     .gemm_at = gemm_at,
     .gemm_rows = gemm_rows,
     .wide_columns = wide_columns,

@@ -57,6 +57,7 @@ void fill_fractions(real *data, int64_t count);
 /* ---- the checks, one per entry of the table --------------------------------------------------------- */
 
 void check_gemm(void);
+void check_gemm_pack(void);
 void check_gemm_at(void);
 void check_gemm_windows(void);
 void check_gemm_rows(void);

@@ -310,6 +310,41 @@ void check_gemm_windows(void)
                                         columns % 2 ? AT_START : AT_END);
 }
 
+/* gemm_pack gives the bits of gemm, leaves the rows of B in the panel, and reads no column behind its own. */
+static void check_gemm_pack_tile(int64_t depth, int rows, enum side side)
+{
+    const problem p = problem_new(depth, rows, table->max_columns, side, fill_fractions);
+    const int64_t width = table->max_columns, size = rows * width;
+    const guarded c = guarded_new(size, side), expected = guarded_new(size, side);
+    const guarded panel = guarded_new(depth * width, side), rows_of_b = guarded_new(depth * width, side);
+    int64_t row_offset[FC_MAX_ROWS];
+    for (int i = 0; i < rows; i++) row_offset[i] = i * width;
+    for (int64_t i = 0; i < depth * width; i++) rows_of_b.data[i] = p.b.data[i / width * p.b_step + i % width];
+    for (int which = 0; which < FINISHES; which++) {
+        const fc_finish finish = finish_number(which, p.row_bias.data, p.column_bias.data);
+        for (int64_t i = 0; i < size; i++) c.data[i] = expected.data[i] = (real)(i % 5 - 2);
+        for (int64_t i = 0; i < depth * width; i++) panel.data[i] = UNTOUCHED;
+        table->gemm(depth, p.a.data, p.b.data, p.b_step, expected.data, row_offset, rows, (int)width, &finish);
+        table->gemm_pack(depth, p.a.data, p.b.data, p.b_step, panel.data, c.data, row_offset, rows, &finish);
+        describe("gemm_pack, depth %lld, %d rows, finish %d", (long long)depth, rows, which);
+        if (memcmp(c.data, expected.data, (size_t)size * sizeof(real)) != 0) fail("other bits than gemm");
+        expect_same(panel.data, rows_of_b.data, depth * width);
+    }
+    guarded_free(rows_of_b);
+    guarded_free(panel);
+    guarded_free(expected);
+    guarded_free(c);
+    problem_free(p);
+}
+
+void check_gemm_pack(void)
+{
+    static const int64_t depths[] = {0, 1, 2, 17};
+    for (int d = 0; d < COUNT(depths); d++)
+        for (int rows = 1; rows <= table->max_rows; rows++)
+            check_gemm_pack_tile(depths[d], rows, rows % 2 ? AT_START : AT_END);
+}
+
 /* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
 void check_gemm_non_finite(void)
 {

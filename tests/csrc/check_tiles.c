@@ -57,6 +57,7 @@ int main(void)
         {"gemm", check_gemm},
         {"gemm, same bits in partial tiles", check_gemm_bits},
         {"gemm, non-finite values", check_gemm_non_finite},
+        {"gemm_pack", check_gemm_pack},
         {"gemm_at", check_gemm_at},
         {"gemm_windows", check_gemm_windows},
         {"gemm_rows", check_gemm_rows},

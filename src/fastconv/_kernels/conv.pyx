@@ -4,21 +4,22 @@ Both are dense sub-convolutions (dense.pyx). The walk of one task (a strip of pi
 
     for each chunk of the depth (channels x taps):
         pack the strip's windows into pixel panels          (im2col, a few hundred KiB, never whole)
-        for each pixel panel, for each weight panel:
+        for each weight panel, for each pixel panel:
             one tile: micro-kernel -> output, or -> scratch tile -> scattered to the output
 
 Channels become the rows of a tile and pixels its columns, unless the output is channels-last: then they change
-places, so that stores stay contiguous.
+places (and the loops, too), so that stores stay contiguous. Where a window is one tap, pixels are packed by the
+micro-kernel itself as it multiplies them with the first weight panel.
 
 The depth is cut at places that depend on the geometry alone, and threads split outputs, never a sum: the bits do
 not depend on the number of threads, nor on an image's neighbours in the batch.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MIN, int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
+from fastconv._kernels.dense cimport Dense, Subconvolutions, clear_around, divide_up, even_block
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
     fc_run, fc_window,
@@ -37,13 +38,32 @@ cdef int64_t CHUNK_TAPS = 512
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
 
-# So few products take less time than storing their sum: then outputs are stored row after row, not panel after panel.
-cdef int64_t SHALLOW = 64
-
 
 cdef struct Chunks:
     int64_t channels          # of one chunk of the depth
     int64_t taps
+
+
+cdef int64_t NOWHERE = INT64_MIN
+
+
+cdef struct Place:
+    int64_t out               # where a pixel panel begins in the output, and in the source, if it is one adjacent
+    int64_t source            # run there; else NOWHERE
+
+
+cdef struct Strip:
+    int64_t group
+    int64_t pixel             # the first of `pixels`, which take `count` panels
+    int64_t pixels
+    int64_t count
+    int64_t depth             # of the chunk at hand
+    bint accumulate
+    bint final
+    char *tile
+    Place *place
+    char *panels
+    char *weight_panel
 
 
 cdef struct Call:
@@ -57,8 +77,11 @@ cdef struct Call:
     char *packed              # weights: per group, per chunk, per panel; NULL: each task packs what it reads
     char *out
     int64_t out_stride[5]
+    int64_t out_size[3]
     int64_t itemsize
     bint pixels_are_rows
+    bint packs_late           # pixels are packed while they meet their first weight panel
+    bint clears_gaps          # with the outputs of a pixel go those that no tap reaches
     int64_t pixel_width       # columns of a pixel panel
     int64_t channel_width     # columns of a weight panel
     int64_t channel_panels
@@ -105,11 +128,26 @@ cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
     return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
 
 
+cdef inline int64_t whole_lines(int64_t size_bytes) noexcept nogil:
+    """Bytes of the cache lines that so many bytes take."""
+    return (size_bytes + 63) // 64 * 64
+
+
 cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nogil:
-    """Elements of scratch of a strip: one tile, one chunk of one weight panel and of all its pixel panels."""
-    return (FC_MAX_ROWS * FC_MAX_COLUMNS
-            + call.chunk.channels * call.chunk.taps
-            * (call.channel_width + divide_up(pixels, call.pixel_width) * call.pixel_width))
+    """Bytes of scratch of a strip: see `lay_out`."""
+    cdef int64_t panels = divide_up(pixels, call.pixel_width), depth = call.chunk.channels * call.chunk.taps
+    return (whole_lines(FC_MAX_ROWS * FC_MAX_COLUMNS * call.itemsize) + whole_lines(panels * sizeof(Place))
+            + whole_lines(depth * panels * call.pixel_width * call.itemsize)
+            + whole_lines(depth * call.channel_width * call.itemsize))
+
+
+cdef void lay_out(const Call *call, Strip *s, char *scratch) noexcept nogil:
+    """One tile, where the pixel panels lie, one chunk of all of them, and of one weight panel."""
+    cdef int64_t depth = call.chunk.channels * call.chunk.taps
+    s.tile = scratch
+    s.place = <Place *>(s.tile + whole_lines(FC_MAX_ROWS * FC_MAX_COLUMNS * call.itemsize))
+    s.panels = <char *>s.place + whole_lines(s.count * sizeof(Place))
+    s.weight_panel = s.panels + whole_lines(depth * s.count * call.pixel_width * call.itemsize)
 
 
 cdef void join_rows(fc_window *w) noexcept nogil:
@@ -129,118 +167,192 @@ cdef void join_rows(fc_window *w) noexcept nogil:
 # ---- one strip ---------------------------------------------------------------------------------------
 
 
+cdef int64_t source_place(const Call *call, int64_t pixel) noexcept nogil:
+    """Where a whole panel of pixels from `pixel` on begins in the source, if it is adjacent there, else NOWHERE."""
+    cdef const fc_window *w = &call.window
+    cdef int64_t rest = pixel, o, at, offset = 0
+    cdef int axis
+    for axis in range(2, -1, -1):
+        o = rest % w.count[axis]
+        rest //= w.count[axis]
+        at = o * w.step[axis] + w.first[axis]
+        if at < 0 or at >= w.extent[axis]:
+            return NOWHERE
+        if axis == 2 and (o + call.pixel_width > w.count[2] or at + call.pixel_width > w.extent[2]):
+            return NOWHERE
+        offset += at * w.stride[axis + 2]
+    return offset + rest * w.stride[0]
+
+
+cdef void place_panels(const Call *call, Strip *s) noexcept nogil:
+    """Find the pixel panels that lie in one adjacent run."""
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef int64_t i, pixel, count
+    for i in range(s.count):
+        pixel = s.pixel + i * call.pixel_width
+        count = min(call.pixel_width, s.pixels - i * call.pixel_width)
+        s.place[i].out = s.place[i].source = NOWHERE
+        if output_runs(call, pixel, count, runs) == 1 and runs[0].stride == 1:
+            s.place[i].out = runs[0].offset
+        if call.packs_late and count == call.pixel_width:
+            s.place[i].source = source_place(call, pixel)
+
+
 cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef Call *call = <Call *>context
     cdef const Dense *d = call.dense
-    cdef int64_t item = call.itemsize, width = call.pixel_width
+    cdef int64_t item = call.itemsize, channel = 0, channels, tap, taps, panel
     cdef int64_t part = index % call.parts
-    cdef int64_t pixel = index // call.parts % call.strips * call.strip
-    cdef int64_t group = index // call.parts // call.strips
-    cdef int64_t pixels = min(call.strip, d.pixels - pixel)
     cdef int64_t first_panel = part * call.channel_panels // call.parts
     cdef int64_t last_panel = (part + 1) * call.channel_panels // call.parts
-    cdef int64_t channel = 0, channels, tap, taps, i, panel, count, depth
     cdef int64_t padded_channels = call.channel_panels * call.channel_width
-    cdef bint accumulate, final
-    cdef const char *source = call.source + group * d.depth * call.window.stride[1] * item
-    cdef char *chunk = call.packed
-    cdef char *tile = <char *>task_scratch(strip_scratch(call, pixels) * item)
-    cdef char *weight_panel = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
-    cdef char *pixel_panels = weight_panel + call.chunk.channels * call.chunk.taps * call.channel_width * item
-    if tile == NULL:
+    cdef const char *chunk = call.packed
+    cdef const char *source
+    cdef const char *weights
+    cdef char *scratch
+    cdef Strip s
+    s.group = index // call.parts // call.strips
+    s.pixel = index // call.parts % call.strips * call.strip
+    s.pixels = min(call.strip, d.pixels - s.pixel)
+    s.count = divide_up(s.pixels, call.pixel_width)
+    scratch = <char *>task_scratch(strip_scratch(call, s.pixels))
+    if scratch == NULL:
         call.out_of_memory = True
         return
+    lay_out(call, &s, scratch)
+    if not call.pixels_are_rows:
+        place_panels(call, &s)
     if chunk != NULL:
-        chunk += group * padded_channels * d.depth * d.taps * item
+        chunk += s.group * padded_channels * d.depth * d.taps * item
     while channel < d.depth:
         channels = min(call.chunk.channels, d.depth - channel)
+        source = call.source + (s.group * d.depth + channel) * call.window.stride[1] * item
         tap = 0
         while tap < d.taps:
             taps = min(call.chunk.taps, d.taps - tap)
-            depth = channels * taps
-            accumulate = channel > 0 or tap > 0
-            final = channel + channels == d.depth and tap + taps == d.taps
-            # the micro-kernel steps through A by the rows it is given, through B by its full width
-            count = pixels - pixels % width if call.pixels_are_rows else pixels
-            call.kernel.pack_windows(pixel_panels, width, &call.window, source + channel * call.window.stride[1] * item,
-                                     pixel, count, channels, tap, taps)
-            if count < pixels:
-                call.kernel.pack_windows(pixel_panels + count * depth * item, pixels - count, &call.window,
-                                         source + channel * call.window.stride[1] * item, pixel + count,
-                                         pixels - count, channels, tap, taps)
-            if chunk == NULL or depth <= SHALLOW:
+            s.depth = channels * taps
+            s.accumulate = channel > 0 or tap > 0
+            s.final = channel + channels == d.depth and tap + taps == d.taps
+            if not call.packs_late:
+                pack_strip(call, &s, source, channels, tap, taps)
+            if chunk != NULL and call.pixels_are_rows:
+                multiply_rows(call, &s, chunk + first_panel * call.channel_width * s.depth * item, first_panel,
+                              last_panel)
+            else:
                 for panel in range(first_panel, last_panel):
                     if chunk == NULL:
-                        pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps, weight_panel)
+                        weights = s.weight_panel
+                        pack_weight_panel(&call.weights, s.group, panel, channel, channels, tap, taps, s.weight_panel)
                     else:
-                        weight_panel = chunk + panel * call.channel_width * depth * item
-                    for i in range(divide_up(pixels, width)):
-                        multiply_panel(call, group, pixel + i * width, min(width, pixels - i * width), depth,
-                                       pixel_panels + i * width * depth * item, weight_panel, panel, panel + 1,
-                                       accumulate, final, tile)
-            else:
-                for i in range(divide_up(pixels, width)):
-                    multiply_panel(call, group, pixel + i * width, min(width, pixels - i * width), depth,
-                                   pixel_panels + i * width * depth * item,
-                                   chunk + first_panel * call.channel_width * depth * item, first_panel, last_panel,
-                                   accumulate, final, tile)
+                        weights = chunk + panel * call.channel_width * s.depth * item
+                    if call.pixels_are_rows:
+                        multiply_rows(call, &s, weights, panel, panel + 1)
+                    else:
+                        multiply_columns(call, &s, weights, panel,
+                                         source if call.packs_late and panel == first_panel else NULL)
             if chunk != NULL:
-                chunk += padded_channels * depth * item
+                chunk += padded_channels * s.depth * item
             tap += taps
         channel += channels
 
 
-cdef void multiply_panel(const Call *call, int64_t group, int64_t pixel, int64_t count, int64_t depth,
-                         const char *pixels, const char *weights, int64_t first_panel, int64_t last_panel,
-                         bint accumulate, bint final, char *tile) noexcept nogil:
-    """One pixel panel times weight panels `first_panel` to `last_panel`: a row (or column) of tiles."""
-    cdef const Dense *d = call.dense
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, panel, channel, channels, i
-    cdef fc_run runs[FC_MAX_COLUMNS]
-    cdef int64_t row_offset[FC_MAX_ROWS]
-    cdef int64_t tile_row[FC_MAX_ROWS]
-    cdef fc_finish finish, keep
-    cdef const char *weight_panel
-    cdef char *out
-    cdef const char *bias
-    cdef int found = output_runs(call, pixel, count, runs)
-    finish.accumulate = accumulate
-    finish.final = final
+cdef void pack_strip(const Call *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
+                     int64_t taps) noexcept nogil:
+    """A chunk of the pixel panels."""
+    # the micro-kernel steps through A by the rows it is given, through B by its full width
+    cdef int64_t whole = s.pixels - s.pixels % call.pixel_width if call.pixels_are_rows else s.pixels
+    call.kernel.pack_windows(s.panels, call.pixel_width, &call.window, source, s.pixel, whole, channels, tap, taps)
+    if whole < s.pixels:
+        call.kernel.pack_windows(s.panels + whole * s.depth * call.itemsize, s.pixels - whole, &call.window, source,
+                                 s.pixel + whole, s.pixels - whole, channels, tap, taps)
+
+
+cdef void start_finish(const Call *call, const Strip *s, fc_finish *finish) noexcept nogil:
+    finish.accumulate = s.accumulate
+    finish.final = s.final
     finish.row_bias = finish.column_bias = NULL
     finish.activation = call.activation
     finish.slope = call.slope
-    if call.pixels_are_rows:
-        for i in range(found):
-            for channel in range(runs[i].count):
-                row_offset[runs[i].column + channel] = runs[i].offset + channel * runs[i].stride
-    elif found != 1 or runs[0].stride != 1:
-        memset(&keep, 0, sizeof(keep))
-        for i in range(kernel.max_rows):
-            tile_row[i] = i * kernel.max_columns
-    for panel in range(first_panel, last_panel):
-        channel = panel * call.channel_width
-        channels = min(call.channel_width, d.channels - channel)
-        weight_panel = weights + (panel - first_panel) * call.channel_width * depth * item
-        out = call.out + (group * d.channels + channel) * call.out_stride[1] * item
-        bias = call.bias
-        if bias != NULL:
-            bias += (group * d.channels + channel) * item
-        if call.pixels_are_rows:
-            finish.column_bias = bias
-            kernel.gemm(depth, pixels, weight_panel, kernel.max_columns, out, row_offset, <int>count,
-                        <int>channels, &finish)
-            continue
-        finish.row_bias = bias
-        for i in range(channels):
-            row_offset[i] = i * call.out_stride[1]
-        if found == 1 and runs[0].stride == 1:
-            kernel.gemm(depth, weight_panel, pixels, kernel.max_columns, out + runs[0].offset * item,
-                        row_offset, <int>channels, <int>count, &finish)
+
+
+cdef void multiply_columns(const Call *call, const Strip *s, const char *weights, int64_t panel,
+                           const char *source) noexcept nogil:
+    """One weight panel times all pixel panels: a row of tiles. These are packed on the way if there is a `source`.
+
+    Neighbouring tiles continue each other's rows of the output, whose lines are fetched ahead for that.
+    """
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, width = call.pixel_width, channel = panel * call.channel_width, i, pixel, count
+    cdef int channels = <int>min(call.channel_width, d.channels - channel), found
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef int64_t out_row[FC_MAX_ROWS]
+    cdef int64_t tile_row[FC_MAX_ROWS]
+    cdef const int64_t *row_offset
+    cdef fc_finish finish, keep
+    cdef const fc_finish *how
+    cdef char *pixels = s.panels
+    cdef char *out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
+    cdef char *to
+    start_finish(call, s, &finish)
+    if call.bias != NULL:
+        finish.row_bias = call.bias + (s.group * d.channels + channel) * item
+    memset(&keep, 0, sizeof(keep))
+    for i in range(channels):
+        out_row[i] = i * call.out_stride[1]
+        tile_row[i] = i * kernel.max_columns
+    for i in range(s.count):
+        pixel = s.pixel + i * width
+        count = min(width, s.pixels - i * width)
+        if call.clears_gaps and not s.accumulate:
+            clear_around(d, pixel, count, out, channels, call.out_stride, call.out_size, item)
+        if s.place[i].out == NOWHERE:
+            to, row_offset, how = s.tile, tile_row, &keep
         else:
-            kernel.gemm(depth, weight_panel, pixels, kernel.max_columns, tile, tile_row, <int>channels,
-                        <int>count, &keep)
-            kernel.scatter(tile, kernel.max_columns, out, row_offset, <int>channels, runs, found, &finish)
+            to, row_offset, how = out + s.place[i].out * item, out_row, &finish
+        if source != NULL and s.place[i].source != NOWHERE:
+            kernel.gemm_pack(s.depth, weights, source + s.place[i].source * item, call.window.stride[1], pixels, to,
+                             row_offset, channels, how)
+        else:
+            if source != NULL:
+                kernel.pack_windows(pixels, width, &call.window, source, pixel, count, s.depth, 0, 1)
+            kernel.gemm(s.depth, weights, pixels, kernel.max_columns, to, row_offset, channels, <int>count, how)
+        if s.place[i].out == NOWHERE:
+            found = output_runs(call, pixel, count, runs)
+            kernel.scatter(s.tile, kernel.max_columns, out, out_row, channels, runs, found, &finish)
+        pixels += width * s.depth * item
+
+
+cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, int64_t first_panel,
+                        int64_t last_panel) noexcept nogil:
+    """All pixel panels times weight panels `first_panel` to `last_panel`, when pixels are the rows of a tile."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, width = call.pixel_width, i, j, pixel, count, panel, channel, channels
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef int64_t row_offset[FC_MAX_ROWS]
+    cdef int run
+    cdef fc_finish finish
+    cdef const char *pixels = s.panels
+    cdef char *out
+    start_finish(call, s, &finish)
+    for i in range(s.count):
+        pixel = s.pixel + i * width
+        count = min(width, s.pixels - i * width)
+        for run in range(output_runs(call, pixel, count, runs)):
+            for j in range(runs[run].count):
+                row_offset[runs[run].column + j] = runs[run].offset + j * runs[run].stride
+        for panel in range(first_panel, last_panel):
+            channel = panel * call.channel_width
+            channels = min(call.channel_width, d.channels - channel)
+            out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
+            if call.bias != NULL:
+                finish.column_bias = call.bias + (s.group * d.channels + channel) * item
+            if call.clears_gaps and not s.accumulate:
+                clear_around(d, pixel, count, out, channels, call.out_stride, call.out_size, item)
+            kernel.gemm(s.depth, pixels, weights + (panel - first_panel) * call.channel_width * s.depth * item,
+                        kernel.max_columns, out, row_offset, <int>count, <int>channels, &finish)
+        pixels += width * s.depth * item
 
 
 cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
@@ -310,11 +422,13 @@ cdef class DensePlan(Subconvolutions):
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
         cdef int64_t i
-        if self.leaves_gaps:
+        cdef bint clears_gaps = self.leaves_gaps and self.count == 1 and bias_data == NULL
+        if self.leaves_gaps and not clears_gaps:
             self.fill_gaps(out, bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
+                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, clears_gaps,
+                               activation, slope)
         return 0
 
     def info(self, bint float64, bint channels_last):
@@ -337,11 +451,11 @@ cdef class DensePlan(Subconvolutions):
             "threads": min(worker_threads(call.dense.flops), tasks),
             "tasks": tasks,
             "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
-            "workspace_bytes": strip_scratch(&call, call.strip) * itemsize,
+            "workspace_bytes": strip_scratch(&call, call.strip),
         }
 
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, int activation, double slope) except -1:
+                       const Array *out, bint clears_gaps, int activation, double slope) except -1:
         cdef Call call
         cdef int64_t axis, packed
         cdef Form form
@@ -360,8 +474,13 @@ cdef class DensePlan(Subconvolutions):
         for axis in range(5):
             call.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
+        for axis in range(3):
+            call.out_size[axis] = out.size[axis + 2]
         join_rows(&call.window)
+        call.clears_gaps = clears_gaps
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
+        call.packs_late = (not call.pixels_are_rows and d.taps == 1
+                           and call.window.step[2] * call.window.stride[4] == 1)
         set_blocking(&call, worker_threads(d.flops))
         describe_weights(&call.weights, d, call.kernel, weight, self.forward)
         call.weights.width = call.channel_width

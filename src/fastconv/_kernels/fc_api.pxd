@@ -159,6 +159,8 @@ cdef extern from "fc_api.h" nogil:
         void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
                      const int64_t *row_offset, int rows, int columns,
                      const fc_finish *finish) noexcept nogil
+        void (*gemm_pack)(int64_t depth, const void *a, const void *b, int64_t b_step, void *panel, void *c,
+                          const int64_t *row_offset, int rows, const fc_finish *finish) noexcept nogil
         void (*gemm_at)(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
                         const int64_t *row_offset, int rows, int columns,
                         const fc_finish *finish) noexcept nogil
