@@ -127,6 +127,8 @@ class ConvCase:
             serving.append("sliding")
         if self.for_winograd:
             serving.append("winograd")
+        if self.for_fft and not (self.exact and self.dtype == "float64"):
+            serving.append("fft")
         if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
             serving.append("depthwise")
         return serving[self.seed % len(serving)]
@@ -136,6 +138,11 @@ class ConvCase:
         """Whether that algorithm serves this case."""
         height = self.kernel[-2] if self.rank > 1 else 1
         return self.kernel[-1] >= 3 and height != 2 and {*self.stride} == {1} and math.prod(self.kernel) < 100
+
+    @property
+    def for_fft(self) -> bool:
+        """Whether that algorithm serves this case; small integers are exact in float32 alone."""
+        return {*self.stride} == {1} and math.prod(self.kernel) >= 9
 
     @property
     def parameters(self) -> dict[str, Any]:

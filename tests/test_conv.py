@@ -185,7 +185,7 @@ def test_integer_like_parameters_are_accepted() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("data", ["normal", "rectified", "uniform"])
 @pytest.mark.parametrize("channels", [16, 64, 128, 256])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 def test_precision_is_that_of_plain_accumulation(
     isa: str, algorithm: str, channels: int, data: str, dtype: type
 ) -> None:
@@ -206,7 +206,7 @@ def test_precision_is_that_of_plain_accumulation(
         assert rms(output - exact) <= 2 * rms(plain - exact)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:
     """rms error relative to the output's rms: 1e-5 for "high", 5e-3 for "medium", in both directions."""
@@ -310,7 +310,7 @@ def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
 
 
 @pytest.mark.parametrize("precision", ["highest", "high"])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 def test_large_values_do_not_overflow_on_the_way(isa: str, algorithm: str, precision: str) -> None:
     """Sums of neighbours, as transforms form them, may pass the largest float where no product does."""
     sign = (-1.0) ** np.add.outer(np.arange(24), np.arange(26))
@@ -349,6 +349,10 @@ def test_an_algorithm_that_cannot_serve_is_refused() -> None:
         fastconv.grad.conv2d_input(input.shape, weight, output, algorithm="depthwise")
     with pytest.raises(ValueError, match=r"algorithm='sliding'.*stride"):
         fastconv.conv2d(input, weight, stride=9, algorithm="sliding")
+    with pytest.raises(ValueError, match=r"algorithm='fft'.*stride"):
+        fastconv.conv2d(input, weight, stride=2, algorithm="fft")
+    with pytest.raises(ValueError, match=r"algorithm='fft'.*kernel"):
+        fastconv.conv2d(input, weight[..., :2], algorithm="fft")
     for algorithm in ("sliding", "depthwise"):
         with pytest.raises(ValueError, match=rf"algorithm='{algorithm}'.*weight gradient"):
             fastconv.grad.conv2d_weight(input, depthwise.shape, output, groups=4, algorithm=algorithm)

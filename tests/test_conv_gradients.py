@@ -214,10 +214,12 @@ def test_plain_weight_gradient_equals_float64_loops(case: ConvCase) -> None:
     assert_close(result, expected, case.exact)
 
 
-@given(case=conv_cases(), algorithm=st.sampled_from(["auto", "direct", "winograd"]))
+@given(case=conv_cases(), algorithm=st.sampled_from(["auto", "direct", "winograd", "fft"]))
 @examples(2000)
 def test_weight_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
     if algorithm == "winograd" and not case.for_winograd:
+        algorithm = "auto"
+    if algorithm == "fft" and not (case.for_fft and not (case.exact and case.dtype == "float64")):
         algorithm = "auto"
     positions = case.n * math.prod(case.output_shape[case.channel + 1 :])
     exact = case.exact and not (case.for_winograd and positions >= 576)  # F(3, 4) rounds
@@ -267,7 +269,7 @@ def test_weight_gradient_of_many_channels(isa: str, shape: tuple[int, ...]) -> N
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("size", [(2, 7, 7), (4, 14, 14), (2, 56, 52)])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd", "fft"])
 def test_weight_gradient_is_as_precise_as_plain_accumulation(
     isa: str, algorithm: str, size: tuple[int, int, int], rectified: bool, dtype: type
 ) -> None:
@@ -301,7 +303,11 @@ def test_input_gradient_of_an_empty_batch_is_empty(isa: str) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     ("algorithm", "channels", "size", "stride"),
-    [("auto", (2, 4), (5, 6), (2, 2)), ("winograd", (17, 16), (8, 9), (1, 1))],
+    [
+        ("auto", (2, 4), (5, 6), (2, 2)),
+        ("winograd", (17, 16), (8, 9), (1, 1)),
+        ("fft", (3, 2), (8, 9), (1, 1)),
+    ],
 )
 def test_non_finite_input_reaches_exactly_the_weights_that_touch_it(
     isa: str,

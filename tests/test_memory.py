@@ -72,6 +72,8 @@ def variants(kernel, stride):  # algorithms, precisions, and whether exact in sm
     if stride == 1 and kernel[0] != 2 and kernel[1] > 2:
         yield "winograd", "highest", True
         yield "winograd", "high", False
+    if stride == 1 and kernel[0] * kernel[1] >= 9:
+        yield "fft", "highest", dtype == "float32"
 
 def close(result, expected, exact):
     if exact:
@@ -244,6 +246,24 @@ LARGE_LAYERS = {
         "fastconv.conv2d(x, w, padding=15, out=out)",
         "0",
         "w.nbytes",
+    ),
+    "by FFT": (
+        "x, w, out = full(4, 3, 256, 256), full(3, 3, 63, 63), full(4, 3, 256, 256)",
+        "fastconv.conv2d(x, w, padding=31, out=out, algorithm='fft')",
+        "0",
+        "w.nbytes",
+    ),
+    "many channels by FFT": (
+        "x, w, out = full(2, 48, 100, 100), full(48, 48, 21, 21), full(2, 48, 100, 100)",
+        "fastconv.conv2d(x, w, padding=10, out=out, algorithm='fft')",
+        "0",
+        "w.nbytes",
+    ),
+    "weight gradient by FFT": (
+        "x, g = full(2, 16, 100, 100), full(2, 16, 100, 100)",
+        "fastconv.grad.conv2d_weight(x, (16, 16, 21, 21), g, padding=10, algorithm='fft')",
+        "16 * 16 * 21 * 21 * 4",
+        "16 * 16 * 21 * 21 * 4",
     ),
     "depthwise": (
         "x, w, out = full(8, 128, 112, 112), full(128, 1, 3, 3), full(8, 128, 112, 112)",
@@ -447,6 +467,8 @@ STARVED_CALLS = {
     "weight gradient": "fastconv.grad.conv2d_weight(x, w.shape, out, padding=1)",
     "transposed": "fastconv.conv_transpose2d(x, w, padding=1)",
     "linear": "fastconv.linear(x.reshape(-1, 512), w.reshape(-1, 512))",
+    "fft": "fastconv.conv2d(x, w, padding=1, out=out, algorithm='fft')",
+    "weight gradient by FFT": "fastconv.grad.conv2d_weight(x, w.shape, out, padding=1, algorithm='fft')",
     "reference": "fastconv.grad.conv2d_input(x.shape, w, out, padding=1, algorithm='reference')",
 }
 

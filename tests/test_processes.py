@@ -215,6 +215,11 @@ LONG_CALLS = {
     "weight gradient, one filter": (
         "fastconv.grad.conv2d_weight(big(2**18, 3, 64, 64), (1, 3, 9, 9), big(2**18, 1, 56, 56))"
     ),
+    "fft": "fastconv.conv2d(big(256, 3, 1024, 1024), big(3, 3, 63, 63), algorithm='fft')",
+    "weight gradient by FFT": (
+        "fastconv.grad.conv2d_weight(big(256, 3, 1024, 1024), (3, 3, 63, 63), big(256, 3, 962, 962),"
+        " algorithm='fft')"
+    ),
     "linear": "fastconv.linear(big(8192, 2**16), big(2**13, 2**16))",
     "reference": "fastconv.conv2d(big(8, 64, 128, 128), big(64, 64, 9, 9), algorithm='reference')",
 }

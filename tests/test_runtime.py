@@ -221,7 +221,9 @@ def test_conv_info_tells_what_a_call_would_use(isa: str) -> None:
     assert fastconv.conv_info((1, 1, 9, 9), (1, 1, 3, 3)).threads == 1
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "reference", "direct", "sliding", "winograd", "depthwise"])
+@pytest.mark.parametrize(
+    "algorithm", ["auto", "reference", "direct", "sliding", "winograd", "depthwise", "fft"]
+)
 def test_conv_info_names_the_algorithm(algorithm: str) -> None:
     """The one asked for, or what "auto" stands for; never "auto"."""
     info = fastconv.conv_info((1, 8, 30, 30), (8, 1, 3, 3), groups=8, algorithm=algorithm)

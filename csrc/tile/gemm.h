@@ -158,7 +158,8 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, rea
             const real *bias = finish->column_bias;
             vec column_bias[MOST_VECTORS];
             UNROLL
-            for (int v = 0; v < vectors; v++) column_bias[v] = load_first(bias + v * LANES, v < vectors - 1 ? LANES : tail);
+            for (int v = 0; v < vectors; v++)
+                column_bias[v] = load_first(bias + v * LANES, v < vectors - 1 ? LANES : tail);
             EACH_SUM(sum[i][v] += column_bias[v])
         }
         switch (finish->activation) {

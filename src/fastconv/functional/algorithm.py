@@ -6,6 +6,10 @@
 - depthwise serves one input channel per group; likewise.
 - winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. F(2, 3) has at most twice
   that error; F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
+- fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
+  float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
+  numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
+  block, wherever they lie; sums of zeros are exactly zero in float32, in float64 only in the padding.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -19,6 +23,9 @@ from typing import NamedTuple
 
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
+from fastconv._kernels.fft import FftPlan
+from fastconv._kernels.fft import estimate as fft_flops
+from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
 from fastconv._kernels.weight_gradient import WeightGradientPlan
@@ -27,7 +34,7 @@ from fastconv._kernels.winograd_weight_gradient import WinogradWeightGradientPla
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
-ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise")
+ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "fft")
 
 #: Weight gradients that sum fewer products than this take Winograd's F(2, 3): the transforms of F(4, 3) alone
 #: round as much as plain accumulation does over a few hundred.
@@ -36,11 +43,19 @@ TERMS_FOR_TILE_4 = 576
 #: Products that Winograd's weight gradient adds up in one go, at most.
 WINOGRAD_CHUNK = 128
 
+#: Kernels of fewer taps are not looked at for FFT.
+FFT_TAPS = 200
+
+#: By what factor FFT's estimate has to beat the direct algorithms: it runs on one thread, they on several.
+FFT_MARGIN = 2
+
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = DensePlan | SlidingPlan | WinogradPlan | DepthwisePlan | ReferencePlan
-WeightPlan = WeightGradientPlan | WinogradWeightGradientPlan | ReferenceWeightGradientPlan
+Plan = DensePlan | SlidingPlan | WinogradPlan | DepthwisePlan | FftPlan | ReferencePlan
+WeightPlan = (
+    WeightGradientPlan | WinogradWeightGradientPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
+)
 
 
 class Rule(NamedTuple):
@@ -116,7 +131,14 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
     return taps > 1 and (width >= 4 * reach or channels <= 32)
 
 
+def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if prod(geometry.kernel) < FFT_TAPS:
+        return False
+    return fft_flops(geometry, direction) * FFT_MARGIN < geometry.flops / max(1, geometry.n)
+
+
 AUTO = (
+    Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
     Rule(
         "depthwise",
         lambda geometry, direction, precision: (
@@ -165,6 +187,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         return SlidingPlan(geometry, direction)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
+    if algorithm == "fft":
+        return FftPlan(geometry, direction)
     if algorithm == "winograd":
         return WinogradPlan(geometry, direction, winograd_tile(geometry, direction, precision))
     return DensePlan(geometry, direction)
@@ -178,6 +202,8 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
         return ReferenceWeightGradientPlan(geometry)
     if algorithm in ("sliding", "depthwise"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
+    if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
+        return FftWeightGradientPlan(geometry)
     if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
         return WinogradWeightGradientPlan(
             geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry)

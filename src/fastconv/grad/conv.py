@@ -151,7 +151,7 @@ def conv2d_input(
     grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
     stride, padding, dilation, groups
         As given to `conv2d`.
-    algorithm : {"auto", "direct", "sliding", "winograd", "depthwise", "reference"}
+    algorithm : {"auto", "direct", "sliding", "winograd", "depthwise", "fft", "reference"}
 
     Returns
     -------
@@ -226,7 +226,7 @@ def conv2d_weight(
     grad_output : array, shape (N, K, OH, OW) or (K, OH, OW), same dtype
     stride, padding, dilation, groups
         As given to `conv2d`.
-    algorithm : {"auto", "direct", "reference"}
+    algorithm : {"auto", "direct", "winograd", "fft", "reference"}
     out : ndarray, optional
         Where to write the result; must not overlap an argument.
 
