@@ -42,8 +42,9 @@ from fastconv._kernels.winograd_tiles cimport (
     transform_weights,
 )
 
-cdef int64_t HELD_BYTES = 1280 << 10  # transformed inputs of a panel of tiles, which stay in L2
+cdef int64_t HELD_BYTES = 768 << 10  # transformed inputs of a panel of tiles, which stay in L2
 cdef int64_t CHUNK = 128           # products that are added up in one go, at most
+cdef int64_t LEAST_CHANNELS = 16   # transformed in one go, if there are as many: finding the tiles' inputs takes time
 cdef int64_t MOST_PIECES = 64      # of a kernel: they deepen a product that is not cut between them
 cdef int64_t BLOCK_BYTES = 5 << 20 # transformed inputs of a block of tiles
 cdef int64_t BLOCK_TILES = 256     # whose sums, for one panel of channels, stay in L2
@@ -64,7 +65,8 @@ cdef struct Call:
     char *v                   # or transformed inputs of a block: per group, chunk, panel: [point][k][tile]
     char *finite              # per image: 0 if an output is infinite or NaN
     int64_t out_stride[5]
-    int64_t depth             # source channels of a chunk
+    int64_t depth             # source channels of a chunk ...
+    int64_t cut               # ... whose products with all pieces of the kernel are added up in cuts of so many
     int64_t held              # ... and of the transformed inputs that a task holds: whole chunks (many tiles)
     int64_t channel_width, channel_panels
     int64_t panels, parts     # panels of tiles, parts of the weight panels (many tiles)
@@ -129,6 +131,18 @@ cdef inline void partial_sums(fc_finish *finish, int64_t *row_offset, int64_t st
     memset(finish, 0, sizeof(fc_finish))
     for i in range(FC_MAX_ROWS):
         row_offset[i] = i * step
+
+
+cdef void multiply(const Call *call, int64_t depth, const char *a, const char *b, int64_t b_step, char *c, int rows,
+                   int columns, fc_finish *finish, const int64_t *row_offset) noexcept nogil:
+    """The products of a chunk, cut by cut; `finish` accumulates from then on."""
+    cdef int64_t item = call.tiles.itemsize, k = 0, count
+    while k < depth:
+        count = min(call.cut, depth - k)
+        call.tiles.kernel.gemm(count, a + k * rows * item, b + k * b_step * item, b_step, c, row_offset, rows, columns,
+                               finish)
+        finish.accumulate = True
+        k += count
 
 
 # ---- many tiles --------------------------------------------------------------------------------------
@@ -201,10 +215,10 @@ cdef void multiply_panel(const Call *call, int64_t rows, int64_t columns, int64_
     partial_sums(&finish, row_offset, width)
     for point in range(t.transform.points):
         c = 0
+        finish.accumulate = channel > 0
         while c < channels:
-            finish.accumulate = channel + c > 0
-            t.kernel.gemm(min(call.depth, channels - c) * pieces, u + (channel + c) * pieces * rows * item,
-                          v + c * pieces * width * item, width, sums, row_offset, <int>rows, <int>columns, &finish)
+            multiply(call, min(call.depth, channels - c) * pieces, u + (channel + c) * pieces * rows * item,
+                     v + c * pieces * width * item, width, sums, <int>rows, <int>columns, &finish, row_offset)
             c += call.depth
         u += u_step * item
         v += v_step * item
@@ -316,14 +330,14 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     while c < d.depth:
         count = min(call.depth, d.depth - c)
         transform_weights(t, &call.weights, group, panel, c, count, taps, u, u_step)
-        finish.accumulate = c > 0
         for point in range(points):
             tile = 0
             while tile < block:
                 rows = min(call.tile_width, block - tile)
-                kernel.gemm(count * t.piece_count, v + (tile // call.tile_width * points + point) * v_step * item,
-                            u + point * u_step * item, width, sums + (point * block + tile) * width * item, row_offset,
-                            <int>rows, <int>channels, &finish)
+                finish.accumulate = c > 0
+                multiply(call, count * t.piece_count,
+                         v + (tile // call.tile_width * points + point) * v_step * item, u + point * u_step * item, width,
+                         sums + (point * block + tile) * width * item, <int>rows, <int>channels, &finish, row_offset)
                 tile += rows
         v += divide_up(block, call.tile_width) * points * v_step * item
         c += count
@@ -390,7 +404,8 @@ cdef class WinogradPlan(Subconvolutions):
         t.itemsize = itemsize
         describe_tiles(t, d, kernel, self.tile)
         # the depth is cut by the geometry alone, for it decides the order of summation
-        call.depth = divide_up(d.depth, divide_up(d.depth * t.piece_count, CHUNK))
+        call.depth = min(d.depth, max(LEAST_CHANNELS, divide_up(d.depth, divide_up(d.depth * t.piece_count, CHUNK))))
+        call.cut = divide_up(call.depth * t.piece_count, divide_up(call.depth * t.piece_count, CHUNK))
         call.few_tiles = t.count <= d.channels and divide_up(d.channels, kernel.max_columns) * d.groups >= threads
         call.block = call.first = 0
         if call.few_tiles:
