@@ -19,68 +19,18 @@ from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
+from fastconv._kernels.depthwise_blocks cimport (
+    BLOCK_ROWS, Axis, Call, Part, describe_part, fill_offsets, lay_out_blocks, rows_between_taps,
+)
 from fastconv._kernels.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
 from fastconv._kernels.native cimport (
     give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
 )
 
-cdef int64_t PIXEL_BLOCK_BYTES = 16 * 1024     # of gathered rows: in L1 beside what streams through it
-cdef int64_t CHANNEL_BLOCK_BYTES = 128 * 1024  # of gathered rows of a vector of channels: in L2
-cdef int64_t BLOCK_ROWS = 12                   # a block has at least so many output rows, if there are
 cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
 cdef int64_t MOST_STRIDE = 16                  # along a row, which is split into that many runs
 cdef int64_t FEWEST_IN_PLACE = 400             # outputs read in place: fewer do not pay the frame around them
 cdef int64_t MOST_TAPS_IN_PLACE = 32           # of a plane: more of them pay for a copy that lies close
-
-
-cdef struct Axis:             # how one axis of the kernel lies; turned so that taps go upwards
-    int64_t count             # outputs
-    int64_t step, extent, taps, first, delta    # as in fc_window
-    int64_t kernel_begin, kernel_step
-
-
-cdef struct Part:             # outputs that are computed together
-    Axis z, y
-    Axis x[2]                 # of each phase: two of them are two sub-convolutions, whose columns alternate
-    int phases
-    int64_t *offset[2]        # of each column's taps in a gathered row
-    int64_t *in_place         # ... and in the source itself, if lanes are channels
-    int64_t begin[3]          # where the first output lies ...
-    int64_t out_step[3]       # ... and how far apart they lie
-    int64_t classes           # rows `oh` of the same class, modulo this, meet the same source rows
-    int64_t row_step          # gathered rows between them
-    bint line                 # the kernel has one row: taps that lie whole vectors apart share loads instead
-    int64_t period            # taps between those
-    int64_t left, reach       # the first source position, and the last seen from there, of the first window
-
-
-cdef struct Call:
-    const fc_kernels *kernel
-    Part *parts
-    int64_t part_count
-    const char *source
-    int64_t stride[5]
-    const char *weight
-    int64_t weight_stride[5]
-    const char *bias
-    char *out
-    int64_t out_stride[5]
-    int64_t itemsize, n, groups, channels, depth
-    int64_t lanes             # channels of a vector; 1 if lanes are pixels
-    int64_t count[3]          # outputs per axis, the most of any part (W: per phase)
-    int64_t classes
-    bint lines                # some part is one of lines
-    int64_t rows, row_blocks, columns, column_blocks   # of a block; blocks of one plane
-    int64_t places            # of a gathered run
-    int64_t run, row          # room for a run, and for a row of them
-    int64_t plane             # room for the gathered rows of one plane
-    int64_t planes            # gathered for a block: taps along D x source channels
-    int64_t weights           # room for the weights of a part, in vectors
-    int64_t taps              # room for fc_taps
-    int64_t scratch_bytes
-    int activation
-    double slope
-    bint out_of_memory
 
 
 cdef struct Place:            # what a task computes
@@ -93,124 +43,6 @@ cdef struct Windows:          # where the source of a rectangle of outputs lies
     const char *data          # of its first window
     int64_t row, plane, vector_step   # between rows that taps meet, planes, neighbouring vectors of outputs
     const int64_t *offset[2]
-
-
-cdef int64_t gcd(int64_t a, int64_t b) noexcept nogil:
-    while b:
-        a, b = b, a % b
-    return a
-
-
-# ---- before the tasks: how parts and blocks lie --------------------------------------------------------
-
-
-cdef Axis turned(const Dense *d, int axis) noexcept nogil:
-    cdef Axis a
-    a.count, a.step, a.extent = d.window.count[axis], d.window.step[axis], d.window.extent[axis]
-    a.taps, a.first, a.delta = d.window.taps[axis], d.window.first[axis], d.window.delta[axis]
-    a.kernel_begin, a.kernel_step = d.kernel_begin[axis], d.kernel_step[axis]
-    if a.delta < 0:
-        a.first += (a.taps - 1) * a.delta
-        a.kernel_begin += (a.taps - 1) * a.kernel_step
-        a.delta, a.kernel_step = -a.delta, -a.kernel_step
-    if a.taps == 1:
-        a.delta = a.step      # no second tap: the windows may as well lie side by side
-    return a
-
-
-cdef int64_t rows_between_taps(const Dense *d, int64_t count) noexcept nogil:
-    """Along H, for all the sub-convolutions: their blocks are the same rows, so what has one tap goes by the others."""
-    cdef int64_t i
-    for i in range(count):
-        if d[i].window.taps[1] > 1:
-            return turned(&d[i], 1).delta
-    return d.window.step[1]
-
-
-cdef void describe_part(Part *p, const Dense *d, int phases, int64_t row_delta, int64_t lanes_of_row) noexcept nogil:
-    """Everything but the offsets, of one sub-convolution or two that alternate along W."""
-    cdef int axis, phase
-    cdef int64_t divisor
-    p.z, p.y, p.phases, p.reach = turned(d, 0), turned(d, 1), phases, 0
-    p.y.delta = row_delta
-    for axis in range(3):
-        p.begin[axis], p.out_step[axis] = d.begin[axis], d.out_step[axis]
-    for phase in range(phases):
-        p.x[phase] = turned(d + phase, 2)
-        p.left = p.x[phase].first if phase == 0 else min(p.left, p.x[phase].first)
-    for phase in range(phases):
-        p.reach = max(p.reach, p.x[phase].first - p.left + (p.x[phase].taps - 1) * p.x[phase].delta)
-    divisor = gcd(p.y.step, p.y.delta)
-    p.classes, p.row_step = p.y.delta // divisor, p.y.step // divisor
-    p.line = p.y.taps == 1 and phases == 1
-    p.period = p.x[0].taps
-    if p.line and lanes_of_row * p.x[0].step % p.x[0].delta == 0:
-        p.period = min(p.period, lanes_of_row * p.x[0].step // p.x[0].delta)
-
-
-cdef void lay_out_blocks(Call *call) noexcept nogil:
-    """Blocks of outputs whose gathered rows fit the cache, over all parts; and the task's scratch memory."""
-    cdef const Part *p = call.parts
-    cdef int64_t step = p.x[0].step, reach = 0, taps = 0, kernel_rows = 0, tap_rows, i, phase, rows, width
-    cdef int64_t block_bytes = CHANNEL_BLOCK_BYTES if call.lanes > 1 else PIXEL_BLOCK_BYTES, row_bytes
-    cdef int64_t vector = call.kernel.lanes
-    cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
-    call.planes, call.taps, call.weights, call.classes, call.lines = 1, 1, 1, p.classes, False
-    for i in range(call.part_count):
-        p = &call.parts[i]
-        call.lines = call.lines or p.line
-        kernel_rows = max(kernel_rows, p.y.taps)
-        reach = max(reach, p.reach)
-        call.planes = max(call.planes, p.z.taps * call.depth)
-        tap_rows = p.z.taps * call.depth * p.y.taps
-        for phase in range(p.phases):
-            taps = max(taps, p.x[phase].taps)
-            call.count[2] = p.x[phase].count if i + phase == 0 else max(call.count[2], p.x[phase].count)
-        call.weights = max(call.weights, p.phases * tap_rows * taps)
-        call.taps = max(call.taps, p.phases * tap_rows * (divide_up(taps, p.period) + 1))
-        call.count[0] = p.z.count if i == 0 else max(call.count[0], p.z.count)
-        call.count[1] = p.y.count if i == 0 else max(call.count[1], p.y.count)
-    p = call.parts
-    width = max(<int64_t>1, call.count[2])
-    rows = max(<int64_t>1, divide_up(call.count[1], call.classes))
-    call.rows = min(rows, BLOCK_ROWS)
-    # columns: as many as leave room for BLOCK_ROWS rows
-    row_bytes = block_bytes // (call.planes * ((call.rows - 1) * p.row_step + kernel_rows))
-    call.columns = (row_bytes // call.itemsize // step // call.lanes - reach // step) // tile * tile
-    call.columns = max(call.columns, 2 * tile)
-    if call.columns >= width:
-        call.columns = width
-    else:
-        call.columns = divide_up(divide_up(width, divide_up(width, call.columns)), tile) * tile
-    # places of a run: as far as tiles read
-    call.places = reach // step + (call.columns if call.lanes > 1 else divide_up(call.columns, vector) * vector)
-    if call.lines:
-        call.places += 2 * call.kernel.depthwise_vectors * vector // call.lanes
-    call.run = divide_up(call.places * call.lanes, vector) * vector
-    call.row = call.run * step
-    # rows: as many as fit, shared out evenly but by fours, which tiles come out even with
-    call.rows = max(call.rows, ((block_bytes // (call.planes * call.row * call.itemsize) - kernel_rows) // p.row_step
-                                + 1) // 4 * 4)
-    if call.rows < rows:
-        call.rows = divide_up(divide_up(rows, divide_up(rows, call.rows)), 4) * 4
-    call.rows = min(call.rows, rows)
-    call.row_blocks = divide_up(rows, call.rows)
-    call.column_blocks = divide_up(width, call.columns)
-    call.plane = ((call.rows - 1) * p.row_step + kernel_rows) * call.row
-    call.scratch_bytes = ((call.weights + 1) * call.kernel.lanes + call.planes * call.plane
-                          + call.kernel.lanes) * call.itemsize + call.taps * sizeof(fc_taps)
-
-
-cdef void fill_offsets(const Call *call, Part *p) noexcept nogil:
-    cdef int phase
-    cdef int64_t t, position
-    for phase in range(p.phases):
-        for t in range(p.x[phase].taps):
-            position = p.x[phase].first + t * p.x[phase].delta - p.left
-            p.offset[phase][t] = (position % p.x[phase].step * call.run
-                                  + position // p.x[phase].step * call.lanes)
-            if p.in_place != NULL:
-                p.in_place[t] = position * call.stride[4]
 
 
 # ---- a task --------------------------------------------------------------------------------------------

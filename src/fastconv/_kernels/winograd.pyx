@@ -313,8 +313,8 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
     cdef int64_t channel = panel * width, channels = min(width, d.channels - channel)
     cdef int64_t c = 0, count, point, tile, rows
-    cdef int64_t u_step = apart(&call.tiles, call.depth * t.piece_count * width), turned_step = apart(&call.tiles, lanes * width)
-    cdef int64_t v_step = apart(&call.tiles, call.depth * t.piece_count * call.tile_width)
+    cdef int64_t u_step = apart(t, call.depth * t.piece_count * width), turned_step = apart(t, lanes * width)
+    cdef int64_t v_step = apart(t, call.depth * t.piece_count * call.tile_width)
     cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
     cdef Targets targets
@@ -335,9 +335,9 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
             while tile < block:
                 rows = min(call.tile_width, block - tile)
                 finish.accumulate = c > 0
-                multiply(call, count * t.piece_count,
-                         v + (tile // call.tile_width * points + point) * v_step * item, u + point * u_step * item, width,
-                         sums + (point * block + tile) * width * item, <int>rows, <int>channels, &finish, row_offset)
+                multiply(call, count * t.piece_count, v + (tile // call.tile_width * points + point) * v_step * item,
+                         u + point * u_step * item, width, sums + (point * block + tile) * width * item, <int>rows,
+                         <int>channels, &finish, row_offset)
                 tile += rows
         v += divide_up(block, call.tile_width) * points * v_step * item
         c += count

@@ -127,7 +127,7 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
     channels = (geometry.out_channels if forward else geometry.in_channels) // geometry.groups
     width = geometry.output_size[2] if forward else geometry.input_size[2] // geometry.stride[2]
     reach = geometry.dilation[2] * (geometry.kernel[2] - 1) // geometry.stride[2]
-    # what it stages serves all taps and parities; between rows it computes `reach` outputs that belong nowhere
+    # a stage serves all taps and parities; between rows `reach` outputs are computed that belong nowhere
     shared = taps > 1 or (not forward and max(geometry.stride) > 1)
     return shared and (width >= 4 * reach or channels <= 32)
 
