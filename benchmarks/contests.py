@@ -94,6 +94,12 @@ CONTESTS = (
         ("forward",), ("toy",), "fastconv new output", PEERS, 3.3, None,
     ),
     Contest(
+        "tiny-call-packed",
+        "A tiny call, weight packed beforehand",
+        "The same by `pack_weight`, as the inference engines have theirs.",
+        ("forward",), ("toy",), "fastconv packed", PEERS, 6, None,
+    ),
+    Contest(
         "channels-last",
         "Channels-last arrays",
         "fastconv's time for contiguous arrays over its time for channels-last ones.",

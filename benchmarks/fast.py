@@ -1,4 +1,4 @@
-"""fastconv as one of the engines: NumPy arrays at its public functions, weights packed inside the call."""
+"""fastconv as one of the engines: NumPy arrays at its public functions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fastconv import grad
 
 
 class Fastconv(Engine):
-    """The default algorithm, at a precision, on arrays of an order, into an output that is there or not."""
+    """The default algorithm, weights packed inside the call; other ways where they are asked for by name."""
 
-    def __init__(
-        self, precision: str = "highest", channels_last: bool = False, new_output: bool = False
-    ) -> None:
-        fastconv.set_precision(precision)
-        self.channels_last = channels_last
-        self.new_output = new_output
+    def __init__(self, way: str) -> None:
+        """`way` is "high", "channels-last", "new output", "packed" or nothing."""
+        fastconv.set_precision("high" if way == "high" else "highest")
+        self.channels_last = way == "channels-last"
+        self.new_output = way == "new output"
+        self.packed = way == "packed"
 
     def versions(self) -> dict[str, str]:
         return {"fastconv": fastconv.__version__, "numpy": np.__version__}
@@ -50,6 +50,9 @@ class Fastconv(Engine):
             conv = getattr(fastconv, f"conv{rank}d")
             if self.new_output:
                 return Job(lambda: conv(input, weight, **how))
+            if self.packed:
+                packed = fastconv.pack_weight(weight, **how)
+                return Job(lambda: packed(input))
             out = self._ordered(np.empty(case.output_shape, case.dtype))
             return Job(lambda: conv(input, weight, **how, out=out))
         if kind == "grad_input":

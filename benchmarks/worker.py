@@ -32,7 +32,13 @@ from benchmarks.peers import (
 from benchmarks.problems import Problem, compared
 
 #: fastconv in several ways, and everybody else.
-OURS = ("fastconv", "fastconv high", "fastconv channels-last", "fastconv new output")
+OURS = (
+    "fastconv",
+    "fastconv high",
+    "fastconv channels-last",
+    "fastconv new output",
+    "fastconv packed",
+)
 PEERS = ("torch", "torch channels-last", "onnxruntime", "openvino", "ncnn", "scipy", "numpy loops")
 
 #: Seconds that an answer may take.
@@ -114,11 +120,7 @@ def make_engine(name: str) -> Engine:
     if name in OURS:
         from benchmarks.fast import Fastconv
 
-        return Fastconv(
-            "high" if name == "fastconv high" else "highest",
-            name == "fastconv channels-last",
-            name == "fastconv new output",
-        )
+        return Fastconv(name.removeprefix("fastconv").strip())
     makers = (Torch, lambda: Torch(channels_last=True), OnnxRuntime, OpenVino, Ncnn, SciPy, NumPyLoops)
     return dict(zip(PEERS, makers, strict=True))[name]()
 
