@@ -118,10 +118,10 @@ class Torch(Engine):
 
     def _conv(self, kind: str, case: ConvCase) -> Job:
         input, weight, grad_output = map(self._tensor, conv_arrays(case))
-        rank = len(case.size)
+        rank, how = len(case.size), case.parameters
         if kind == "forward":
             conv = getattr(self.torch.nn.functional, f"conv{rank}d")
-            return Job(lambda: conv(input, weight, **case.parameters))
+            return Job(lambda: conv(input, weight, **how))
         where = ([case.stride] * rank, [case.padding] * rank, [case.dilation] * rank, False, [0] * rank)
         asked = [kind == "grad_input", kind == "grad_weight", False]
         backward = self.torch.ops.aten.convolution_backward.default
