@@ -10,22 +10,12 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_run
-from fastconv._kernels.filters cimport Filters, describe_filters, write_filters
+from fastconv._kernels.filters cimport describe_filters, write_filters
 from fastconv._kernels.native cimport give_scratch, parallel, take_scratch
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
 
 cdef int64_t FILTERS = 16        # of a task, so that filters that are interleaved in memory are written together
-
-
-cdef struct Call:
-    Filters filters
-    char *sums                  # per part: the weights
-    int64_t parts               # in `sums`
-    int64_t channel_step        # between neighbouring input channels there ...
-    int64_t tap_step            # ... and between neighbouring taps
-    bint must_be_finite         # or it does not count
-    bint finite                 # as far as known
 
 
 cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
@@ -61,11 +51,7 @@ cdef void filter_task(void *context, int64_t index) noexcept nogil:
 cdef class WeightGradientPlan:
     """How one geometry's weight gradient is computed. Immutable once made."""
 
-    cdef DotGradient dot        # None where the other way is the better one
-    cdef GemmGradient gemm
-    cdef readonly object geometry
-
-    def __cinit__(self, geometry):
+    def __cinit__(self, geometry, *_options_of_subclasses):
         self.geometry = geometry
         self.gemm = GemmGradient(geometry)
         self.dot = DotGradient(geometry)
@@ -93,6 +79,7 @@ cdef class WeightGradientPlan:
         return out
 
     cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
+        """The algorithm."""
         cdef Call call
         cdef Array turned = out[0]
         if self.dot is not None:

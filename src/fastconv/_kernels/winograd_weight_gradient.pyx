@@ -21,15 +21,15 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels, fc_run, fc_winograd_run
 from fastconv._kernels.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch
+from fastconv._kernels.weight_gradient cimport WeightGradientPlan
 from fastconv._kernels.winograd_tiles cimport (
     MOST_LANES, Place, Tiles, apart, describe_tiles, find_places, input_runs, output_runs,
 )
 
-from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv._kernels.winograd import serves
 
 cdef int64_t SUMS_BYTES = 3 << 20    # and as much again as the weights
@@ -183,7 +183,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
             write_weights(call, row, rows, j, sums + ((i - first_row) * line + j - first_column) * tile_step * item)
 
 
-cdef class WinogradWeightGradientPlan:
+cdef class WinogradWeightGradientPlan(WeightGradientPlan):
     """One geometry's weight gradient by F(3, `tile`), its products added up in chunks of at most `chunk`.
 
     Raises ValueError if the geometry is none that the algorithm serves.
@@ -192,37 +192,18 @@ cdef class WinogradWeightGradientPlan:
     cdef Subconvolutions forward
     cdef int tile
     cdef int64_t chunk
-    cdef readonly object geometry
-    cdef readonly object direct      # for results that are not finite
 
     def __cinit__(self, geometry, int tile=2, int64_t chunk=128):
         if not serves(geometry):
             raise ValueError("algorithm='winograd': does not compute weight gradients of this kernel and stride: "
                              f"kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
-        self.geometry, self.tile, self.chunk = geometry, tile, chunk
+        self.tile, self.chunk = tile, chunk
         self.forward = Subconvolutions(geometry, "forward")
-        self.direct = WeightGradientPlan(geometry)
 
-    def run(self, input, grad_output, out):
-        """Write grad_weight to `out`."""
-        cdef Array input_array, grad_array, out_array
-        cdef int rank = self.geometry.spatial_rank
-        cdef bint batched = self.geometry.batched, finite = False
-        acquire(&input_array, input, rank, batched, False)
-        try:
-            acquire(&grad_array, grad_output, rank, batched, False)
-            try:
-                acquire(&out_array, out, rank, True, True)
-                try:
-                    if self.forward.dense.pixels:
-                        finite = self.run_arrays(&input_array, &grad_array, &out_array)
-                finally:
-                    release(&out_array)
-            finally:
-                release(&grad_array)
-        finally:
-            release(&input_array)
-        return out if finite else self.direct.run(input, grad_output, out)
+    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
+        if not self.forward.dense.pixels or not self.run_winograd(input, grad_output, out):
+            WeightGradientPlan.run_arrays(self, input, grad_output, out)
+        return 0
 
     cdef void lay_out(self, Call *call, bint float64) noexcept nogil:
         """Panels, rounds, ranges and blocks."""
@@ -257,7 +238,8 @@ cdef class WinogradWeightGradientPlan:
         if call.row_blocks * call.column_blocks < WANTED_TASKS:
             call.row_blocks = min(call.row_panels, divide_up(WANTED_TASKS, call.column_blocks))
 
-    cdef bint run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
+    cdef bint run_winograd(self, const Array *input, const Array *grad_output, const Array *out) except -1:
+        """False if the gradient is not finite everywhere."""
         cdef Call call
         cdef const Dense *d = self.forward.dense
         cdef int axis

@@ -1,0 +1,27 @@
+"""The weight gradient, whichever way its sums are found; see weight_gradient.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.filters cimport Filters
+from fastconv._kernels.weight_dot cimport DotGradient
+from fastconv._kernels.weight_gemm cimport GemmGradient
+
+
+cdef struct Call:
+    Filters filters
+    char *sums                  # per part: the weights
+    int64_t parts               # in `sums`
+    int64_t channel_step        # between neighbouring input channels there ...
+    int64_t tap_step            # ... and between neighbouring taps
+    bint must_be_finite         # or it does not count
+    bint finite                 # as far as known
+
+
+cdef class WeightGradientPlan:
+    cdef DotGradient dot        # None where the other way is the better one
+    cdef GemmGradient gemm
+    cdef readonly object geometry
+
+    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1
+    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output, bint by_dots) except -1
