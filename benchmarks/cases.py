@@ -134,6 +134,9 @@ PURE_LOOPS = (
     ConvCase("loops-32", 1, 32, (32, 32), 32, (3, 3), padding=1),
 )
 
+#: A kernel that no known network has: for FFT.
+VERY_LARGE = (ConvCase("large-63", 1, 3, (256, 256), 3, (63, 63), padding=31),)
+
 MAX_POOL = (
     PoolCase("pool-lenet", 64, 16, (28, 28), (2, 2), 2),
     PoolCase("pool-resnet", 4, 64, (112, 112), (3, 3), 2, padding=1),
@@ -144,7 +147,7 @@ MAX_POOL = (
 
 def conv_case(case_id: str) -> ConvCase:
     """The convolution of that id."""
-    return next(case for case in (*CONV, *PURE_LOOPS) if case.id == case_id)
+    return next(case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE) if case.id == case_id)
 
 
 def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
@@ -228,7 +231,7 @@ TRAIN_STEP = (
 )
 
 #: Every case by its id.
-CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *MAX_POOL, *TRAIN_STEP)}
+CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE, *MAX_POOL, *TRAIN_STEP)}
 
 
 def examples(case: TrainCase) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.cases import CONV, MAX_POOL, TRAIN_STEP
+from benchmarks.cases import CONV, MAX_POOL, TRAIN_STEP, VERY_LARGE
 from benchmarks.problems import CONV_KINDS, Problem
 from benchmarks.worker import PEERS
 
@@ -98,6 +98,12 @@ CONTESTS = (
         "A tiny call, weight packed beforehand",
         "The same by `pack_weight`, as the inference engines have theirs.",
         ("forward",), ("toy",), "fastconv packed", PEERS, 6, None,
+    ),
+    Contest(
+        "very-large",
+        "A very large kernel",
+        "63x63, forward: by FFT, which runs on one thread.",
+        ("forward",), tuple(case.id for case in VERY_LARGE), "fastconv", PEERS,
     ),
     Contest(
         "channels-last",

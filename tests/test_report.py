@@ -205,7 +205,9 @@ def test_every_convolution_is_compared_in_every_pass() -> None:
     planned = report.plan(report.options().parse_args([]))
     for case in CASES:
         kinds = {problem.kind for problem in planned if problem.case_id == case}
-        if not case.startswith("loops"):
+        if case == "large-63":  # a gradient of it takes torch minutes
+            assert kinds == {"forward"}
+        elif not case.startswith("loops"):
             assert kinds in (set(problems.CONV_KINDS), set(problems.POOL_KINDS), set(problems.TRAIN_KINDS)), (
                 case
             )
