@@ -5,7 +5,8 @@
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input channel per group; likewise.
 - winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. F(2, 3) has at most twice
-  that error; F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
+  that error on dense inputs (more where nearly all are zero: it rounds by the tile, not by the window);
+  F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
   float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
   numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
