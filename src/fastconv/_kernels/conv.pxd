@@ -6,4 +6,4 @@ from fastconv._kernels.dense cimport Dense, Subconvolutions
 
 cdef class DensePlan(Subconvolutions):
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, bint clears_gaps, int activation, double slope) except -1
+                       const Array *out, int activation, double slope) except -1

@@ -19,7 +19,7 @@ from libc.stdint cimport INT64_MIN, int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.dense cimport Dense, Subconvolutions, clear_around, divide_up, even_block
+from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
 from fastconv._kernels.fc_api cimport (
     FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
     fc_run, fc_window,
@@ -77,11 +77,9 @@ cdef struct Call:
     char *packed              # weights: per group, per chunk, per panel; NULL: each task packs what it reads
     char *out
     int64_t out_stride[5]
-    int64_t out_size[3]
     int64_t itemsize
     bint pixels_are_rows
     bint packs_late           # pixels are packed while they meet their first weight panel
-    bint clears_gaps          # with the outputs of a pixel go those that no tap reaches
     int64_t pixel_width       # columns of a pixel panel
     int64_t channel_width     # columns of a weight panel
     int64_t channel_panels
@@ -304,8 +302,6 @@ cdef void multiply_columns(const Call *call, const Strip *s, const char *weights
     for i in range(s.count):
         pixel = s.pixel + i * width
         count = min(width, s.pixels - i * width)
-        if call.clears_gaps and not s.accumulate:
-            clear_around(d, pixel, count, out, channels, call.out_stride, call.out_size, item)
         if s.place[i].out == NOWHERE:
             to, row_offset, how = s.tile, tile_row, &keep
         else:
@@ -348,8 +344,6 @@ cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, i
             out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
             if call.bias != NULL:
                 finish.column_bias = call.bias + (s.group * d.channels + channel) * item
-            if call.clears_gaps and not s.accumulate:
-                clear_around(d, pixel, count, out, channels, call.out_stride, call.out_size, item)
             kernel.gemm(s.depth, pixels, weights + (panel - first_panel) * call.channel_width * s.depth * item,
                         kernel.max_columns, out, row_offset, <int>count, <int>channels, &finish)
         pixels += width * s.depth * item
@@ -422,13 +416,11 @@ cdef class DensePlan(Subconvolutions):
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
         cdef int64_t i
-        cdef bint clears_gaps = self.leaves_gaps and self.count == 1 and bias_data == NULL
-        if self.leaves_gaps and not clears_gaps:
+        if self.leaves_gaps:
             self.fill_gaps(out, bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, clears_gaps,
-                               activation, slope)
+                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
         return 0
 
     def info(self, bint float64, bint channels_last):
@@ -455,7 +447,7 @@ cdef class DensePlan(Subconvolutions):
         }
 
     cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, bint clears_gaps, int activation, double slope) except -1:
+                       const Array *out, int activation, double slope) except -1:
         cdef Call call
         cdef int64_t axis, packed
         cdef Form form
@@ -474,10 +466,7 @@ cdef class DensePlan(Subconvolutions):
         for axis in range(5):
             call.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
-        for axis in range(3):
-            call.out_size[axis] = out.size[axis + 2]
         join_rows(&call.window)
-        call.clears_gaps = clears_gaps
         call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
         call.packs_late = (not call.pixels_are_rows and d.taps == 1
                            and call.window.step[2] * call.window.stride[4] == 1)

@@ -33,10 +33,6 @@ cdef inline int64_t even_block(int64_t total, int64_t limit) noexcept nogil:
     return divide_up(total, divide_up(total, max(<int64_t>1, limit)))
 
 
-cdef void clear_around(const Dense *d, int64_t pixel, int64_t count, char *out, int64_t channels,
-                       const int64_t *out_stride, const int64_t *out_size, int64_t itemsize) noexcept nogil
-
-
 cdef class Subconvolutions:
     cdef Dense *dense
     cdef int64_t count

@@ -14,7 +14,6 @@ import numpy as np
 
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport acquire, channels_adjacent, make_output, release
 
@@ -124,51 +123,6 @@ cdef class Subconvolutions:
         """Give the outputs that no tap reaches (stride beyond the kernel) their value: the bias."""
         out[...] = 0 if bias is None else bias.reshape(-1, *[1] * self.spatial_rank)
         return 0
-
-
-cdef void clear_box(char *at, const int64_t *size, const int64_t *stride, int64_t itemsize) noexcept nogil:
-    """Zero a box of an array: C, D, H, W, whatever its memory order."""
-    cdef int inner = 0 if stride[0] == 1 and stride[3] != 1 else 3, outer = 3 - inner
-    cdef int64_t i, j, k, l
-    cdef char *row
-    for i in range(size[outer]):
-        for j in range(size[1]):
-            for k in range(size[2]):
-                row = at + (i * stride[outer] + j * stride[1] + k * stride[2]) * itemsize
-                if stride[inner] == 1:
-                    memset(row, 0, size[inner] * itemsize)
-                else:
-                    for l in range(size[inner]):
-                        memset(row + l * stride[inner] * itemsize, 0, itemsize)
-
-
-cdef void clear_around(const Dense *d, int64_t pixel, int64_t count, char *out, int64_t channels,
-                       const int64_t *out_stride, const int64_t *out_size, int64_t itemsize) noexcept nogil:
-    """Zero the outputs of `count` pixels from `pixel` on, and those that follow them up to the next pixel's.
-
-    The first pixel of an axis takes in what is in front of it.
-    """
-    cdef int64_t filled = 0, run, rest, o, begin, offset
-    cdef int64_t size[4]
-    cdef int64_t stride[4]
-    cdef int axis
-    size[0], stride[0] = channels, out_stride[1]
-    for axis in range(3):
-        stride[axis + 1] = out_stride[axis + 2]
-    while filled < count:
-        rest = pixel + filled
-        run = min(count - filled, d.window.count[2] - rest % d.window.count[2])
-        offset = 0
-        for axis in range(2, -1, -1):
-            o = rest % d.window.count[axis]
-            rest //= d.window.count[axis]
-            begin = d.begin[axis] + o * d.out_step[axis] if o else 0
-            o += run if axis == 2 else 1
-            size[axis + 1] = (d.begin[axis] + o * d.out_step[axis] if o < d.window.count[axis]
-                              else out_size[axis]) - begin
-            offset += begin * stride[axis + 1]
-        clear_box(out + (offset + rest * out_stride[0]) * itemsize, size, stride, itemsize)
-        filled += run
 
 
 class Taps(NamedTuple):
