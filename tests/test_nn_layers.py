@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -326,6 +327,32 @@ def test_no_gradient_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert (parameter.grad == 2000).all()
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(3, 2, padding=1)], ids=repr)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels-last"])
+def test_what_lies_between_a_convolution_and_its_pool_stays_small(
+    pool: nn.layers.Layer, channels_last: bool
+) -> None:
+    """The features of a large batch are never there as a whole; the result is as if they were."""
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1, rng=0), nn.ReLU(), pool)
+    x = rng().standard_normal((301, 3, 32, 32)).astype(np.float32)
+    if channels_last:
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    features = net[:2](x)
+    expected = pool(features)
+    for run in (net, net.prepare()):
+        tracemalloc.start()
+        try:
+            output = run(x)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 0.6 * features.nbytes
+        assert np.array_equal(output, expected)
+        assert output.strides == expected.strides
+    with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*channels"):
+        net(x[:, :2])
 
 
 def test_state_dict_is_a_snapshot() -> None:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
 
-from fastconv.geometry import LIMIT, axis_number, whole_number
+from fastconv.geometry import LIMIT, axis_number, new_output, per_axis, whole_number
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, inference_of
+from fastconv.nn.layers.conv import Conv
+from fastconv.nn.layers.pool import AvgPool, MaxPool
+
+# An array of LARGE_BYTES between a convolution and its pool would come from the system page by page and go
+# back after each call, which may take longer than the work on it: both take a few images at a time instead.
+LARGE_BYTES = 32 << 20
+BLOCK_BYTES = 8 << 20
+SMALL_BYTES = 1 << 20  # of an input that nothing so large comes from
+
+_Stages = Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]]
 
 
 def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Layer, ...]:
@@ -34,6 +45,19 @@ def _stages(layers: tuple[Layer, ...]) -> tuple[tuple[int, Layer], ...]:
         else:
             stages[-1] = (stages[-1][0], fused)
     return tuple(stages)
+
+
+def _pooled(stages: Sequence[tuple[int, Layer]]) -> tuple[tuple[int, Conv], ...]:
+    """The convolutions that a pool follows, with their places among the stages.
+
+    Not those of a subclass that calls for something else: it may look at the whole batch.
+    """
+    pools = (MaxPool.__call__, AvgPool.__call__)
+    found: list[tuple[int, Conv]] = []
+    for k, ((_, layer), (_, following)) in enumerate(pairwise(stages)):
+        if isinstance(layer, Conv) and type(layer).__call__ is Conv.__call__:
+            found += [(k, layer)] if type(following).__call__ in pools else []
+    return tuple(found)
 
 
 class Sequential(Layer):
@@ -63,19 +87,45 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer) -> None:
         self.layers = check_layers("layers", layers, 0)
         self._stages = _stages(layers)
+        self._pooled = _pooled(self._stages)
         learning = (i for i, layer in enumerate(layers) if layer.parameters())
         self._first_learning = next(learning, len(layers))
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return self._run(self._stages, input)
+        return self._infer(self._stages, input)
 
     def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
         stages = [(i, inference_of(layer)) for i, layer in self._stages]
-        return partial(self._run, stages)
+        return partial(self._infer, stages)
 
-    def _run(
-        self, stages: Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]], input: Any
-    ) -> np.ndarray:
+    def _infer(self, stages: _Stages, input: Any) -> np.ndarray:
+        """The output; large batches pass a convolution and the pool behind it in blocks."""
+        if not isinstance(input, np.ndarray) or input.nbytes < SMALL_BYTES:
+            return self._run(stages, input)
+        done = 0
+        for k, conv in self._pooled:
+            input = self._run(stages[done:k], input)
+            input = self._run_blocks(stages[k : k + 2], conv, input)
+            done = k + 2
+        return self._run(stages[done:], input)
+
+    def _run_blocks(self, stages: _Stages, conv: Conv, input: np.ndarray) -> np.ndarray:
+        """A convolution and the pool behind it: an image's result does not depend on its neighbours."""
+        between_bytes = input.nbytes // conv.in_channels * conv.out_channels  # padding aside
+        between_bytes //= math.prod(per_axis("stride", conv.stride, conv.spatial_rank, 1))
+        if input.ndim != conv.spatial_rank + 2 or between_bytes < LARGE_BYTES:
+            return self._run(stages, input)
+        count = max(1, BLOCK_BYTES * len(input) // between_bytes)
+        output = None
+        for i in range(0, len(input), count):
+            block = self._run(stages, input[i : i + count])
+            if output is None:
+                output = new_output((len(input), *block.shape[1:]), block.dtype, block)
+            output[i : i + count] = block
+        assert output is not None  # an empty batch is not large
+        return output
+
+    def _run(self, stages: _Stages, input: Any) -> np.ndarray:
         i = 0
         try:
             for i, stage in stages:  # noqa: B007 - the message below names the layer
