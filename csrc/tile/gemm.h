@@ -299,31 +299,45 @@ static void gemm_windows(int64_t depth, const void *a, const int64_t *a_offset, 
     switch (rows) { EACH_ROW_COUNT(GEMM_WINDOWS_CASE) EACH_FURTHER_ROW_COUNT(GEMM_WINDOWS_CASE) }
 }
 
-/* One row's part of a run to an output whose elements are adjacent, two apart, or farther. */
-INLINE void scatter_run(const real *from, real *to, const fc_run *run, int row, const fc_finish *finish)
+/* A run to an output whose elements are adjacent: which of them exist is the same for all rows. */
+INLINE void scatter_adjacent(const real *from, int64_t tile_step, real *to, const int64_t *row_offset, int rows,
+                             const fc_run *run, const fc_finish *finish)
+{
+    const fc_finish how = *finish;  /* a copy, which no store changes */
+    for (int64_t j = 0; j < run->count; j += LANES) {
+        const mask columns = first_lanes(run->count - j < LANES ? (int)(run->count - j) : LANES);
+        vec column_bias = {0};
+        if (how.final && how.column_bias)
+            column_bias = load_masked((const real *)how.column_bias + run->column + j, columns);
+        for (int i = 0; i < rows; i++) {
+            real *p = to + (row_offset[i] - row_offset[0]) + j;
+            const vec before = how.accumulate ? load_masked(p, columns) : (vec){0};
+            const vec sum = load_masked(from + i * tile_step + j, columns);
+            store_masked(p, finish_vector(sum, before, &how, i, column_bias), columns);
+        }
+    }
+}
+
+/* One row's part of a run to an output whose elements are two apart, or farther. */
+INLINE void scatter_apart(const real *from, real *to, const fc_run *run, int row, const fc_finish *finish)
 {
     for (int64_t j = 0; j < run->count; j += LANES) {
         const int lanes = run->count - j < LANES ? (int)(run->count - j) : LANES;
         real *p = to + j * run->stride;
         vec before = {0}, column_bias = {0};
-        if (finish->accumulate) {
-            if (run->stride == 1) before = load_first(p, lanes);
-            else
-                for (int l = 0; l < lanes; l++) before[l] = p[l * run->stride];
-        }
+        if (finish->accumulate)
+            for (int l = 0; l < lanes; l++) before[l] = p[l * run->stride];
         if (finish->final && finish->column_bias)
             column_bias = load_first((const real *)finish->column_bias + run->column + j, lanes);
         const vec out = finish_vector(load_first(from + j, lanes), before, finish, row, column_bias);
-        if (run->stride == 1) {
-            store_first(p, out, lanes);
 #if FC_MASKS
-        } else if (run->stride == 2) {
+        if (run->stride == 2) {
             store_masked(p, SHUFFLE(out, out, ZIP_LOWER), even_lanes(lanes < LANES / 2 ? 2 * lanes : LANES));
             if (lanes > LANES / 2) store_masked(p + LANES, SHUFFLE(out, out, ZIP_UPPER), even_lanes(2 * lanes - LANES));
-#endif
-        } else {
-            for (int l = 0; l < lanes; l++) p[l * run->stride] = out[l];
+            continue;
         }
+#endif
+        for (int l = 0; l < lanes; l++) p[l * run->stride] = out[l];
     }
 }
 
@@ -387,13 +401,15 @@ static void scatter(const void *tile, int64_t tile_step, void *c, const int64_t 
     int adjacent = rows > 2;
     for (int i = 1; i < rows; i++) adjacent &= row_offset[i] == row_offset[0] + i;
     for (const fc_run *run = runs; run < runs + run_count; run++) {
+        const real *from = (const real *)tile + run->column;
         real *to = (real *)c + row_offset[0] + run->offset;
-        if (adjacent && run->stride != 1) {
-            scatter_transposed((const real *)tile + run->column, tile_step, to, rows, run, finish);
-            continue;
+        if (run->stride == 1) {
+            scatter_adjacent(from, tile_step, to, row_offset, rows, run, finish);
+        } else if (adjacent) {
+            scatter_transposed(from, tile_step, to, rows, run, finish);
+        } else {
+            for (int i = 0; i < rows; i++)
+                scatter_apart(from + i * tile_step, to + (row_offset[i] - row_offset[0]), run, i, finish);
         }
-        for (int i = 0; i < rows; i++)
-            scatter_run((const real *)tile + i * tile_step + run->column, to + (row_offset[i] - row_offset[0]), run, i,
-                        finish);
     }
 }
