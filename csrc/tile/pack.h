@@ -39,19 +39,10 @@ INLINE void pack_narrow(real *panel, int width, int64_t depth, const real *sourc
 {
     for (int64_t k = 0; k < depth; k += LANES) {
         const int depths = depth - k < LANES ? (int)(depth - k) : LANES;
-        vec rows[8], next[8];
+        vec rows[MOST_INTERLEAVED];
         UNROLL
         for (int i = 0; i < width; i++) rows[i] = load_first(source + i * i_stride + k, depths);
-        UNROLL
-        for (int round = 1; round < width; round *= 2) {
-            UNROLL
-            for (int i = 0; i < width / 2; i++) {
-                next[2 * i] = SHUFFLE(rows[i], rows[i + width / 2], ZIP_LOWER);
-                next[2 * i + 1] = SHUFFLE(rows[i], rows[i + width / 2], ZIP_UPPER);
-            }
-            UNROLL
-            for (int i = 0; i < width; i++) rows[i] = next[i];
-        }
+        interleave(rows, width);
         UNROLL
         for (int i = 0; i < width; i++) {
             const int rest = depths * width - i * LANES;

@@ -299,21 +299,25 @@ INLINE double sum_in_pairs(double_vec v)
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
-/* In-register transpose of LANES vectors: log2(LANES) rounds, each interleaving vector i with vector
- * i + LANES/2 (a perfect shuffle of the rows, so the last round leaves the columns in order). */
-INLINE void transpose(vec *rows)
+/* The elements of `count` vectors (a power of two) interleaved: the first of each, then the second of each, and so on.
+ * log2(count) rounds, each interleaving vector i with vector i + count / 2. */
+enum { MOST_INTERLEAVED = LANES > 8 ? LANES : 8 };
+INLINE void interleave(vec *rows, int count)
 {
-    vec next[LANES];
+    vec next[MOST_INTERLEAVED];
     UNROLL
-    for (int round = 1; round < LANES; round *= 2) {
+    for (int round = 1; round < count; round *= 2) {
         UNROLL
-        for (int i = 0; i < LANES / 2; i++) {
-            next[2 * i] = SHUFFLE(rows[i], rows[i + LANES / 2], ZIP_LOWER);
-            next[2 * i + 1] = SHUFFLE(rows[i], rows[i + LANES / 2], ZIP_UPPER);
+        for (int i = 0; i < count / 2; i++) {
+            next[2 * i] = SHUFFLE(rows[i], rows[i + count / 2], ZIP_LOWER);
+            next[2 * i + 1] = SHUFFLE(rows[i], rows[i + count / 2], ZIP_UPPER);
         }
         UNROLL
-        for (int i = 0; i < LANES; i++) rows[i] = next[i];
+        for (int i = 0; i < count; i++) rows[i] = next[i];
     }
 }
+
+/* In-register transpose of LANES vectors. */
+INLINE void transpose(vec *rows) { interleave(rows, LANES); }
 
 #endif
