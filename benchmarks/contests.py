@@ -77,8 +77,9 @@ CONTESTS = (
     Contest(
         "max-pool-gradient",
         "Gradient of max-pooling",
-        "",
-        ("max_pool_input",), POOLS, "fastconv", ("torch",), 3, 1.5,
+        "From indices (max_pool_input), and in a net (max_pool_backprop), whose layer remembers a byte where"
+        " torch has an index.",
+        ("max_pool_input", "max_pool_backprop"), POOLS, "fastconv", ("torch",), 3, 1.5,
     ),
     Contest(
         "training",

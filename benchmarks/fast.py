@@ -9,7 +9,7 @@ from benchmarks.cases import ConvCase, PoolCase
 from benchmarks.peers import CannotError, Engine, Job, train_job
 from benchmarks.problems import Problem, conv_arrays, pool_input
 from benchmarks.training import FastStep
-from fastconv import grad
+from fastconv import grad, nn
 
 
 class Fastconv(Engine):
@@ -71,5 +71,8 @@ class Fastconv(Engine):
             return Job(
                 lambda: fastconv.max_pool2d(input, *case.window, return_indices=True), lambda pair: pair[0]
             )
+        if kind == "max_pool_backprop":
+            output, backprop = nn.MaxPool2d(*case.window).vjp(input)
+            return Job(lambda: backprop(output))
         output, indices = fastconv.max_pool2d(input, *case.window, return_indices=True)
         return Job(lambda: grad.max_pool2d_input(case.input_shape, indices, output))

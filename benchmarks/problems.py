@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.cases import CASES, ConvCase, PoolCase, TrainCase, normal_numbers
 
 CONV_KINDS = ("forward", "grad_input", "grad_weight")
-POOL_KINDS = ("max_pool", "max_pool_indices", "max_pool_input")
+POOL_KINDS = ("max_pool", "max_pool_indices", "max_pool_input", "max_pool_backprop")
 TRAIN_KINDS = ("train_step",)
 
 #: Multiplications and additions that computing the exact value of a part may take.
@@ -27,8 +27,8 @@ class Problem:
     """One pass of one case.
 
     Kinds of convolutions: forward, grad_input, grad_weight. Of pools: max_pool, max_pool_indices (which also
-    tells where each maximum was, as training needs it), max_pool_input (the gradient). Of networks:
-    train_step.
+    tells where each maximum was, as training needs it), max_pool_input (the gradient, from such indices),
+    max_pool_backprop (the gradient in a net, whose layer remembers what it likes). Of networks: train_step.
     """
 
     kind: str

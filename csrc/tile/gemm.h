@@ -325,8 +325,10 @@ INLINE void scatter_apart(const real *from, real *to, const fc_run *run, int row
         const int lanes = run->count - j < LANES ? (int)(run->count - j) : LANES;
         real *p = to + j * run->stride;
         vec before = {0}, column_bias = {0};
-        if (finish->accumulate)
+        if (finish->accumulate) {
+            ROLLED
             for (int l = 0; l < lanes; l++) before[l] = p[l * run->stride];
+        }
         if (finish->final && finish->column_bias)
             column_bias = load_first((const real *)finish->column_bias + run->column + j, lanes);
         const vec out = finish_vector(load_first(from + j, lanes), before, finish, row, column_bias);
@@ -337,6 +339,7 @@ INLINE void scatter_apart(const real *from, real *to, const fc_run *run, int row
             continue;
         }
 #endif
+        ROLLED
         for (int l = 0; l < lanes; l++) p[l * run->stride] = out[l];
     }
 }

@@ -176,51 +176,85 @@ INLINE int64_t farthest(const fc_pool_axis *axis, int64_t phase)
     return reach < 0 ? -1 : reach / axis->stride;
 }
 
-/* Elements between columns `begin` and `end` of a part: both phases of stride 2, or the only one of stride 1. */
-INLINE void adjacent_elements(int of_average, int inside, lane_sources even, lane_sources odd, const plane_rows *rows,
-                              const gradient_band *band, const fc_pool_part *part, int64_t begin, int64_t end,
-                              int64_t lane_first, real *target)
+/* Elements whose windows lie alike: over lane i are the outputs of lanes i + shift - j * lane_step for j <= most, which
+ * have it as tap number tap + j * tap_step. */
+typedef struct element_phase {
+    int64_t shift, most, lane_step, tap, tap_step;
+} element_phase;
+
+/* What `count` rows of outputs have for LANES elements of a phase, in the order of the outputs. */
+INLINE vec phase_sum(int of_average, int64_t count, element_phase p, plane_rows from, const row_source *over, int64_t lane)
+{
+    vec sum = {0};
+    UNROLL
+    for (int64_t r = 0; r < count; r++) {
+        UNROLL
+        for (int64_t j = p.most; j >= 0; j--) {
+            const int64_t at = lane + p.shift - j * p.lane_step;
+            const int tap = (int)(over[r].tap + p.tap + j * p.tap_step);
+            const vec g = load(from.gradient + over[r].lane + at);
+            if (of_average) sum += g;
+            else sum = add_where(bytes_equal(from.positions + over[r].position + at, tap), sum, g);
+        }
+    }
+    return sum;
+}
+
+/* A row of elements, both phases of stride 2 side by side, or the only one of stride 1. */
+INLINE void adjacent_row(int of_average, int stride, int64_t count, element_phase first, element_phase second,
+                         plane_rows from, const row_source *over, int64_t columns, real *target)
 {
     enum { BOTH = 2 };
-    const plane_rows from = *rows;
-    const int64_t count = part->rows, most = band->most, columns = part->columns, step = part->target_step;
-    const int64_t stride = even.stride;
+    const int64_t whole = columns / (stride * LANES) * LANES, rest = columns - stride * whole;
+    for (int64_t lane = 0; lane < whole; lane += LANES) {
+        const vec sum = phase_sum(of_average, count, first, from, over, lane);
+        if (stride == BOTH) {
+            const vec other = phase_sum(of_average, count, second, from, over, lane);
+            store(target + 2 * lane, SHUFFLE(sum, other, ZIP_LOWER));
+            store(target + 2 * lane + LANES, SHUFFLE(sum, other, ZIP_UPPER));
+        } else store(target + lane, sum);
+    }
+    if (!rest) return;
+    target += stride * whole;
+    const vec sum = phase_sum(of_average, count, first, from, over, whole);
+    if (stride == BOTH) {
+        const vec other = phase_sum(of_average, count, second, from, over, whole);
+        store_first(target, SHUFFLE(sum, other, ZIP_LOWER), clamp_lane(rest));
+        if (rest > LANES) store_first(target + LANES, SHUFFLE(sum, other, ZIP_UPPER), (int)(rest - LANES));
+    } else store_first(target, sum, (int)rest);
+}
+
+/* The elements of a part, row by row. */
+INLINE void adjacent_elements(int of_average, int stride, element_phase first, element_phase second,
+                              const plane_rows *rows, const gradient_band *band, const fc_pool_part *part, int64_t lane,
+                              real *target)
+{
+    enum { FEW = 3 };
+    plane_rows from = {.gradient = rows->gradient + lane};
+    if (!of_average) from.positions = rows->positions + lane;
+    const int64_t columns = part->columns, step = part->target_step, most = band->most;
     const row_source *over = band->sources;
-    for (int64_t y = 0; y < count; y++, over += most, target += step) {
-        const int64_t over_count = band->count[y];
-        int64_t lane = lane_first;
-        for (int64_t x = begin; x < end; x += stride * LANES, lane += LANES) {
-            vec sum = {0}, other = {0};
-            for (int64_t r = 0; r < over_count; r++) {
-                sum = add_gradients(of_average, &from, &over[r], even, lane, sum);
-                if (stride == BOTH) other = add_gradients(of_average, &from, &over[r], odd, lane, other);
-            }
-            const vec low = stride == BOTH ? SHUFFLE(sum, other, ZIP_LOWER) : sum;
-            const vec high = SHUFFLE(sum, other, ZIP_UPPER);
-            if (inside) store(target + x, low);
-            else store_masked(target + x, low, lane_range(clamp_lane(-x), clamp_lane(columns - x)));
-            if (stride == BOTH && inside) store(target + x + LANES, high);
-            else if (stride == BOTH)
-                store_masked(target + x + LANES, high, lane_range(clamp_lane(-x - LANES), clamp_lane(columns - x - LANES)));
-        }
+    for (int64_t y = 0; y < part->rows; y++, over += most, target += step) {
+        const int64_t count = band->count[y];
+        row_source few[FEW];  /* copies, which no store changes */
+        for (int64_t r = 0; r < FEW && r < count; r++) few[r] = over[r];
+#define ROW(COUNT, OVER) adjacent_row(of_average, stride, COUNT, first, second, from, OVER, columns, target)
+        if (count == 1) ROW(1, few);  /* the common windows unrolled */
+        else if (count == 2) ROW(2, few);
+        else if (count == 3) ROW(3, few);
+        else ROW(count, over);
+#undef ROW
     }
 }
 
-/* Whole vectors first, row by row; then those at the edges, each down all rows. */
-INLINE void adjacent_phases(int of_average, int stride, int64_t even_most, int64_t odd_most, const fc_pool_axis *axis,
-                            const plane_rows *from, const gradient_band *band, const fc_pool_part *part, real *target)
+/* Phases by the position of a part's first element: `even` if it is the first of a window's stride. */
+INLINE void both_phases(int of_average, int64_t even_most, int64_t odd_most, int64_t odd, const plane_rows *from,
+                        const gradient_band *band, const fc_pool_part *part, int64_t lane, real *target)
 {
-    const lane_sources even = {.stride = stride, .dilation = stride == 1 ? axis->dilation : 1, .most = even_most, .output_step = 1};
-    const lane_sources odd = {.stride = stride, .dilation = 1, .phase = 1, .most = odd_most, .output_step = 1};
-    const int64_t wide = stride * LANES, q = (part->column + axis->before) / stride;
-    const int64_t begin = q * stride - axis->before - part->column, lane = q - band->first;
-    const int64_t low = begin < 0 ? begin + wide : begin;
-    const int64_t whole = low < part->columns ? (part->columns - low) / wide : 0, high = low + whole * wide;
-    const int64_t low_lane = lane + (low - begin) / stride, high_lane = low_lane + whole * LANES;
-    adjacent_elements(of_average, 1, even, odd, from, band, part, low, high, low_lane, target);
-    if (begin < low) adjacent_elements(of_average, 0, even, odd, from, band, part, begin, low, lane, target);
-    if (high < part->columns)
-        adjacent_elements(of_average, 0, even, odd, from, band, part, high, part->columns, high_lane, target);
+    const element_phase at_even = {.shift = odd, .most = even_most, .lane_step = 1, .tap = 0, .tap_step = 2};
+    const element_phase at_odd = {.shift = 0, .most = odd_most, .lane_step = 1, .tap = 1, .tap_step = 2};
+    if (odd) adjacent_elements(of_average, 2, at_odd, at_even, from, band, part, lane, target);
+    else adjacent_elements(of_average, 2, at_even, at_odd, from, band, part, lane, target);
 }
 
 /* The elements of one phase, `stride` apart. */
@@ -248,20 +282,24 @@ INLINE void gradient_pixels(int of_average, const fc_pool *pool, const fc_pool_p
                             const plane_rows *from, real *target)
 {
     const fc_pool_axis *axis = &pool->axis[2];
-    const int64_t even = farthest(axis, 0), odd = farthest(axis, 1);
-#define ADJACENT_PHASES(STRIDE, EVEN, ODD) adjacent_phases(of_average, STRIDE, EVEN, ODD, axis, from, band, part, target)
-    if (axis->stride == 1 && axis->dilation == 1 && even == 2) {
-        const fc_pool_axis three = {.before = axis->before, .dilation = 1};  /* the common windows unrolled */
-        adjacent_phases(of_average, 1, 2, 0, &three, from, band, part, target);
-    } else if (axis->stride == 1) ADJACENT_PHASES(1, even, 0);
-    else if (axis->stride == 2 && axis->dilation == 1) {
-        if (even == 0 && odd == 0) ADJACENT_PHASES(2, 0, 0);
-        else if (even == 1 && odd == 0) ADJACENT_PHASES(2, 1, 0);
-        else ADJACENT_PHASES(2, even, odd);
+    const int64_t begin = part->column + axis->before, lane = begin / axis->stride - band->first;
+    if (axis->stride == 1) {
+        const element_phase any = {.most = axis->taps - 1, .lane_step = axis->dilation, .tap_step = 1};
+        const element_phase three = {.most = 2, .lane_step = 1, .tap_step = 1};  /* the common windows unrolled */
+        if (axis->taps == 3 && axis->dilation == 1)
+            adjacent_elements(of_average, 1, three, three, from, band, part, lane, target);
+        else adjacent_elements(of_average, 1, any, any, from, band, part, lane, target);
+    } else if (axis->stride == 2 && axis->dilation == 1) {
+#define BOTH_PHASES(EVEN, ODD) \
+    if (begin % 2) both_phases(of_average, EVEN, ODD, 1, from, band, part, lane, target); \
+    else both_phases(of_average, EVEN, ODD, 0, from, band, part, lane, target)
+        if (axis->taps == 2) BOTH_PHASES(0, 0);
+        else if (axis->taps == 3) BOTH_PHASES(1, 0);
+        else BOTH_PHASES(farthest(axis, 0), farthest(axis, 1));
+#undef BOTH_PHASES
     } else
         for (int64_t phase = 0; phase < axis->stride; phase++)
             spread_phase(of_average, phase, axis, from, band, part, target);
-#undef ADJACENT_PHASES
 }
 
 /* ---- lanes are channels ---------------------------------------------------------------------------------- */

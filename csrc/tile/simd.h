@@ -45,8 +45,10 @@ typedef lane_index ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"  /* a loop that Clang leaves as it is costs speed, no more */
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")  /* lane by lane, without a copy of the code for each */
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define ROLLED _Pragma("GCC unroll 1")
 #endif
 
 INLINE vec load(const real *p) { return *(const unaligned_vec *)p; }

@@ -20,7 +20,8 @@ from fastconv._kernels.pool cimport divide_up
 cdef int64_t CACHE_BYTES = 24 * 1024    # of scratch that a part fills and reads back
 cdef int64_t MOST_BYTES = 2 << 20       # of scratch for a single row of outputs
 cdef int64_t MOST_LANES = 512
-cdef int64_t PART_ELEMENTS = 1 << 14    # of the target; small planes share a part, and what is the same for them
+cdef int64_t PART_ELEMENTS = 1 << 14    # of the target; small planes share a part, and what is the same for them ...
+cdef int64_t GRADIENT_ELEMENTS = 1 << 17  # ... which is more in a gradient
 
 # Work in the FLOPs that `parallel` counts, of which a core does about 100 per nanosecond.
 cdef double ELEMENT_FLOPS = 16
@@ -121,7 +122,7 @@ cdef int64_t part_bytes(const Parts *parts, int64_t rows, int64_t columns) noexc
 cdef void cut(Parts *parts) noexcept nogil:
     """Parts as large as the cache allows: first whole rows, then as many of them as fit."""
     cdef const TileCall *call = parts.call
-    cdef int64_t step = 64, cache = CACHE_BYTES, least = part_bytes(parts, 1, 1)
+    cdef int64_t step = 64, cache = CACHE_BYTES, elements
     if call.channels_last and call.channels % FC_POSITIONS == 0:
         step = 1              # parts meet at whole vectors of positions
     parts.columns = max(step, MOST_LANES // call.pool.channels // step * step)
@@ -136,9 +137,8 @@ cdef void cut(Parts *parts) noexcept nogil:
     parts.row_parts = divide_up(parts.size[1], parts.rows)
     parts.column_parts = divide_up(parts.size[2], parts.columns)
     parts.planes = 1 if call.channels_last else call.channels
-    parts.part_planes = 1
-    if parts.row_parts * parts.column_parts * parts.size[0] == 1:
-        parts.part_planes = min(parts.planes, max(<int64_t>1, PART_ELEMENTS // (parts.rows * parts.columns)))
+    elements = GRADIENT_ELEMENTS if call.kind == GRADIENT_PASS else PART_ELEMENTS
+    parts.part_planes = min(parts.planes, max(<int64_t>1, elements // (parts.rows * parts.columns)))
     parts.plane_parts = divide_up(parts.planes, parts.part_planes)
     parts.count = call.n * parts.plane_parts * parts.size[0] * parts.row_parts * parts.column_parts
 
