@@ -32,8 +32,8 @@ from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_pa
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
-# Depth of one chunk: a panel of B this deep stays in L1. Strips of packed pixels stay in L2.
-cdef int64_t CHUNK_DEPTH = 384
+# Depth of one chunk: a weight panel this deep stays in L1. Strips of packed pixels stay in L2.
+cdef int64_t CHUNK_DEPTH = 512
 cdef int64_t CHUNK_TAPS = 512
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
