@@ -38,6 +38,9 @@ cdef int64_t CHUNK_DEPTH = 512            # (channel, tap) pairs of a chunk: its
 cdef int64_t STAGE_BYTES = 256 * 1024     # stays in L2, beside the weights ...
 cdef int64_t OUTPUT_BYTES = 256 * 1024    # ... and the outputs that every chunk adds to
 cdef int64_t LARGEST_STAGE = 1 << 18      # elements: a kernel that needs more for its smallest block is not served
+cdef int64_t SHALLOW_DEPTH = 64           # products of a sum, too few to hide its way to memory: in large planes, whose
+cdef int64_t LARGE_PLANE = 1 << 14        # rows lie pages apart, tiles then have fewer of these rows, and longer ones
+cdef int64_t FEW_ROWS = 6
 cdef double TASK_FLOPS = 2e8              # of a block, so that Ctrl-C need not wait for it
 cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
 
@@ -372,6 +375,8 @@ cdef class SlidingPlan(Subconvolutions):
         call.most_taps = self.most_taps
         call.channels = self.chunk_channels()
         call.channel_width = even_block(d.channels, call.staging.kernel.max_rows)
+        if d.depth * self.most_taps <= SHALLOW_DEPTH and s.outputs[1] * s.outputs[2] >= LARGE_PLANE:
+            call.channel_width = min(call.channel_width, FEW_ROWS)
         call.channel_panels = divide_up(d.channels, call.channel_width)
 
         # a block: whole rows if they fit, as many as fit; all its channels unless that is too much work
