@@ -229,7 +229,7 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
     if kind == "winograd":
         return draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 40)), draw(st.integers(1, 40))
     if kind == "deep_channels":
-        return 1, draw(st.integers(120, 420)), draw(few)
+        return 1, draw(st.integers(120, 560)), draw(few)
     if kind == "deep_taps":
         return 1, draw(st.integers(1, 2)), draw(few)
     if kind == "depthwise":

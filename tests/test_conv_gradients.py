@@ -71,18 +71,35 @@ def test_input_gradient_worked_example(isa: str) -> None:
     np.testing.assert_array_equal(gradient, [[[1.0, 10.0, 102.0, 20.0, 203.0, 30.0, 300.0]]])
 
 
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
 @pytest.mark.parametrize("stride", [2, 3, 5])
-def test_inputs_that_no_window_reaches_have_gradient_zero(isa: str, stride: int) -> None:
+def test_inputs_that_no_window_reaches_have_gradient_zero(isa: str, stride: int, layout: str) -> None:
     """Stride beyond the kernel, a remainder behind the last window: exact zeros, no leftovers of memory."""
     shape = (2, 3, 4 * stride + 2, 3 * stride + 3)
     size = [(s - 2) // stride + 1 for s in shape[2:]]
-    weight, grad_output = np.ones((4, 3, 2, 2), np.float32), np.ones((2, 4, *size), np.float32)
+    weight = np.ones((4, 3, 2, 2), np.float32)
+    grad_output = lay_out(np.ones((2, 4, *size), np.float32), layout, 1)
     for _ in range(3):  # the allocator hands out memory that the call before has filled
         gradient = fastconv.grad.conv2d_input(shape, weight, grad_output, stride=stride)
         covered = fastconv.grad.conv2d_input(shape, weight, grad_output, stride=stride, algorithm="reference")
         np.testing.assert_array_equal(gradient, covered)
     assert (gradient[:, :, size[0] * stride :] == 0).all()
     assert stride == 2 or (gradient[:, :, 2] == 0).all()
+
+
+@pytest.mark.parametrize("stride", [(2, 3), (2, 1), (1, 2)])
+def test_gaps_between_many_blocks_have_gradient_zero(isa: str, stride: tuple[int, int]) -> None:
+    """1x1 kernels, as in the shortcuts of residual networks, on more rows and columns than one task takes."""
+    shape = (1, 40, 130, 140)
+    size = [(s - 1) // step + 1 for s, step in zip(shape[2:], stride, strict=True)]
+    weight, grad_output = np.ones((48, 40, 1, 1), np.float32), np.ones((1, 48, *size), np.float32)
+    expected = np.zeros(shape, np.float32)
+    expected[:, :, :: stride[0], :: stride[1]] = 48
+    for _ in range(2):
+        gradient = fastconv.grad.conv2d_input(shape, weight, grad_output, stride=stride)
+        np.testing.assert_array_equal(gradient, expected)
+        gradient[...] = np.nan  # what the next call may find in its memory
+        del gradient
 
 
 def test_input_gradient_keeps_the_memory_order_of_grad_output() -> None:

@@ -54,6 +54,8 @@ cdef struct Call:
     int64_t *offsets                      # per sub-convolution: of every (channel, tap) of a chunk in the stage
     char *out
     int64_t out_stride[5]
+    int64_t out_size[5]
+    bint clears                           # a block's tasks zero the outputs around its own, which no tap reaches
     int64_t row_offset[FC_MAX_ROWS]       # of a tile's channels in the output ...
     int64_t tile_row[FC_MAX_ROWS]         # ... and in the scratch tile
     const Array *weight
@@ -156,6 +158,31 @@ cdef void sweep_runs(const Call *call, const Dense *d, const char *stage, const 
         start += count
 
 
+cdef void clear_block(const Call *call, int64_t n, int64_t group, int64_t part, int64_t od, int64_t row,
+                      int64_t column) noexcept nogil:
+    """Zero a part of a block's channels: its outputs, and those up to the next block's."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.staging.kernel
+    cdef const int64_t *stride = call.out_stride
+    cdef int64_t item = call.staging.itemsize, y = row * d.out_step[1], x = column * d.out_step[2], i
+    cdef int64_t rows = call.rows * d.out_step[1], columns = call.columns * d.out_step[2]
+    cdef int64_t channel = part * call.channel_panels // call.parts * call.channel_width
+    cdef int64_t channels = min(d.channels, (part + 1) * call.channel_panels // call.parts * call.channel_width) - channel
+    cdef char *at = call.out + (n * stride[0] + (group * d.channels + channel) * stride[1] + od * stride[2]
+                                + y * stride[3] + x * stride[4]) * item
+    if row + call.rows >= call.staging.stage.outputs[1]:
+        rows = call.out_size[3] - y
+    if column + call.columns >= call.staging.stage.outputs[2]:
+        columns = call.out_size[4] - x
+    if stride[4] == 1 and stride[3] == columns:
+        columns, rows = columns * rows, 1
+    for i in range(rows):
+        if stride[4] == 1:
+            kernel.clear(at + i * stride[3] * item, stride[1], columns, channels)
+        else:
+            kernel.clear(at + i * stride[3] * item, stride[4], channels, columns)
+
+
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """A block of output rows and columns (of one image, group, output plane and part of the channels)."""
     cdef Call *call = <Call *>context
@@ -184,6 +211,8 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         call.out_of_memory = True
         return
     stage = tile + FC_MAX_ROWS * FC_MAX_COLUMNS * item
+    if call.clears:
+        clear_block(call, n, group, part, od, row, column)
     while channel < call.dense.depth:
         channels = min(call.channels, call.dense.depth - channel)
         source = call.source + (n * call.staging.source_stride[0]
@@ -292,7 +321,9 @@ cdef class SlidingPlan(Subconvolutions):
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
         cdef Pass whole
-        if self.leaves_gaps:
+        cdef bint clears = (self.leaves_gaps and bias_data == NULL and self.dense.out_step[0] == 1
+                            and (out_array.stride[4] == 1 or out_array.stride[1] == 1))
+        if self.leaves_gaps and not clears:
             self.fill_gaps(out, bias)
         if not self.count or not self.dense.n:
             return 0
@@ -301,7 +332,7 @@ cdef class SlidingPlan(Subconvolutions):
             whole.dense, whole.source, whole.weight, whole.out = self.dense, source_array, weight_array, out_array
             whole.bias, whole.forward, whole.activation, whole.slope = bias_data, self.forward, activation, slope
             return run_pixel_rows(&whole, self.chunk_channels())
-        return self.run_stages(source_array, weight_array, bias_data, out_array, activation, slope)
+        return self.run_stages(source_array, weight_array, bias_data, out_array, clears, activation, slope)
 
     cdef bint takes_pixel_rows(self, bint float64, bint channels_last) noexcept nogil:
         return self.count == 1 and pixel_rows_serve(self.dense, kernels(float64), channels_last)
@@ -311,7 +342,7 @@ cdef class SlidingPlan(Subconvolutions):
         return even_block(self.dense.depth, CHUNK_DEPTH // self.most_taps)
 
     cdef int run_stages(self, const Array *source_array, const Array *weight_array, const char *bias_data,
-                        const Array *out_array, int activation, double slope) except -1:
+                        const Array *out_array, bint clears, int activation, double slope) except -1:
         cdef Layout layout
         cdef Call call
         cdef Form form
@@ -321,10 +352,10 @@ cdef class SlidingPlan(Subconvolutions):
         layout = self.layout(source_array.float64)
         call = layout.call
         call.source, call.weight, call.bias, call.out = source_array.data, weight_array, bias_data, out_array.data
-        call.activation, call.slope, call.out_of_memory = activation, slope, False
+        call.activation, call.slope, call.clears, call.out_of_memory = activation, slope, clears, False
         for i in range(5):
             call.staging.source_stride[i], call.staging.source_size[i] = source_array.stride[i], source_array.size[i]
-            call.out_stride[i] = out_array.stride[i]
+            call.out_stride[i], call.out_size[i] = out_array.stride[i], out_array.size[i]
         for i in range(call.channel_width):
             call.row_offset[i] = i * out_array.stride[1]
         packed = packed_before(&call, call.count)
