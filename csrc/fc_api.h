@@ -78,7 +78,7 @@ typedef struct fc_winograd_run {
     void *row[FC_MAX_SPAN];
 } fc_winograd_run;
 
-/* The three transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
+/* The transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
  * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1).
  * Runs follow each other from lane 0 on. */
 typedef struct fc_winograd {
@@ -96,13 +96,18 @@ typedef struct fc_winograd {
     int64_t (*output)(const fc_winograd_run *runs, int run_count, int64_t channel_step, const void *sums,
                       int64_t point_step, int64_t sums_step, int rows, const fc_finish *finish);
 
+    /* `input` where channels are adjacent: v[point * point_step + lane * tile_step + c]. Any number of tiles. */
+    void (*input_channels)(void *v, int64_t point_step, int64_t tile_step, const fc_winograd_run *runs, int run_count,
+                           int64_t channels);
+
     /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
      * is 1), last tap first if `reversed`. */
     void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth, int reversed);
 
-    /* For the weight gradient, whose products are of transformed inputs and outputs: `input` for the runs' outputs ... */
-    void (*grad_output)(void *v, int64_t point_step, int64_t k_step, const fc_winograd_run *runs, int run_count,
-                        int64_t channel_step, int64_t channels);
+    /* For the weight gradient, whose products are of transformed inputs and outputs: `input_channels` for the runs'
+     * outputs ... */
+    void (*grad_output_channels)(void *v, int64_t point_step, int64_t tile_step, const fc_winograd_run *runs,
+                                 int run_count, int64_t channels);
 
     /* ... and the gradients of the taps, taps[tap * tap_step + i] from sums[point * point_step + i] for i < width.
      * Returns 0 if any is infinite or NaN. */

@@ -5,6 +5,7 @@
 #include "gemm.h"
 #include "pack.h"
 #include "winograd.h"
+#include "winograd_gradient.h"
 #include "depthwise.h"
 #include "eltwise.h"
 #include "dot.h"

@@ -187,7 +187,7 @@ INLINE gather_copy *add_copy(gather_copy *next, real *to, const real *from, int6
     return next;
 }
 
-INLINE int plan_copies(int m, int span_y, int has_rest, const fc_winograd_run *runs, int run_count, gathered_row *rows,
+INLINE int plan_copies(int m, int span_y, const fc_winograd_run *runs, int run_count, gathered_row *rows,
                        gather_copy *copies)
 {
     gather_copy *next = copies;
@@ -197,7 +197,6 @@ INLINE int plan_copies(int m, int span_y, int has_rest, const fc_winograd_run *r
             const real *from = run->row[y];
             if (!from) continue;
             next = add_copy(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
-            if (!has_rest) continue;
             next = add_copy(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
                             run->high - m, count - m + 2);
         }
@@ -261,7 +260,7 @@ typedef struct row_reader {
     gathered_row rows[MAX_SPAN];
 } row_reader;
 
-INLINE void plan_reading(int m, int span_y, int has_rest, const fc_winograd_run *runs, int run_count,
+INLINE void plan_reading(int m, int span_y, const fc_winograd_run *runs, int run_count,
                          int64_t channel_step, row_reader *reader)
 {
     static const real zeros[ROW_LENGTH];
@@ -272,7 +271,7 @@ INLINE void plan_reading(int m, int span_y, int has_rest, const fc_winograd_run 
         plan_parts(m, runs, run_count, &reader->parts);
     } else {
         memset(reader->rows, 0, sizeof reader->rows);
-        reader->copy_count = plan_copies(m, span_y, has_rest, runs, run_count, reader->rows, reader->copies);
+        reader->copy_count = plan_copies(m, span_y, runs, run_count, reader->rows, reader->copies);
         reader->parts.count = 1;
         for (int q = 0; q < m; q++)
             reader->parts.part[q][0] = (row_part){NULL, 0, first_lanes(LANES), first_lanes(LANES)};
@@ -289,11 +288,11 @@ INLINE void plan_reading(int m, int span_y, int has_rest, const fc_winograd_run 
     }
 }
 
-/* The transform of the runs' inputs or, if `outputs`, of as many values as the tiles have outputs. */
-INLINE void winograd_input_channels(int my, int mx, int outputs, int parts, row_reader *reader, mask valid, real *v,
+/* The transform of the runs' inputs. */
+INLINE void winograd_input_channels(int my, int mx, int parts, row_reader *reader, mask valid, real *v,
                                     int64_t point_step, int64_t k_step, int64_t channel_step, int64_t channels)
 {
-    const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my), read_y = outputs ? my : span_y;
+    const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my);
     mask first_mask[MAX_TILE], rest_mask[MAX_TILE];  /* of the first parts */
     for (int q = 0; q < mx; q++) {
         first_mask[q] = reader->parts.part[q][0].first;
@@ -303,33 +302,31 @@ INLINE void winograd_input_channels(int my, int mx, int outputs, int parts, row_
         vec half[MAX_SPAN * MAX_SPAN];
         gather(reader->copies, reader->copy_count, c * channel_step, CHANNELS_AHEAD * channel_step);
         UNROLL
-        for (int y = 0; y < read_y; y++) {
+        for (int y = 0; y < span_y; y++) {
             vec d[MAX_SPAN], x[MAX_TILE], rest[MAX_TILE];
             UNROLL
             for (int q = 0; q < mx; q++) {
                 const row_part *part = reader->parts.part[q];
                 const real **from = reader->from[y][q];
                 x[q] = load_masked(from[0], first_mask[q]);
-                if (!outputs) rest[q] = load_masked(from[0] + reader->rest, rest_mask[q]);
+                rest[q] = load_masked(from[0] + reader->rest, rest_mask[q]);
                 __builtin_prefetch(from[0] + CHANNELS_AHEAD * reader->advance[y][q][0]);
                 from[0] += reader->advance[y][q][0];
                 for (int i = 1; i < parts; i++) {
                     x[q] = load_or(from[i], part[i].first, x[q]);
-                    if (!outputs) rest[q] = load_or(from[i] + reader->rest, part[i].rest, rest[q]);
+                    rest[q] = load_or(from[i] + reader->rest, part[i].rest, rest[q]);
                     __builtin_prefetch(from[i] + CHANNELS_AHEAD * reader->advance[y][q][i]);
                     from[i] += reader->advance[y][q][i];
                 }
             }
             split_tiles(mx, mx, x, d);
-            if (!outputs) split_tiles(mx, 2, rest, d + mx);
-            if (outputs) winograd_grad_output_1d(mx, d, 1, half + y * span_x, 1);
-            else winograd_input_1d(mx, d, 1, half + y * span_x, 1);
+            split_tiles(mx, 2, rest, d + mx);
+            winograd_input_1d(mx, d, 1, half + y * span_x, 1);
         }
         UNROLL
         for (int x = 0; x < span_x; x++) {
             vec column[MAX_SPAN];
-            if (outputs) winograd_grad_output_1d(my, half + x, span_x, column, 1);
-            else winograd_input_1d(my, half + x, span_x, column, 1);
+            winograd_input_1d(my, half + x, span_x, column, 1);
             UNROLL
             for (int y = 0; y < span_y; y++) store_masked(v + (y * span_x + x) * point_step, column[y], valid);
         }
@@ -337,16 +334,16 @@ INLINE void winograd_input_channels(int my, int mx, int outputs, int parts, row_
     }
 }
 
-INLINE void winograd_input_body(int my, int mx, int outputs, real *v, int64_t point_step, int64_t k_step,
+INLINE void winograd_input_body(int my, int mx, real *v, int64_t point_step, int64_t k_step,
                                 const fc_winograd_run *runs, int run_count, int64_t channel_step, int64_t channels)
 {
     row_reader reader;
     const mask valid = first_lanes((int)(runs[run_count - 1].lane + runs[run_count - 1].tiles));
-    plan_reading(mx, outputs ? my : TILE_SPAN(my), !outputs, runs, run_count, channel_step, &reader);
+    plan_reading(mx, TILE_SPAN(my), runs, run_count, channel_step, &reader);
     if (reader.parts.count == 1)
-        winograd_input_channels(my, mx, outputs, 1, &reader, valid, v, point_step, k_step, channel_step, channels);
+        winograd_input_channels(my, mx, 1, &reader, valid, v, point_step, k_step, channel_step, channels);
     else
-        winograd_input_channels(my, mx, outputs, reader.parts.count, &reader, valid, v, point_step, k_step, channel_step,
+        winograd_input_channels(my, mx, reader.parts.count, &reader, valid, v, point_step, k_step, channel_step,
                                 channels);
 }
 
@@ -484,7 +481,7 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
                                         const fc_winograd_run *runs, int run_count, int64_t channel_step,      \
                                         int64_t channels)                                                      \
     {                                                                                                          \
-        winograd_input_body(MY, MX, 0, v, point_step, k_step, runs, run_count, channel_step, channels);           \
+        winograd_input_body(MY, MX, v, point_step, k_step, runs, run_count, channel_step, channels);           \
     }                                                                                                          \
     static int64_t winograd_output_##MY##MX(const fc_winograd_run *runs, int run_count, int64_t channel_step,  \
                                             const void *sums, int64_t point_step, int64_t sums_step, int rows, \
@@ -498,12 +495,6 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
     {                                                                                                          \
         winograd_weight_body(MY, MX, u, point_step, taps, width, depth, reversed);                             \
     } \
-    static void winograd_grad_output_##MY##MX(void *v, int64_t point_step, int64_t k_step,                     \
-                                              const fc_winograd_run *runs, int run_count,                      \
-                                              int64_t channel_step, int64_t channels)                          \
-    {                                                                                                          \
-        winograd_input_body(MY, MX, 1, v, point_step, k_step, runs, run_count, channel_step, channels);        \
-    }                                                                                                          \
     static int winograd_grad_weight_##MY##MX(void *taps, int64_t tap_step, const void *sums,                   \
                                              int64_t point_step, int64_t width)                                \
     {                                                                                                          \
@@ -515,7 +506,8 @@ WINOGRAD(1, 4)
 WINOGRAD(4, 4)
 #define WINOGRAD_ENTRY(MY, MX)                                                                                 \
     {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
-     winograd_weight_##MY##MX, winograd_grad_output_##MY##MX, winograd_grad_weight_##MY##MX}
+     winograd_input_channels_##MY##MX, winograd_weight_##MY##MX, winograd_grad_output_channels_##MY##MX,        \
+     winograd_grad_weight_##MY##MX}
 
 #undef P
 #undef Q

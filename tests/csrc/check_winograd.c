@@ -14,7 +14,7 @@ typedef struct problem {
     int tiles, run_count, reversed;
     fc_winograd_run in[MOST_RUNS], out[MOST_RUNS];
     guarded source[MOST_RUNS], target[MOST_RUNS], taps;
-    int64_t source_step, target_step;  /* of channels */
+    int64_t source_step, target_step;  /* of channels; 1 where they are adjacent */
 } problem;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -23,24 +23,31 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 /* Guarded memory for places [low, high) of `rows` rows of some channels; about one row in six is missing. */
 static guarded new_rows(fc_winograd_run *run, int64_t rows, int64_t channels, int64_t channel_step, enum side side)
 {
-    const int64_t length = most(1, (run->high - run->low - 1) * run->step + 1);
-    const guarded memory = guarded_new(((rows - 1) * channels + channels - 1) * channel_step + length, side);
+    const int64_t places = most(1, run->high - run->low);
+    const int64_t row_step = channel_step == 1 ? places * run->step : channels * channel_step;
+    const guarded memory
+        = guarded_new((rows - 1) * row_step + (channels - 1) * channel_step + (places - 1) * run->step + 1, side);
     for (int64_t y = 0; y < rows; y++)
-        run->row[y] = random_below(6) ? memory.data + y * channels * channel_step - run->low * run->step : NULL;
+        run->row[y] = random_below(6) ? memory.data + y * row_step - run->low * run->step : NULL;
     return memory;
 }
 
-/* Tiles in runs, the last of which may be cut off. */
-static void new_runs(problem *p, enum side side)
+/* Tiles in runs, the last of which may be cut off. Either places are adjacent, or a few elements apart, or channels are
+ * adjacent. */
+static void new_runs(problem *p, int channels_adjacent, enum side side)
 {
     int64_t lane = 0;
     const int64_t together = random_below(2) ? p->tiles : 1 + random_below(p->tiles);
     const int64_t step = random_below(3) ? 1 : 1 + random_below(3);
-    p->source_step = p->target_step = (p->tiles * p->transform->tile_x + 2) * step;
+    p->source_step = p->target_step = channels_adjacent ? 1 : (p->tiles * p->transform->tile_x + 2) * step;
     while (lane < p->tiles) {
         fc_winograd_run *in = &p->in[p->run_count], *out = &p->out[p->run_count];
         const int64_t tiles = least(together, p->tiles - lane), places = tiles * p->transform->tile_x;
         *in = *out = (fc_winograd_run){.lane = lane, .tiles = tiles, .step = step};
+        if (channels_adjacent) {
+            in->step *= p->channels;
+            out->step *= p->width;
+        }
         in->low = random_below(3) ? 0 : random_below(places);
         in->high = random_below(3) ? places + 2 : in->low + random_below(places + 3 - in->low);
         out->high = random_below(3) ? places : random_below(places + 1);
@@ -52,16 +59,16 @@ static void new_runs(problem *p, enum side side)
     }
 }
 
-static problem problem_new(const fc_winograd *transform, int tiles, int reversed, enum side side)
+static problem problem_new(const fc_winograd *transform, int tiles, int reversed, int channels_adjacent, enum side side)
 {
     problem p = {.transform = transform, .tiles = tiles, .reversed = reversed};
-    p.channels = 1 + random_below(4);
+    p.channels = 1 + random_below(channels_adjacent ? 2 * table->lanes : 4);
     p.width = 1 + random_below(table->max_rows);
     p.tap_rows = transform->tile_y == 1 ? 1 : 3;
     p.span_y = transform->tile_y + p.tap_rows - 1;
     p.taps = guarded_new(p.channels * p.tap_rows * 3 * p.width, side);
     fill_integers(p.taps.data, p.taps.count);
-    new_runs(&p, side);
+    new_runs(&p, channels_adjacent, side);
     return p;
 }
 
@@ -131,7 +138,7 @@ static void expect_outputs(const problem *p, const real *bias)
 
 static void check_transform(const fc_winograd *transform, int tiles, int reversed, enum side side)
 {
-    const problem p = problem_new(transform, tiles, reversed, side);
+    const problem p = problem_new(transform, tiles, reversed, 0, side);
     const int64_t lanes = table->lanes, channels = p.channels, width = p.width;
     const guarded u = guarded_new(transform->points * channels * width, side);
     const guarded v = guarded_new(transform->points * channels * lanes, side);
@@ -181,27 +188,36 @@ static real plain_grad_weight(const problem *p, int64_t c, int64_t i, int64_t ky
     return sum;
 }
 
+/* Fail if anything but the channels of the tiles was written. */
+static void expect_untouched(const guarded *memory, int64_t tile_step, int64_t channels, const char *name)
+{
+    for (int64_t i = 0; i < memory->count; i++)
+        if (i % tile_step >= channels && memory->data[i] != UNTOUCHED) fail("%s writes beside its channels", name);
+}
+
 static void check_gradient(const fc_winograd *transform, int tiles, enum side side)
 {
-    const problem p = problem_new(transform, tiles, 0, side);
-    const int64_t lanes = table->lanes, channels = p.channels, width = p.width, c = random_below(channels);
-    const guarded v = guarded_new(transform->points * channels * lanes, side);
-    const guarded d = guarded_new(transform->points * width * lanes, side);
+    const problem p = problem_new(transform, tiles, 0, 1, side);
+    const int64_t channels = p.channels, width = p.width, c = random_below(channels);
+    const int64_t v_step = channels + random_below(3), d_step = width + random_below(3);  /* between tiles */
+    const guarded v = guarded_new((transform->points * tiles - 1) * v_step + channels, side);
+    const guarded d = guarded_new((transform->points * tiles - 1) * d_step + width, side);
     const guarded sums = guarded_new(transform->points * width, side);
     const guarded taps = guarded_new(p.tap_rows * 3 * width, side);
     const double rounding = transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? 1e-2 : 1e-10;
-    describe("winograd gradient %d x %d, %lld outputs, %d tiles in %d runs %lld apart", transform->tile_y,
-             transform->tile_x, (long long)width, tiles, p.run_count, (long long)p.in[0].step);
+    describe("winograd gradient %d x %d, %lld inputs, %lld outputs, %d tiles in %d runs", transform->tile_y,
+             transform->tile_x, (long long)channels, (long long)width, tiles, p.run_count);
     for (int r = 0; r < p.run_count; r++) fill_integers(p.target[r].data, p.target[r].count);
-    transform->input(v.data, channels * lanes, lanes, p.in, p.run_count, p.source_step, channels);
-    transform->grad_output(d.data, width * lanes, lanes, p.out, p.run_count, p.target_step, width);
-    for (int64_t i = 0; i < d.count; i++)
-        if (i % lanes >= tiles && d.data[i] != UNTOUCHED) fail("grad_output writes beside its tiles");
+    transform->input_channels(v.data, tiles * v_step, v_step, p.in, p.run_count, channels);
+    expect_untouched(&v, v_step, channels, "input_channels");
+    transform->grad_output_channels(d.data, tiles * d_step, d_step, p.out, p.run_count, width);
+    expect_untouched(&d, d_step, width, "grad_output_channels");
     for (int point = 0; point < transform->points; point++)
         for (int64_t i = 0; i < width; i++) {
             double sum = 0;
             for (int t = 0; t < tiles; t++)
-                sum += (double)v.data[(point * channels + c) * lanes + t] * (double)d.data[(point * width + i) * lanes + t];
+                sum += (double)v.data[(point * tiles + t) * v_step + c]
+                     * (double)d.data[(point * tiles + t) * d_step + i];
             sums.data[point * width + i] = (real)sum;
         }
     if (!transform->grad_weight(taps.data, width, sums.data, width, width))
