@@ -163,7 +163,7 @@ cdef void clear_block(const Call *call, int64_t n, int64_t group, int64_t part, 
     """Zero a part of a block's channels: its outputs, and those up to the next block's."""
     cdef const Dense *d = call.dense
     cdef const fc_kernels *kernel = call.staging.kernel
-    cdef const int64_t *stride = call.out_stride
+    cdef const int64_t *stride = &call.out_stride[0]
     cdef int64_t item = call.staging.itemsize, y = row * d.out_step[1], x = column * d.out_step[2], i
     cdef int64_t rows = call.rows * d.out_step[1], columns = call.columns * d.out_step[2]
     cdef int64_t channel = part * call.channel_panels // call.parts * call.channel_width
@@ -321,14 +321,15 @@ cdef class SlidingPlan(Subconvolutions):
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
         cdef Pass whole
-        cdef bint clears = (self.leaves_gaps and bias_data == NULL and self.dense.out_step[0] == 1
-                            and (out_array.stride[4] == 1 or out_array.stride[1] == 1))
+        cdef bint adjacent = out_array.stride[4] == 1 or out_array.stride[1] == 1
+        cdef bint pixel_rows = adjacent and self.takes_pixel_rows(source_array.float64, out_array.stride[4] != 1)
+        cdef bint clears = (self.leaves_gaps and self.count and bias_data == NULL and self.dense.out_step[0] == 1
+                            and adjacent and not pixel_rows)
         if self.leaves_gaps and not clears:
             self.fill_gaps(out, bias)
         if not self.count or not self.dense.n:
             return 0
-        if (out_array.stride[4] == 1 or out_array.stride[1] == 1) \
-                and self.takes_pixel_rows(source_array.float64, out_array.stride[4] != 1):
+        if pixel_rows:
             whole.dense, whole.source, whole.weight, whole.out = self.dense, source_array, weight_array, out_array
             whole.bias, whole.forward, whole.activation, whole.slope = bias_data, self.forward, activation, slope
             return run_pixel_rows(&whole, self.chunk_channels())
