@@ -100,6 +100,11 @@ typedef struct fc_winograd {
     void (*input_channels)(void *v, int64_t point_step, int64_t tile_step, const fc_winograd_run *runs, int run_count,
                            int64_t channels);
 
+    /* `output` where channels are adjacent, from sums[point * point_step + lane * tile_step + c]; the bias is that of
+     * the columns. Returns a bit for each run with an output that is infinite or NaN before bias and activation. */
+    int64_t (*output_channels)(const fc_winograd_run *runs, int run_count, const void *sums, int64_t point_step,
+                               int64_t tile_step, int64_t channels, const fc_finish *finish);
+
     /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
      * is 1), last tap first if `reversed`. */
     void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth, int reversed);

@@ -27,8 +27,8 @@ MICRO_KERNELS = {
 
 #: Target and function that are not held to it, and why. No kernel gets here by being slow.
 EXEMPT = {
-    r".* winograd_(grad_)?weight_\w+": "4 x 4 or 6 x 6 points are more vectors than there are registers",
-    r".* winograd_(input|grad_output)_channels_\w+": "likewise: the points halfway lie in an array",
+    r".* winograd_((grad_)?weight|(input|output|grad_output)_channels)_\w+": "4 x 4 or 6 x 6 points are more "
+    "vectors than there are registers",
     r".* average_planes": "sixteen strands of planes side by side are more sums than there are registers",
     r"neon-\w+ (scatter|descend)": "part of a vector goes through memory: there are no masked loads",
     r"avx512-float32 scatter": "a block to be transposed is half the registers; it is moved once a tile",

@@ -5,7 +5,7 @@
 #include "gemm.h"
 #include "pack.h"
 #include "winograd.h"
-#include "winograd_gradient.h"
+#include "winograd_channels.h"
 #include "depthwise.h"
 #include "eltwise.h"
 #include "dot.h"
@@ -34,6 +34,11 @@ static double fma_peak(int64_t rounds)
     }
     return 2.0 * (double)rounds * CHAINS * LANES;
 }
+
+#define WINOGRAD_ENTRY(MY, MX)                                                                                 \
+    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
+     winograd_input_channels_##MY##MX, winograd_output_channels_##MY##MX, winograd_weight_##MY##MX,            \
+     winograd_grad_output_channels_##MY##MX, winograd_grad_weight_##MY##MX}
 
 const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .isa = TEXT(FC_ISA),

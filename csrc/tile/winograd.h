@@ -1,127 +1,7 @@
-/* Winograd's minimal filtering F(m, 3): m outputs of a 3-tap filter from m + 2 multiplications instead of 3m.
- *
- *     outputs = A^T [ (G taps) . (B^T inputs) ]        along one axis; nested for two axes
- *
- * Lanes are neighbouring tiles of a row. The matrices follow from the points where polynomials are evaluated,
- * 0, +-p (, +-q) and infinity; rows of +-p share their even and odd halves. With points +-5/8, +-3/2 F(4, 3) has
- * less than half the rounding error it has with the customary +-1, +-2.
- *
- * Lavin & Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308; the construction from
- * points: Blahut, "Fast algorithms for signal processing", 2010, ch. 5.
+/* The transforms around the products of a Winograd convolution (winograd_axis.h has the arithmetic) with lanes that
+ * are neighbouring tiles of a row. Where channels are adjacent in memory: winograd_channels.h.
  */
-#include "../fc_api.h"
-#include "simd.h"
-
-#define P ((real)0.625)
-#define Q ((real)1.5)
-
-/* A: m gradients of outputs to m + 2 values. */
-INLINE void winograd_grad_output_1d(int m, const vec *y, int from, vec *v, int to)
-{
-    if (m == 1) {
-        v[0] = y[0];
-    } else if (m == 2) {
-        v[0 * to] = y[0];
-        v[1 * to] = y[0] + y[1 * from];
-        v[2 * to] = y[0] - y[1 * from];
-        v[3 * to] = y[1 * from];
-    } else {
-        const vec p_even = y[0] + (P * P) * y[2 * from], p_odd = P * y[1 * from] + (P * P * P) * y[3 * from];
-        const vec q_even = y[0] + (Q * Q) * y[2 * from], q_odd = Q * y[1 * from] + (Q * Q * Q) * y[3 * from];
-        v[0 * to] = y[0];
-        v[1 * to] = p_even + p_odd;
-        v[2 * to] = p_even - p_odd;
-        v[3 * to] = q_even + q_odd;
-        v[4 * to] = q_even - q_odd;
-        v[5 * to] = y[3 * from];
-    }
-}
-
-/* G^T: m + 2 sums of products to the gradients of 3 taps. */
-INLINE void winograd_grad_weight_1d(int m, const vec *u, int from, vec *g, int to)
-{
-    if (m == 1) {
-        g[0] = u[0];
-    } else if (m == 2) {
-        const vec even = (real)0.5 * (u[1 * from] + u[2 * from]);
-        g[0 * to] = even - u[0];
-        g[1 * to] = (real)0.5 * (u[1 * from] - u[2 * from]);
-        g[2 * to] = even + u[3 * from];
-    } else {
-        const real p_scale = 1 / (2 * P * P * (P * P - Q * Q)), q_scale = 1 / (2 * Q * Q * (Q * Q - P * P));
-        const vec p_even = p_scale * (u[1 * from] + u[2 * from]), q_even = q_scale * (u[3 * from] + u[4 * from]);
-        g[0 * to] = (1 / (P * P * Q * Q)) * u[0] + (p_even + q_even);
-        g[1 * to] = (p_scale * P) * (u[1 * from] - u[2 * from]) + (q_scale * Q) * (u[3 * from] - u[4 * from]);
-        g[2 * to] = u[5 * from] + ((P * P) * p_even + (Q * Q) * q_even);
-    }
-}
-
-#define TILE_SPAN(m) ((m) == 1 ? 1 : (m) + 2)  /* inputs, and points, of a tile along one axis */
-#define MAX_SPAN FC_MAX_SPAN
-
-/* B^T: m + 2 inputs, `from` apart, to m + 2 values, `to` apart. m == 1 stands for an axis without taps. */
-INLINE void winograd_input_1d(int m, const vec *d, int from, vec *v, int to)
-{
-    if (m == 1) {
-        v[0] = d[0];
-    } else if (m == 2) {
-        v[0 * to] = d[2 * from] - d[0];
-        v[1 * to] = d[2 * from] + d[1 * from];
-        v[2 * to] = d[2 * from] - d[1 * from];
-        v[3 * to] = d[3 * from] - d[1 * from];
-    } else {
-        const vec p_even = d[4 * from] - (Q * Q) * d[2 * from], p_odd = d[3 * from] - (Q * Q) * d[1 * from];
-        const vec q_even = d[4 * from] - (P * P) * d[2 * from], q_odd = d[3 * from] - (P * P) * d[1 * from];
-        v[0 * to] = d[4 * from] - (P * P + Q * Q) * d[2 * from] + (P * P * Q * Q) * d[0];
-        v[1 * to] = p_even + P * p_odd;
-        v[2 * to] = p_even - P * p_odd;
-        v[3 * to] = q_even + Q * q_odd;
-        v[4 * to] = q_even - Q * q_odd;
-        v[5 * to] = d[5 * from] - (P * P + Q * Q) * d[3 * from] + (P * P * Q * Q) * d[1 * from];
-    }
-}
-
-/* A^T: m + 2 products to m outputs. */
-INLINE void winograd_output_1d(int m, const vec *v, int from, vec *y, int to)
-{
-    if (m == 1) {
-        y[0] = v[0];
-    } else if (m == 2) {
-        y[0 * to] = v[0] + (v[1 * from] + v[2 * from]);
-        y[1 * to] = v[3 * from] + (v[1 * from] - v[2 * from]);
-    } else {
-        const vec p_sum = v[1 * from] + v[2 * from], p_difference = v[1 * from] - v[2 * from];
-        const vec q_sum = v[3 * from] + v[4 * from], q_difference = v[3 * from] - v[4 * from];
-        y[0 * to] = v[0] + (p_sum + q_sum);
-        y[1 * to] = P * p_difference + Q * q_difference;
-        y[2 * to] = (P * P) * p_sum + (Q * Q) * q_sum;
-        y[3 * to] = v[5 * from] + ((P * P * P) * p_difference + (Q * Q * Q) * q_difference);
-    }
-}
-
-/* G: 3 taps to m + 2 values. */
-INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
-{
-    if (m == 1) {
-        u[0] = g[0];
-    } else if (m == 2) {
-        const vec even = (real)0.5 * (g[0] + g[2 * from]), odd = (real)0.5 * g[1 * from];
-        u[0 * to] = -g[0];
-        u[1 * to] = even + odd;
-        u[2 * to] = even - odd;
-        u[3 * to] = g[2 * from];
-    } else {
-        const real p_scale = 1 / (2 * P * P * (P * P - Q * Q)), q_scale = 1 / (2 * Q * Q * (Q * Q - P * P));
-        const vec p_even = p_scale * (g[0] + (P * P) * g[2 * from]), p_odd = (p_scale * P) * g[1 * from];
-        const vec q_even = q_scale * (g[0] + (Q * Q) * g[2 * from]), q_odd = (q_scale * Q) * g[1 * from];
-        u[0 * to] = (1 / (P * P * Q * Q)) * g[0];
-        u[1 * to] = p_even + p_odd;
-        u[2 * to] = p_even - p_odd;
-        u[3 * to] = q_even + q_odd;
-        u[4 * to] = q_even - q_odd;
-        u[5 * to] = g[2 * from];
-    }
-}
+#include "winograd_axis.h"
 
 /* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j]. Only the first `wanted`
  * of them. */
@@ -158,10 +38,8 @@ INLINE void interleave_tiles(int m, const vec *y, vec *x)
     }
 }
 
-enum { MAX_TILE = 4, ROW_LENGTH = (MAX_TILE + 1) * LANES };  /* a row of a vector of tiles, and what a copy adds */
+enum { ROW_LENGTH = (MAX_TILE + 1) * LANES };  /* a row of a vector of tiles, and what a copy adds */
 enum { CHANNELS_AHEAD = 4 };  /* whose inputs are fetched into the cache */
-
-INLINE int limit(int64_t x) { return x < 0 ? 0 : x > LANES ? LANES : (int)x; }
 
 /* Rows whose places are not adjacent in memory: each tile's first m inputs at `first`, the other two at `rest`, and the
  * copies that take them there. */
@@ -230,6 +108,7 @@ typedef struct row_parts {
 /* The parts of adjacent places. */
 INLINE void plan_parts(int m, const fc_winograd_run *runs, int run_count, row_parts *parts)
 {
+    int found[MAX_TILE];
     parts->count = 1;
     for (int q = 0; q < m; q++) {
         int count = 0;
@@ -244,9 +123,12 @@ INLINE void plan_parts(int m, const fc_winograd_run *runs, int run_count, row_pa
                 lane_range(limit(rest_low), limit(rest_high < end ? rest_high : end)),
             };
         }
+        found[q] = count;
         if (count > parts->count) parts->count = count;
-        while (count < MAX_PARTS) parts->part[q][count++] = (row_part){NULL, 0, first_lanes(0), first_lanes(0)};
     }
+    for (int q = 0; q < m; q++)
+        while (found[q] < parts->count)
+            parts->part[q][found[q]++] = (row_part){NULL, 0, first_lanes(0), first_lanes(0)};
 }
 
 /* How the rows of tiles are read: vector q of row y from from[y][q][part], which moves on by `advance` per channel. */
@@ -281,7 +163,9 @@ INLINE void plan_reading(int m, int span_y, const fc_winograd_run *runs, int run
             for (int i = 0; i < reader->parts.count; i++) {
                 const row_part *part = &reader->parts.part[q][i];
                 const real *row = part->run ? part->run->row[y] : NULL;
-                reader->from[y][q][i] = !adjacent ? reader->rows[y].first + q * LANES : row ? row + part->offset : zeros;
+                reader->from[y][q][i] = !adjacent ? reader->rows[y].first + q * LANES
+                                        : row     ? row + part->offset
+                                                  : zeros;
                 reader->advance[y][q][i] = row ? channel_step : 0;
             }
         }
@@ -494,7 +378,7 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
                                          int64_t depth, int reversed)                                          \
     {                                                                                                          \
         winograd_weight_body(MY, MX, u, point_step, taps, width, depth, reversed);                             \
-    } \
+    }                                                                                                          \
     static int winograd_grad_weight_##MY##MX(void *taps, int64_t tap_step, const void *sums,                   \
                                              int64_t point_step, int64_t width)                                \
     {                                                                                                          \
@@ -504,10 +388,3 @@ WINOGRAD(1, 2)
 WINOGRAD(2, 2)
 WINOGRAD(1, 4)
 WINOGRAD(4, 4)
-#define WINOGRAD_ENTRY(MY, MX)                                                                                 \
-    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
-     winograd_input_channels_##MY##MX, winograd_weight_##MY##MX, winograd_grad_output_channels_##MY##MX,        \
-     winograd_grad_weight_##MY##MX}
-
-#undef P
-#undef Q

@@ -61,9 +61,10 @@ static void new_runs(problem *p, int channels_adjacent, enum side side)
 
 static problem problem_new(const fc_winograd *transform, int tiles, int reversed, int channels_adjacent, enum side side)
 {
+    const int64_t adjacent = 2 * table->lanes + 1;
     problem p = {.transform = transform, .tiles = tiles, .reversed = reversed};
-    p.channels = 1 + random_below(channels_adjacent ? 2 * table->lanes : 4);
-    p.width = 1 + random_below(table->max_rows);
+    p.channels = 1 + random_below(channels_adjacent ? adjacent : 4);
+    p.width = 1 + random_below(channels_adjacent ? adjacent : table->max_rows);
     p.tap_rows = transform->tile_y == 1 ? 1 : 3;
     p.span_y = transform->tile_y + p.tap_rows - 1;
     p.taps = guarded_new(p.channels * p.tap_rows * 3 * p.width, side);
@@ -170,6 +171,50 @@ static void check_transform(const fc_winograd *transform, int tiles, int reverse
     problem_free(p);
 }
 
+/* As check_transform, with lanes that are channels. Few of them count: sums of many would round. */
+static void check_channels(const fc_winograd *transform, int tiles, enum side side)
+{
+    const problem p = problem_new(transform, tiles, 0, 1, side);
+    const int64_t channels = p.channels, width = p.width;
+    const guarded u = guarded_new(transform->points * channels * width, side);
+    const guarded v = guarded_new(transform->points * tiles * channels, side);
+    const guarded sums = guarded_new(transform->points * tiles * width, side);
+    const guarded bias = guarded_new(width, side);
+    const fc_finish finish = {.final = 1, .column_bias = bias.data, .activation = FC_RELU};
+    describe("winograd %d x %d, %lld adjacent channels, %lld outputs, %d tiles in %d runs", transform->tile_y,
+             transform->tile_x, (long long)channels, (long long)width, tiles, p.run_count);
+    fill_integers(bias.data, bias.count);
+    for (int64_t k = 0; k < channels; k++)
+        if ((k + tiles) % (channels / 4 + 1))
+            for (int64_t i = 0; i < p.tap_rows * 3 * width; i++) p.taps.data[k * p.tap_rows * 3 * width + i] = 0;
+    transform->weight(u.data, channels * width, p.taps.data, width, channels, 0);
+    transform->input_channels(v.data, tiles * channels, channels, p.in, p.run_count, channels);
+    for (int point = 0; point < transform->points; point++)
+        for (int64_t t = 0; t < tiles; t++)
+            for (int64_t i = 0; i < width; i++) {
+                double sum = 0;
+                for (int64_t k = 0; k < channels; k++)
+                    sum += (double)u.data[(point * channels + k) * width + i]
+                         * (double)v.data[(point * tiles + t) * channels + k];
+                sums.data[(point * tiles + t) * width + i] = (real)sum;
+            }
+    if (transform->output_channels(p.out, p.run_count, sums.data, tiles * width, width, width, &finish))
+        fail("output_channels says that a finite output is not");
+    expect_outputs(&p, bias.data);
+
+    const int r = (int)random_below(p.run_count);
+    const int64_t point = random_below(transform->points), t = p.out[r].lane + random_below(p.out[r].tiles);
+    sums.data[(point * tiles + t) * width + random_below(width)] = random_below(2) ? (real)INFINITY : (real)NAN;
+    if (transform->output_channels(p.out, p.run_count, sums.data, tiles * width, width, width, &finish)
+        != (int64_t)1 << r)
+        fail("output_channels misses a value that is not finite, or sees one where there is none");
+    guarded_free(bias);
+    guarded_free(sums);
+    guarded_free(v);
+    guarded_free(u);
+    problem_free(p);
+}
+
 static real output_at(const problem *p, int r, int64_t i, int64_t y, int64_t x)
 {
     const fc_winograd_run *run = &p->out[r];
@@ -245,6 +290,7 @@ void check_winograd(void)
         for (int round = 0; round < 400; round++) {
             check_transform(&table->winograd[which], 1 + round % table->lanes, round / 2 % 2,
                             round % 2 ? AT_START : AT_END);
+            check_channels(&table->winograd[which], 1 + round % MOST_RUNS, round % 2 ? AT_START : AT_END);
             check_gradient(&table->winograd[which], 1 + round % table->lanes, round % 2 ? AT_START : AT_END);
         }
 }

@@ -65,6 +65,8 @@ cdef extern from "fc_api.h" nogil:
                           int64_t point_step, int64_t sums_step, int rows, const fc_finish *finish) noexcept nogil
         void (*input_channels)(void *v, int64_t point_step, int64_t tile_step, const fc_winograd_run *runs,
                                int run_count, int64_t channels) noexcept nogil
+        int64_t (*output_channels)(const fc_winograd_run *runs, int run_count, const void *sums, int64_t point_step,
+                                   int64_t tile_step, int64_t channels, const fc_finish *finish) noexcept nogil
         void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth,
                        int reversed) noexcept nogil
         void (*grad_output_channels)(void *v, int64_t point_step, int64_t tile_step, const fc_winograd_run *runs,

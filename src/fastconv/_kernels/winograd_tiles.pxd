@@ -20,6 +20,7 @@ cdef struct Tiles:
     int64_t count             # of the whole batch
     int64_t pieces[3]         # the kernel as pieces of 1 x 3 x 3 (or 1 x 1 x 3) taps
     int64_t piece_count
+    bint channels_last        # channels are adjacent, so they are the lanes of the transforms
 
 
 cdef struct Place:
@@ -40,7 +41,7 @@ cdef void input_runs(const Tiles *tiles, const Place *places, int count, int64_t
 cdef void output_runs(const Tiles *tiles, const Place *places, int count, const int64_t *stride, char *out,
                       fc_winograd_run *runs) noexcept nogil
 cdef void transform_inputs(const Tiles *tiles, const char *source, int64_t first, int64_t count, int64_t channels,
-                           char *v, int64_t point_step, int64_t k_step) noexcept nogil
+                           char *v, int64_t point_step, int64_t step) noexcept nogil
 cdef void transform_weights(const Tiles *tiles, const Weights *w, int64_t group, int64_t panel, int64_t channel,
                             int64_t channels, char *taps, char *u, int64_t point_step) noexcept nogil
 cdef int64_t taps_scratch(const Tiles *tiles, int64_t width) noexcept nogil

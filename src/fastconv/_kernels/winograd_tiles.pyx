@@ -26,10 +26,10 @@ cdef const fc_winograd *find_transform(const fc_kernels *kernel, int tile_y, int
 
 
 cdef void describe_tiles(Tiles *tiles, const Dense *d, const fc_kernels *kernel, int tile) noexcept nogil:
-    """All of it but the strides of the source."""
+    """All of it but the strides of the source and of what follows from them."""
     cdef const fc_window *w = &d.window
     cdef int axis
-    tiles.kernel, tiles.window = kernel, w[0]
+    tiles.kernel, tiles.window, tiles.channels_last = kernel, w[0], False
     tiles.transform = find_transform(kernel, 1 if w.taps[1] == 1 else tile, tile)
     tiles.pieces[0] = w.taps[0]
     tiles.piece_count = w.taps[0]
@@ -122,9 +122,11 @@ cdef void output_runs(const Tiles *tiles, const Place *places, int count, const 
 
 
 cdef void transform_inputs(const Tiles *tiles, const char *source, int64_t first, int64_t count, int64_t channels,
-                           char *v, int64_t point_step, int64_t k_step) noexcept nogil:
-    """v[point][piece * channels + c][tile] of `count` tiles, for `channels` channels from `source` on."""
-    cdef int64_t item = tiles.itemsize, lanes = tiles.kernel.lanes, done = 0, some, piece
+                           char *v, int64_t point_step, int64_t step) noexcept nogil:
+    """v[point][piece * channels + c][tile] of `count` tiles, for `channels` channels from `source` on; `step` apart are
+    neighbours along the depth or, of v[point][tile][piece * channels + c] (channels-last), tiles."""
+    cdef int64_t item = tiles.itemsize, done = 0, some, piece
+    cdef int64_t lanes = MOST_LANES if tiles.channels_last else tiles.kernel.lanes
     cdef int found
     cdef Place places[MOST_LANES]
     cdef fc_winograd_run runs[MOST_LANES]
@@ -133,8 +135,12 @@ cdef void transform_inputs(const Tiles *tiles, const char *source, int64_t first
         found = find_places(tiles, first + done, some, places)
         for piece in range(tiles.piece_count):
             input_runs(tiles, places, found, piece, source, runs)
-            tiles.transform.input(v + (piece * channels * k_step + done) * item, point_step, k_step, runs, found,
-                                  tiles.window.stride[1], channels)
+            if tiles.channels_last:
+                tiles.transform.input_channels(v + (done * step + piece * channels) * item, point_step, step, runs,
+                                               found, channels)
+            else:
+                tiles.transform.input(v + (piece * channels * step + done) * item, point_step, step, runs, found,
+                                      tiles.window.stride[1], channels)
         done += some
 
 

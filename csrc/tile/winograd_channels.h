@@ -1,14 +1,8 @@
-/* The transforms of a weight gradient's operands, with lanes that are channels: their products are sums over tiles, so
- * that the channels of a tile have to be adjacent. The transform of the sums is in winograd.h.
+/* The transforms of a Winograd convolution's arrays with lanes that are channels: for arrays where those are adjacent,
+ * so that nothing is gathered and nothing transposed, and for the operands of a weight gradient, whose products are sums
+ * over tiles. The transform of these sums is in winograd.h.
  */
-#include "../fc_api.h"
-#include "simd.h"
-
-#if defined(__clang__)
-#define ROLLED _Pragma("clang loop unroll(disable)")
-#else
-#define ROLLED _Pragma("GCC unroll 1")
-#endif
+#include "winograd_axis.h"
 
 /* A vector of channels of one tile of inputs or, if `outputs`, of as many values as it has outputs. Place x of its
  * row y is place first + x of the run's; `inside`: all of them exist. The points halfway are more than there are
@@ -79,19 +73,76 @@ INLINE void transform_tiles(int my, int mx, int outputs, real *v, int64_t point_
     }
 }
 
-#define WINOGRAD_GRADIENT(MY, MX)                                                                               \
+/* One tile; `doubt` becomes NaN in a lane where an output is infinite or NaN. */
+INLINE vec output_tile(int my, int mx, const fc_winograd_run *run, int64_t first, const real *sums, int64_t point_step,
+                       int64_t channels, const fc_finish *finish, vec doubt)
+{
+    const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my), finishes = finish->column_bias || finish->activation;
+    for (int64_t c = 0; c < channels; c += LANES) {
+        const mask valid = first_lanes(limit(channels - c));
+        vec half[MAX_SPAN * MAX_SPAN], bias = {0};
+        if (finish->column_bias) bias = load_masked((const real *)finish->column_bias + c, valid);
+        UNROLL
+        for (int x = 0; x < span_x; x++) {
+            vec column[MAX_SPAN];
+            UNROLL
+            for (int y = 0; y < span_y; y++)
+                column[y] = load_masked(sums + (y * span_x + x) * point_step + c, valid);
+            winograd_output_1d(my, column, 1, half + x, span_x);
+        }
+        UNROLL
+        for (int y = 0; y < my; y++) {
+            vec out[MAX_SPAN];
+            winograd_output_1d(mx, half + y * span_x, 1, out, 1);
+            UNROLL
+            for (int x = 0; x < mx; x++) {
+                doubt += out[x] * 0;
+                if (finishes) out[x] = finish_vector(out[x], (vec){0}, finish, 0, bias);
+                if (run->row[y] && first + x < run->high)
+                    store_masked((real *)run->row[y] + (first + x) * run->step + c, out[x], valid);
+            }
+        }
+    }
+    return doubt;
+}
+
+INLINE int64_t output_channels_body(int my, int mx, const fc_winograd_run *runs, int run_count, const real *sums,
+                                    int64_t point_step, int64_t tile_step, int64_t channels, const fc_finish *finish)
+{
+    int64_t not_finite = 0;
+    for (int r = 0; r < run_count; r++) {
+        const fc_winograd_run *run = &runs[r];
+        vec doubt = {0};
+        double sum = 0;
+        for (int64_t t = 0; t < run->tiles; t++)
+            doubt = output_tile(my, mx, run, t * mx, sums + (run->lane + t) * tile_step, point_step, channels, finish,
+                                doubt);
+        UNROLL
+        for (int part = 0; part < PARTS; part++) sum += sum_in_pairs(widen(doubt, part));
+        not_finite |= (int64_t)(sum != 0) << r;
+    }
+    return not_finite;
+}
+
+#define WINOGRAD_CHANNELS(MY, MX)                                                                               \
     static void winograd_input_channels_##MY##MX(void *v, int64_t point_step, int64_t tile_step,               \
                                                  const fc_winograd_run *runs, int run_count, int64_t channels) \
     {                                                                                                           \
         transform_tiles(MY, MX, 0, v, point_step, tile_step, runs, run_count, channels);                        \
-    }                                                                                                           \
+    }                                                                                                          \
     static void winograd_grad_output_channels_##MY##MX(void *v, int64_t point_step, int64_t tile_step,         \
                                                        const fc_winograd_run *runs, int run_count,             \
                                                        int64_t channels)                                       \
     {                                                                                                           \
         transform_tiles(MY, MX, 1, v, point_step, tile_step, runs, run_count, channels);                        \
+    }                                                                                                          \
+    static int64_t winograd_output_channels_##MY##MX(                                                          \
+        const fc_winograd_run *runs, int run_count, const void *sums, int64_t point_step, int64_t tile_step,   \
+        int64_t channels, const fc_finish *finish)                                                             \
+    {                                                                                                          \
+        return output_channels_body(MY, MX, runs, run_count, sums, point_step, tile_step, channels, finish);   \
     }
-WINOGRAD_GRADIENT(1, 2)
-WINOGRAD_GRADIENT(2, 2)
-WINOGRAD_GRADIENT(1, 4)
-WINOGRAD_GRADIENT(4, 4)
+WINOGRAD_CHANNELS(1, 2)
+WINOGRAD_CHANNELS(2, 2)
+WINOGRAD_CHANNELS(1, 4)
+WINOGRAD_CHANNELS(4, 4)
