@@ -199,6 +199,16 @@ typedef struct fc_depthwise {
     fc_finish finish;         /* its activation */
 } fc_depthwise;
 
+/* A plane of grad_output and the plane of the input under its windows, both as they lie: `rows` x `columns` outputs,
+ * the first of which sees position (y, x) of the input with its first tap, inside or outside. */
+typedef struct fc_planes_met {
+    int64_t rows, columns, grad_y_stride, grad_x_stride;
+    int64_t y, x, height, width, y_stride, x_stride;
+    int64_t y_step, x_step, y_delta, x_delta;  /* between neighbouring windows, and neighbouring taps */
+    int kernel_rows, kernel_columns;
+    int channels;            /* 0: lanes are pixels. Else that many neighbouring channels, whose stride is 1 */
+} fc_planes_met;
+
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
     int max_rows;            /* rows of C that one call may compute */
@@ -262,6 +272,12 @@ typedef struct fc_kernels {
      * k * row_stride + t * column_stride. If channels > 0, a vector has a lane for each of them, then zeros. */
     void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
                               int64_t column_stride, int64_t channel_stride, int channels);
+
+    /* The gradient of a depthwise weight: for each tap a vector of sums, whose lanes are pixels or channels, has the
+     * products of these planes added. Both point to (0, 0) of their plane. Lanes are pixels only of x strides 1, with an
+     * x_step of 1, or of 2 if the x_delta is 1. What does not exist is not read, but lanes without a product may have
+     * one of zero with another number. */
+    void (*depthwise_gradient)(void *sums, const void *input, const void *grad_output, const fc_planes_met *planes);
 
     /* out[i] = gradient[i] times the slope of `activation` (enum fc_activation; `slope` as in fc_finish) where its
      * output is output[i]; returns the sum of out, added in double. Without `out` and `output`: only the sum. */

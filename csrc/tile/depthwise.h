@@ -316,9 +316,9 @@ INLINE void existing(const fc_gather *g, int64_t first, int64_t *low, int64_t *h
 }
 
 /* Which of the LANES pixels from this position on exist. */
-INLINE mask existing_lanes(const fc_gather *g, int64_t position)
+INLINE mask existing_lanes(int64_t position, int64_t extent)
 {
-    const int64_t low = position < 0 ? -position : 0, left = g->extent - position;
+    const int64_t low = position < 0 ? -position : 0, left = extent - position;
     const int64_t high = left < low ? low : left;
     return lane_range(low < LANES ? (int)low : LANES, high < LANES ? (int)high : LANES);
 }
@@ -328,7 +328,7 @@ INLINE void gather_columns(int vectors, real *to, const real *source, int64_t po
 {
     mask lanes[4];
     UNROLL
-    for (int v = 0; v < vectors; v++) lanes[v] = existing_lanes(g, position + v * LANES);
+    for (int v = 0; v < vectors; v++) lanes[v] = existing_lanes(position + v * LANES, g->extent);
     const real *from = source + position;
     for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride) {
         UNROLL
@@ -353,7 +353,7 @@ INLINE void unzip(real *even, real *odd, vec a, vec b)
 
 INLINE void unzip_vector(real *to, const real *source, int64_t position, int64_t rows, const fc_gather *g)
 {
-    const mask lower = existing_lanes(g, position), upper = existing_lanes(g, position + LANES);
+    const mask lower = existing_lanes(position, g->extent), upper = existing_lanes(position + LANES, g->extent);
     const real *from = source + position;
     for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride)
         unzip(to, to + g->run, load_masked(from, lower), load_masked(from + LANES, upper));

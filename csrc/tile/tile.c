@@ -7,6 +7,7 @@
 #include "winograd.h"
 #include "winograd_channels.h"
 #include "depthwise.h"
+#include "depthwise_gradient.h"
 #include "eltwise.h"
 #include "dot.h"
 #include "pool.h"
@@ -64,6 +65,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .depthwise = depthwise,
     .depthwise_gather = depthwise_gather,
     .depthwise_weights = depthwise_weights,
+    .depthwise_gradient = depthwise_gradient,
     .lanes = LANES,
     .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
     .max_pool = max_pool,

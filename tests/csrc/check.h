@@ -76,5 +76,6 @@ void check_planes_averaged(void);
 void check_depthwise(void);
 void check_depthwise_gather(void);
 void check_depthwise_weights(void);
+void check_depthwise_gradient(void);
 
 #endif

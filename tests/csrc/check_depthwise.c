@@ -1,4 +1,4 @@
-/* depthwise, its gathering and its weights against plain loops. Sums are exact: see fill_integers. */
+/* depthwise, its gathering, its weights and their gradient against plain loops. Sums are exact: see fill_integers. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -114,6 +114,62 @@ static void check_weights(int rows, int64_t columns, int channels)
     }
     guarded_free(source);
     guarded_free(to);
+}
+
+/* Two planes, anywhere against each other. */
+static void check_planes(const fc_planes_met *p)
+{
+    const int lanes = table->lanes, taps = p->kernel_rows * p->kernel_columns, unit = p->channels ? p->channels : 1;
+    const guarded input = guarded_new((p->height - 1) * p->y_stride + (p->width - 1) * p->x_stride + unit, AT_END);
+    const guarded grad = guarded_new((p->rows - 1) * p->grad_y_stride + (p->columns - 1) * p->grad_x_stride + unit,
+                                     random_below(2) ? AT_END : AT_START);
+    const guarded sums = guarded_new(taps * lanes, AT_END);
+    real *expected = malloc((size_t)sums.count * sizeof(real));
+    fill_integers(input.data, input.count);
+    fill_integers(grad.data, grad.count);
+    fill_integers(sums.data, sums.count);
+    for (int64_t i = 0; i < sums.count; i++) expected[i] = sums.data[i];
+    for (int tap = 0; tap < taps; tap++) {
+        for (int64_t r = 0; r < p->rows; r++) {
+            for (int64_t c = 0; c < p->columns; c++) {
+                const int64_t y = p->y + r * p->y_step + tap / p->kernel_columns * p->y_delta;
+                const int64_t x = p->x + c * p->x_step + tap % p->kernel_columns * p->x_delta;
+                if (y < 0 || y >= p->height || x < 0 || x >= p->width) continue;
+                for (int l = 0; l < unit; l++)
+                    expected[tap * lanes + (p->channels ? l : c % lanes)] +=
+                        input.data[y * p->y_stride + x * p->x_stride + l] *
+                        grad.data[r * p->grad_y_stride + c * p->grad_x_stride + l];
+            }
+        }
+    }
+    describe("depthwise_gradient, %lld x %lld from %lld, %lld, step %lld, %lld, delta %lld, %lld, %d x %d taps, %d "
+             "channels", (long long)p->rows, (long long)p->columns, (long long)p->y, (long long)p->x,
+             (long long)p->y_step, (long long)p->x_step, (long long)p->y_delta, (long long)p->x_delta, p->kernel_rows,
+             p->kernel_columns, p->channels);
+    table->depthwise_gradient(sums.data, input.data, grad.data, p);
+    expect_same(sums.data, expected, sums.count);
+    free(expected);
+    guarded_free(input);
+    guarded_free(grad);
+    guarded_free(sums);
+}
+
+void check_depthwise_gradient(void)
+{
+    for (int round = 0; round < 4000; round++) {
+        const int channels = random_below(2) ? 1 + (int)random_below(table->lanes) : 0;
+        const int64_t pixel = channels ? channels + random_below(3) : 1, room = channels ? 12 : 3 * table->lanes;
+        fc_planes_met p = {.rows = 1 + random_below(12), .columns = 1 + random_below(room), .channels = channels,
+                           .y = random_below(12) - 9, .x = random_below(room) - room / 2,
+                           .height = 1 + random_below(24), .width = 1 + random_below(2 * room),
+                           .y_step = 1 + random_below(3), .y_delta = 1 + random_below(3), .x_delta = 1 + random_below(3),
+                           .kernel_rows = 1 + (int)random_below(6), .kernel_columns = 1 + (int)random_below(9)};
+        p.x_step = 1 + random_below(channels ? 3 : p.x_delta == 1 ? 2 : 1);
+        p.grad_x_stride = p.x_stride = pixel;
+        p.grad_y_stride = p.columns * pixel + random_below(3);
+        p.y_stride = p.width * pixel + random_below(3);
+        check_planes(&p);
+    }
 }
 
 void check_depthwise(void)

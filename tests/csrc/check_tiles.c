@@ -74,6 +74,7 @@ int main(void)
         {"depthwise", check_depthwise},
         {"depthwise_gather", check_depthwise_gather},
         {"depthwise_weights", check_depthwise_weights},
+        {"depthwise_gradient", check_depthwise_gradient},
         {"fma_peak", check_fma_peak},
     };
     signal(SIGSEGV, touched_guard_page);

@@ -156,6 +156,25 @@ cdef extern from "fc_api.h" nogil:
         int64_t lane_step
         fc_finish finish
 
+    ctypedef struct fc_planes_met:
+        int64_t rows
+        int64_t columns
+        int64_t grad_y_stride
+        int64_t grad_x_stride
+        int64_t y
+        int64_t x
+        int64_t height
+        int64_t width
+        int64_t y_stride
+        int64_t x_stride
+        int64_t y_step
+        int64_t x_step
+        int64_t y_delta
+        int64_t x_delta
+        int kernel_rows
+        int kernel_columns
+        int channels
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -198,6 +217,8 @@ cdef extern from "fc_api.h" nogil:
         void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
         void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
                                   int64_t column_stride, int64_t channel_stride, int channels) noexcept nogil
+        void (*depthwise_gradient)(void *sums, const void *input, const void *grad_output,
+                                   const fc_planes_met *planes) noexcept nogil
         int lanes
         fc_winograd winograd[4]
         void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil

@@ -10,13 +10,10 @@ cdef struct DotLayout:
     Strips strips
     int64_t groups, rows, channels            # output and input channels per group
     int64_t taps
-    int64_t kernel[3]
-    bint rows_are_taps
     double flops
     int64_t pitch                             # elements between rows in scratch, of both
     Place place                               # of the input in scratch
-    int64_t margin                            # rows of zeros before and after a plane of grad_output
-    int64_t span                              # elements of such a plane ...
+    int64_t span                              # elements of a plane of grad_output ...
     int64_t grad_channel                      # ... and of all of a chunk
     int64_t *tap_offset                       # where a tap's first position lies in the input of a channel ...
     int64_t *tap_order                        # ... and which tap that is

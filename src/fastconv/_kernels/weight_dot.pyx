@@ -1,4 +1,4 @@
-"""The weight gradient as dot products of planes: what serves few channels, depthwise and everything in between.
+"""The weight gradient as dot products of planes: what serves few channels.
 
     grad_weight[oc, ic, tap] = sum over positions p of  grad_output[oc][p] * input[ic][p + offset(tap)]
 
@@ -6,9 +6,6 @@ Both operands are read along p. Input rows lie in scratch memory with their padd
 are copied to the same pitch, with zeros between them, so that a whole plane is one long run for every tap. A zero
 between rows meets input that is not under the window: 0 * inf would be NaN, so a result that is not finite does not
 count, and the caller computes it the other way.
-
-Where a group has one or two output channels, the rows of a tile are taps instead: grad_output shifted by as many
-rows as the tap, so that a tile of KH x KW taps loads KH + KW vectors. This is what the margin of zeros is for.
 """
 
 from libc.stdint cimport int64_t
@@ -27,7 +24,6 @@ cdef int64_t CHUNK_POSITIONS = 1536       # long enough for the sums over lanes 
 cdef int64_t SCRATCH_ELEMENTS = 1 << 18   # of a task, if that leaves a channel and
 cdef int64_t FEWEST_POSITIONS = 64        # so many positions
 cdef int64_t ROW_BLOCK = 64               # output channels of a task
-cdef int64_t FEW_ROWS = 3                 # fewer output channels: the rows of a tile are taps
 cdef int64_t WANTED_TASKS = 16            # fewer than this, and the chunks are split as well
 cdef int64_t PARTS_ELEMENTS = 1 << 19     # but not into more sums than this many elements
 cdef double TASK_FLOPS = 5e6              # and not into tasks of less work
@@ -60,7 +56,7 @@ cdef void copy_gradient(const DotLayout *plan, const Call *call, const Chunk *ch
                                            + (chunk.begin[0] + d) * stride[2] + chunk.begin[1] * stride[3]
                                            + chunk.begin[2] * stride[4]) * item,
                        [stride[1], stride[3], stride[4]],
-                       to + ((n * plan.strips.axis[0].block + d) * plan.span + plan.margin * plan.pitch) * item,
+                       to + ((n * plan.strips.axis[0].block + d) * plan.span) * item,
                        [plan.grad_channel, plan.pitch, 1], [channels, chunk.count[1], chunk.count[2]])
 
 
@@ -97,38 +93,6 @@ cdef void multiply(const DotLayout *plan, const Call *call, const char *input, i
                        sums + (row * row_step + column) * call.item, row_offset, accumulate)
 
 
-cdef void multiply_taps(const DotLayout *plan, const Call *call, const char *input, const char *grad,
-                        const fc_run_pair *runs, int64_t run_count, char *sums, bint accumulate) noexcept nogil:
-    """One output channel with all taps of one input channel: the rows of a tile are rows of taps."""
-    cdef const fc_kernels *kernel = call.kernel
-    cdef const Axis *axis = &plan.strips.axis[1]
-    cdef int64_t width = plan.kernel[2], kd, run, kh, kw, tile_rows, tiles, j, r, tap
-    cdef const void *a[FC_MAX_DOT_ROWS]
-    cdef const void *b[FC_MAX_DOT_COLUMNS]
-    cdef int64_t row_offset[FC_MAX_DOT_ROWS]
-    for kd in range(plan.kernel[0]):
-        for run in range(axis.runs):
-            kh = 0
-            while kh < axis.taps:
-                tile_rows = 0
-                tap = kd * axis.taps * width
-                while kh < axis.taps and tile_rows < kernel.dot_rows:
-                    if axis.run[kh] == run:
-                        a[tile_rows] = grad + (plan.margin - axis.start[kh]) * plan.pitch * call.item
-                        row_offset[tile_rows] = (tap + kh * width)
-                        tile_rows += 1
-                    kh += 1
-                if tile_rows == 0:
-                    continue
-                tiles = divide_up(width, kernel.dot_columns(<int>tile_rows))
-                for j in range(tiles):
-                    kw = j * width // tiles
-                    for r in range(kw, (j + 1) * width // tiles):
-                        b[r - kw] = input + (plan.tap_offset[tap + r] + run * plan.place.run[1]) * call.item
-                    kernel.dot(a, <int>tile_rows, b, <int>((j + 1) * width // tiles - kw), runs, run_count,
-                               sums + kw * call.item, row_offset, accumulate)
-
-
 cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs) noexcept nogil:
     """The planes of a chunk: in grad_output, and in the input's scratch."""
     cdef int64_t n, d, count = 0
@@ -136,7 +100,7 @@ cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs
         for d in range(chunk.count[0]):
             runs[count].a_offset = (n * plan.strips.axis[0].block + d) * plan.span
             runs[count].b_offset = n * plan.place.n + d * plan.place.position[0]
-            runs[count].count = (chunk.count[1] - 1 + plan.margin) * plan.pitch + chunk.count[2]
+            runs[count].count = (chunk.count[1] - 1) * plan.pitch + chunk.count[2]
             count += 1
 
 
@@ -178,24 +142,10 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         copy_gradient(plan, call, &chunk, group * plan.rows + row, groups * rows, grad)
         list_runs(plan, &chunk, runs)
         for g in range(groups):
-            add_chunk(plan, call, &chunk, input + g * input_bytes, channels, grad + g * grad_bytes, rows, runs,
-                      call.sums + (((part * plan.groups + group + g) * plan.rows + row) * plan.channels + channel)
-                      * plan.taps * item, i > first)
-
-
-cdef void add_chunk(const DotLayout *plan, const Call *call, const Chunk *chunk, const char *input, int64_t channels,
-                    const char *grad, int64_t rows, const fc_run_pair *runs, char *sums,
-                    bint accumulate) noexcept nogil:
-    """The products of one group's channels over a chunk."""
-    cdef int64_t count = chunk.n_count * chunk.count[0], r, c
-    if not plan.rows_are_taps:
-        multiply(plan, call, input, channels, grad, rows, runs, count, sums, accumulate)
-        return
-    for r in range(rows):
-        for c in range(channels):
-            multiply_taps(plan, call, input + c * plan.place.channel * call.item,
-                          grad + r * plan.grad_channel * call.item, runs, count,
-                          sums + (r * plan.channels + c) * plan.taps * call.item, accumulate)
+            multiply(plan, call, input + g * input_bytes, channels, grad + g * grad_bytes, rows, runs,
+                     chunk.n_count * chunk.count[0],
+                     call.sums + (((part * plan.groups + group + g) * plan.rows + row) * plan.channels + channel)
+                     * plan.taps * item, i > first)
 
 
 cdef class DotGradient:
@@ -209,8 +159,7 @@ cdef class DotGradient:
         p.channels = geometry.in_channels // geometry.groups
         p.taps = 1
         for axis in range(3):
-            p.kernel[axis] = geometry.kernel[axis]
-            p.taps *= p.kernel[axis]
+            p.taps *= geometry.kernel[axis]
         p.row_blocks = divide_up(p.rows, ROW_BLOCK)
         p.channel_blocks = 1
         self.lay_out(geometry, positions)
@@ -242,12 +191,8 @@ cdef class DotGradient:
         p.place.run[0] = s.axis[0].length * p.place.position[0]
         p.place.run[2] = s.axis[0].runs * p.place.run[0]
         p.place.n = s.axis[2].runs * p.place.run[2]
-        p.margin = s.axis[1].length - s.axis[1].block
-        p.rows_are_taps = p.rows < FEW_ROWS and 0 < p.margin <= s.axis[1].block
-        if not p.rows_are_taps:
-            p.margin = 0
         p.place.channel = divide_up(s.block_n * p.place.n, MOST_LANES) * MOST_LANES + MOST_LANES
-        p.span = divide_up((s.axis[1].block + 2 * p.margin) * p.pitch, MOST_LANES) * MOST_LANES
+        p.span = divide_up(s.axis[1].block * p.pitch, MOST_LANES) * MOST_LANES
         p.grad_channel = s.block_n * s.axis[0].block * p.span + MOST_LANES
         return 0
 
@@ -285,7 +230,7 @@ cdef class DotGradient:
             raise MemoryError(f"tables of {p.taps} taps")
         p.tap_order = p.tap_offset + p.taps
         places = [tap_place(&p.strips, &p.place, i) for i in range(p.taps)]
-        order = range(p.taps) if p.rows_are_taps else sorted(range(p.taps), key=places.__getitem__)
+        order = sorted(range(p.taps), key=places.__getitem__)
         for i in range(p.taps):
             p.tap_order[i] = order[i]
             p.tap_offset[i] = places[order[i]]

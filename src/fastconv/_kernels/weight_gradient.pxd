@@ -6,6 +6,11 @@ from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.filters cimport Filters
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
+from fastconv._kernels.weight_rows cimport RowsGradient
+
+
+cdef enum Way:                  # to the sums; all but the last count only if they are finite
+    BY_ROWS, BY_DOTS, BY_GEMM
 
 
 cdef struct Call:
@@ -14,14 +19,15 @@ cdef struct Call:
     int64_t parts               # in `sums`
     int64_t channel_step        # between neighbouring input channels there ...
     int64_t tap_step            # ... and between neighbouring taps
-    bint must_be_finite         # or it does not count
+    Way way
     bint finite                 # as far as known
 
 
 cdef class WeightGradientPlan:
-    cdef DotGradient dot        # None where the other way is the better one
+    cdef RowsGradient by_rows   # None where it does not serve
+    cdef DotGradient dot        # None where the next one is the better way
     cdef GemmGradient gemm
     cdef readonly object geometry
 
     cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1
-    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output, bint by_dots) except -1
+    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output) except -1

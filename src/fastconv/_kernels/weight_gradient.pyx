@@ -1,7 +1,8 @@
-"""The weight gradient: one of two ways to the sums, and the sums on their way to the caller's array.
+"""The weight gradient: one of three ways to the sums, and the sums on their way to the caller's array.
 
-weight_dot.pyx and weight_gemm.pyx both cut the positions of the batch into chunks and the chunks into parts. How,
-depends on the geometry alone, and the parts are added in order: the bits do not depend on the number of threads.
+weight_rows.pyx, weight_dot.pyx and weight_gemm.pyx all cut the positions of the batch into chunks and the chunks
+into parts. How, depends on the geometry and the memory order alone, and the parts are added in order: the bits do not
+depend on the number of threads.
 """
 
 from libc.stdint cimport int64_t
@@ -14,12 +15,13 @@ from fastconv._kernels.filters cimport describe_filters, write_filters
 from fastconv._kernels.native cimport give_scratch, parallel, take_scratch
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
+from fastconv._kernels.weight_rows cimport RowsGradient
 
 cdef int64_t FILTERS = 16        # of a task, so that filters that are interleaved in memory are written together
 
 
 cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
-    """Add the parts of a filter in order. False if the sum is to be finite and is not."""
+    """Add the parts of a filter in order. False if the sum counts only if finite, and is not."""
     cdef const fc_kernels *kernel = call.filters.kernel
     cdef int64_t item = call.filters.item, weights = call.filters.size[1] * call.filters.taps, part, at_start = 0
     cdef char *sums = call.sums + filter * weights * item
@@ -31,7 +33,7 @@ cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
     run.column, run.count, run.offset, run.stride = 0, weights, 0, 1
     for part in range(1, call.parts):
         kernel.scatter(sums + part * call.filters.size[0] * weights * item, 0, sums, &at_start, 1, &run, 1, &finish)
-    if not call.must_be_finite:
+    if call.way == BY_GEMM:
         return True
     total = kernel.gradient_row(NULL, NULL, sums, weights, 0, 0)
     return total - total == 0  # NaN if any of them is infinite or NaN
@@ -53,6 +55,7 @@ cdef class WeightGradientPlan:
 
     def __cinit__(self, geometry, *_options_of_subclasses):
         self.geometry = geometry
+        self.by_rows = RowsGradient(geometry) if RowsGradient.serves(geometry) else None
         self.gemm = GemmGradient(geometry)
         self.dot = DotGradient(geometry)
         if self.gemm.share() >= self.dot.share():
@@ -82,14 +85,20 @@ cdef class WeightGradientPlan:
         """The algorithm."""
         cdef Call call
         cdef Array turned = out[0]
-        if self.dot is not None:
+        call.way = BY_GEMM
+        if self.by_rows is not None and self.by_rows.reads(input, grad_output):
+            call.way, call.parts = BY_ROWS, self.by_rows.parts(input, grad_output)
+        elif self.dot is not None:
+            call.way, call.parts = BY_DOTS, self.dot.layout.parts
+        if call.way != BY_GEMM:
             describe_filters(&call.filters, out)
-            call.parts, call.channel_step, call.tap_step = self.dot.layout.parts, call.filters.taps, 1
-            if not self.dot.layout.in_order:
+            call.channel_step, call.tap_step = call.filters.taps, 1
+            if call.way == BY_DOTS and not self.dot.layout.in_order:
                 call.filters.tap_order = self.dot.layout.tap_order
-            self.sum_up(&call, input, grad_output, True)
+            self.sum_up(&call, input, grad_output)
             if call.finite:
                 return 0
+            call.way = BY_GEMM
         if self.gemm.layout.turned:
             turned.size[0], turned.size[1] = out.size[1], out.size[0]
             turned.stride[0], turned.stride[1] = out.stride[1], out.stride[0]
@@ -98,10 +107,10 @@ cdef class WeightGradientPlan:
             self.gemm.sum_parts(input, grad_output, NULL, &call.filters)
             return 0
         call.parts, call.channel_step, call.tap_step = self.gemm.layout.parts, 1, turned.size[1]
-        self.sum_up(&call, input, grad_output, False)
+        self.sum_up(&call, input, grad_output)
         return 0
 
-    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output, bint by_dots) except -1:
+    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output) except -1:
         """All parts, and their sum."""
         cdef int64_t weights = call.filters.size[0] * call.filters.size[1] * call.filters.taps
         cdef size_t held, needed = call.parts * weights * call.filters.item
@@ -109,11 +118,13 @@ cdef class WeightGradientPlan:
         try:
             if input.size[0] == 0:
                 memset(call.sums, 0, needed)
-            elif by_dots:
+            elif call.way == BY_ROWS:
+                self.by_rows.sum_parts(input, grad_output, call.sums)
+            elif call.way == BY_DOTS:
                 self.dot.sum_parts(input, grad_output, call.sums)
             else:
                 self.gemm.sum_parts(input, grad_output, call.sums, NULL)
-            call.must_be_finite, call.finite = by_dots, True
+            call.finite = True
             parallel(filter_task, call, divide_up(call.filters.size[0], FILTERS), 4.0 * weights * call.parts)
         finally:
             give_scratch(call.sums, held)

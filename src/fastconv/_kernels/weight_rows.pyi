@@ -1,0 +1,6 @@
+from fastconv.geometry import ConvGeometry
+
+class RowsGradient:
+    def __init__(self, geometry: ConvGeometry) -> None: ...
+    @staticmethod
+    def serves(geometry: ConvGeometry) -> bool: ...
