@@ -30,7 +30,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.conv cimport DensePlan
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
-from fastconv._kernels.fc_api cimport fc_kernels
+from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_kernels
 from fastconv._kernels.native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
 from fastconv._kernels.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
 from fastconv._kernels.weights cimport describe_weights
@@ -123,6 +123,8 @@ cdef class WinogradPlan(Subconvolutions):
             call.tile_width = even_block(call.block, kernel.max_rows)
             for k in range(CHUNK):
                 call.k_offset[k] = k * call.channel_width
+        for k in range(FC_MAX_ROWS):
+            call.row_offset[k] = k * (call.channel_width if call.tile_rows else call.block)
         call.blocks = divide_up(t.count, call.block)
         call.held = HELD_BYTES // (call.depth * t.piece_count * t.transform.points * call.block * itemsize)
         call.held = min(d.depth, max(<int64_t>1, call.held) * call.depth)

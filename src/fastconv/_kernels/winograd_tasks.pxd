@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.dense cimport Dense
+from fastconv._kernels.fc_api cimport FC_MAX_ROWS
 from fastconv._kernels.weights cimport Weights
 from fastconv._kernels.winograd_tiles cimport Tiles, apart, divide_up, taps_scratch
 
@@ -31,6 +32,7 @@ cdef struct Call:
     int64_t parts             # of the weight panels (many tiles)
     int64_t first             # tile of the block that is computed (few tiles)
     int64_t k_offset[CHUNK]   # of row k of a weight panel
+    int64_t row_offset[FC_MAX_ROWS]   # of the sums of a product
     bint few_tiles
     bint tile_rows            # rows of a product are tiles, columns output channels; else the other way round
     int activation

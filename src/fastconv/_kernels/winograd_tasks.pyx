@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.dense cimport Dense
-from fastconv._kernels.fc_api cimport FC_MAX_ROWS, fc_finish, fc_kernels, fc_winograd_run
+from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_winograd_run
 from fastconv._kernels.native cimport task_scratch
 from fastconv._kernels.winograd_tiles cimport (
     MOST_LANES, Place, Tiles, apart, divide_up, find_places, output_runs, taps_scratch, transform_inputs,
@@ -83,26 +83,17 @@ cdef void write_outputs(Call *call, const Targets *targets, int64_t group, int64
 # ---- products ----------------------------------------------------------------------------------------
 
 
-cdef inline void partial_sums(fc_finish *finish, int64_t *row_offset, int64_t step) noexcept nogil:
-    """How products go to sums whose rows lie `step` apart."""
-    cdef int i
-    memset(finish, 0, sizeof(fc_finish))
-    for i in range(FC_MAX_ROWS):
-        row_offset[i] = i * step
-
-
 cdef void multiply_channels(const Call *call, int64_t depth, const char *u, const char *v, char *sums, int64_t channels,
                             int64_t tiles, bint accumulate) noexcept nogil:
     """sums[channel][tile] (+)= u[k][channel] * v[k][tile], cut by cut."""
     cdef int64_t item = call.tiles.itemsize, k = 0, count
-    cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
-    partial_sums(&finish, row_offset, call.block)
+    memset(&finish, 0, sizeof(finish))
     while k < depth:
         count = min(call.cut, depth - k)
         finish.accumulate = accumulate or k > 0
-        call.tiles.kernel.gemm(count, u + k * channels * item, v + k * call.block * item, call.block, sums, row_offset,
-                               <int>channels, <int>tiles, &finish)
+        call.tiles.kernel.gemm(count, u + k * channels * item, v + k * call.block * item, call.block, sums,
+                               call.row_offset, <int>channels, <int>tiles, &finish)
         k += count
 
 
@@ -112,9 +103,8 @@ cdef void multiply_tiles(const Call *call, int64_t depth, const char *u, const c
     apart."""
     cdef const fc_kernels *kernel = call.tiles.kernel
     cdef int64_t item = call.tiles.itemsize, width = call.channel_width, k = 0, count, tile, rows
-    cdef int64_t row_offset[FC_MAX_ROWS]
     cdef fc_finish finish
-    partial_sums(&finish, row_offset, width)
+    memset(&finish, 0, sizeof(finish))
     while k < depth:
         count = min(call.cut, depth - k)
         finish.accumulate = accumulate or k > 0
@@ -123,10 +113,10 @@ cdef void multiply_tiles(const Call *call, int64_t depth, const char *u, const c
             rows = min(call.tile_width, tiles - tile)
             if call.tiles.channels_last:
                 kernel.gemm_rows(count, v + (tile * depth + k) * item, depth, u + k * width * item, call.k_offset,
-                                 sums + tile * width * item, row_offset, <int>rows, <int>channels, &finish)
+                                 sums + tile * width * item, call.row_offset, <int>rows, <int>channels, &finish)
             else:
                 kernel.gemm(count, v + (tile * depth + k * rows) * item, u + k * width * item, width,
-                            sums + tile * width * item, row_offset, <int>rows, <int>channels, &finish)
+                            sums + tile * width * item, call.row_offset, <int>rows, <int>channels, &finish)
             tile += rows
         k += count
 
@@ -177,20 +167,21 @@ cdef void multiply_panel(const Call *call, int64_t rows, int64_t tiles, int64_t 
     """All points' products of one weight panel with the inputs held, chunk by chunk."""
     cdef int64_t item = call.tiles.itemsize, pieces = call.tiles.piece_count, point, c, count
     cdef int64_t width = call.channel_width if call.weights.padded else rows
+    cdef int64_t u_step = weights_step(call) * item, v_step = inputs_step(call) * item, step = sums_step(call) * item
     cdef const char *weights
     cdef const char *inputs
     for point in range(call.tiles.transform.points):
         c = 0
         while c < channels:
             count = min(call.depth, channels - c)
-            weights = u + (point * weights_step(call) + (channel + c) * pieces * width) * item
-            inputs = v + (point * inputs_step(call) + c * pieces * call.block) * item
+            weights = u + point * u_step + (channel + c) * pieces * width * item
+            inputs = v + point * v_step + c * pieces * call.block * item
             if call.tile_rows:
                 multiply_tiles(call, count * pieces, weights, inputs, sums, rows, tiles, channel + c > 0)
             else:
                 multiply_channels(call, count * pieces, weights, inputs, sums, rows, tiles, channel + c > 0)
             c += count
-        sums += sums_step(call) * item
+        sums += step
 
 
 cdef void tiles_task(void *context, int64_t index) noexcept nogil:
