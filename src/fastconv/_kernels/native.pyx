@@ -44,7 +44,8 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     """Run tasks 0..tasks-1, together about `flops` of work.
 
     Long work is cut into slices of tasks, and a pending Ctrl-C noticed between them. The first slice is small by any
-    instruction set's measure; the clock tells how many tasks the next ones take.
+    instruction set's measure; the clock tells how many tasks the next ones take. Each has as many for every thread, or
+    threads would wait at its end.
     """
     cdef int threads = worker_threads(flops)
     cdef int64_t begin = 0, end, slice_tasks = tasks
@@ -53,7 +54,7 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
         fc_workers_run(task, context, 0, tasks, 1)
         return 0
     if flops > SLICE_FLOPS * threads:
-        slice_tasks = max(<int64_t>threads, <int64_t>(tasks * (SLICE_FLOPS * threads / flops)))
+        slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
     while begin < tasks:
         end = begin + min(slice_tasks, tasks - begin)
         start = perf_counter()
@@ -62,7 +63,8 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
         if end < tasks:
             PyErr_CheckSignals()
             elapsed = max(1e-6, perf_counter() - start)
-            slice_tasks = max(<int64_t>threads, <int64_t>(min(<double>tasks, (end - begin) * SLICE_SECONDS / elapsed)))
+            slice_tasks = threads * max(<int64_t>1, <int64_t>(min(<double>tasks, (end - begin) * SLICE_SECONDS / elapsed)
+                                                              / threads))
         begin = end
     return 0
 
