@@ -72,8 +72,10 @@ INLINE void add_gradient_rows(int rows, int tap_rows, int columns, int step, int
                     if (t <= k && k < t + rows) sum[t][c] += g[k - t] * x[c];
             }
         }
-        UNROLL
-        for (int i = 0; i < step && k < rows + checked; i++) __builtin_prefetch(input + s->ahead + i * LANES);
+        if (k < rows + checked) {
+            UNROLL
+            for (int i = 0; i < step; i++) __builtin_prefetch(input + s->ahead + i * LANES);
+        }
         input += s->kernel_row;
     }
 }

@@ -102,6 +102,7 @@ INLINE vec spread_elements(const fc_pool_axis *axis, const real *row, int64_t x,
 {
     real lanes[LANES];
     store(lanes, fill);
+    ROLLED
     for (int i = 0; i < LANES; i++, x += axis->stride)
         if (x >= 0 && x < axis->extent) lanes[i] = row[x * step];
     return load(lanes);

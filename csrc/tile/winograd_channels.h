@@ -1,6 +1,6 @@
 /* The transforms of a Winograd convolution's arrays with lanes that are channels: for arrays where those are adjacent,
- * so that nothing is gathered and nothing transposed, and for the operands of a weight gradient, whose products are sums
- * over tiles. The transform of these sums is in winograd.h.
+ * so that nothing is gathered and nothing transposed, and for the operands of a weight gradient, whose products are
+ * sums over tiles. The transform of these sums is in winograd.h.
  */
 #include "winograd_axis.h"
 
