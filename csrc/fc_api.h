@@ -176,14 +176,16 @@ typedef struct fc_gather {
 
 /* Kernel rows of a depthwise convolution whose taps lie alike in the source. */
 typedef struct fc_taps {
-    int64_t source;          /* where the first row of them lies, from where the windows start */
+    int64_t source;          /* where the first row of them lies, from where the windows start ... */
+    int64_t row;             /* ... and which row that is */
     int64_t weight;          /* where their weights begin, in vectors */
     const int64_t *offset;   /* of each column's taps in the source */
     int64_t columns;
     int rows;                /* at most FC_KERNEL_ROWS */
 } fc_taps;
 
-/* A depthwise convolution: rows of outputs from rows of a source that was gathered with its padding. A vector is
+/* A depthwise convolution: rows of outputs from rows of a source that was gathered with its padding, or (zeros not
+ * NULL; adjacent pixels, windows 2 apart along both axes, one phase, no lines) that is read where it lies. A vector is
  * `lanes` pixels of one channel or (channels > 0) one pixel of up to `lanes` channels; either way neighbouring
  * vectors of a source row are adjacent. Steps count elements unless said otherwise. */
 typedef struct fc_depthwise {
@@ -196,6 +198,9 @@ typedef struct fc_depthwise {
     int channels;
     int64_t kernel_row_step, row_step, vector_step;       /* source: between kernel rows, output rows, vectors */
     int64_t out_row_step, out_vector_step, lane_step;
+    const void *zeros;        /* or the source without its padding: read instead of rows that do not exist */
+    int64_t low, high;        /* its rows [low, high) exist, counted from the first window's first ... */
+    int64_t x, width;         /* ... and columns [0, width), where the first window starts in column x */
     fc_finish finish;         /* its activation */
 } fc_depthwise;
 
@@ -262,6 +267,7 @@ typedef struct fc_kernels {
      * windows start. Its tiles are up to depthwise_rows x depthwise_vectors vectors; it reads less than a vector past
      * the last window of a row, less than 2 * depthwise_vectors of them past that of a line. */
     int depthwise_rows, depthwise_vectors;
+    int depthwise_in_place;  /* kernel columns of a source read where it lies, at most */
     void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns, const fc_depthwise *d);
 
     /* to[r * row + p * run + i ...] from `rows` source rows, the first of which has pixel 0 at `source`. May write up

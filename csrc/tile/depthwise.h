@@ -20,6 +20,14 @@ enum { TILE_ROWS = 2, TILE_VECTORS = 2 };
 
 typedef vec tile_sums[TILE_ROWS][TILE_VECTORS];
 
+/* Which of the LANES pixels from this position on exist. */
+INLINE mask existing_lanes(int64_t position, int64_t extent)
+{
+    const int64_t low = position < 0 ? -position : 0, left = extent - position;
+    const int64_t high = left < low ? low : left;
+    return lane_range(low < LANES ? (int)low : LANES, high < LANES ? (int)high : LANES);
+}
+
 /* Output rows lie one kernel row apart in the source: row y of it meets tap y - r of output row r. */
 INLINE void add_shared_rows(int rows, int vectors, int kernel_rows, vec (*sum)[TILE_VECTORS], const vec *weight,
                             const real *source, const fc_depthwise *d)
@@ -54,6 +62,61 @@ INLINE void add_separate_rows(int rows, int vectors, int kernel_rows, vec (*sum)
     }
 }
 
+/* A source is read where it lies for kernels of so many columns: that takes masks, and registers. */
+#if defined(__AVX512F__)
+#define IN_PLACE 1
+#else
+#define IN_PLACE 0
+#endif
+enum { MOST_COLUMNS = IN_PLACE ? 16 : 0 };
+
+#if IN_PLACE
+/* The source under a tile, where it lies. */
+typedef struct windows {
+    const real *source, *zeros;  /* of the first window; and where rows that do not exist are read */
+    int64_t row;                 /* of the first window, as d->low counts them */
+    mask lanes[MOST_COLUMNS][2 * TILE_VECTORS];  /* that exist, of each column of taps */
+} windows;
+
+/* As add_shared_rows, of a source without its padding, in which windows lie two rows and columns apart. */
+INLINE void add_rows_in_place(int rows, int vectors, int kernel_rows, vec (*sum)[TILE_VECTORS],
+                              const vec *weight, const real *source, const real *zeros, int64_t row, const mask *lanes,
+                              const fc_depthwise *d)
+{
+    UNROLL
+    for (int y = 0; y < 2 * (rows - 1) + kernel_rows; y++) {
+        const real *from = (uint64_t)(row + y - d->low) < (uint64_t)(d->high - d->low) ? source : zeros;
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const vec lower = load_masked(from + 2 * v * LANES, lanes[2 * v]);
+            const vec upper = load_masked(from + (2 * v + 1) * LANES, lanes[2 * v + 1]);
+            vec x = SHUFFLE(lower, upper, UNZIP_EVEN);
+            __asm__("" : FC_IN_REGISTER(x));  /* loaded once, not by each product */
+            UNROLL
+            for (int r = 0; r < rows; r++)
+                if (2 * r <= y && y < 2 * r + kernel_rows) sum[r][v] += weight[y - 2 * r] * x;
+        }
+        source += d->kernel_row_step;
+    }
+}
+
+INLINE void add_taps_in_place(int rows, int vectors, int kernel_rows, vec (*sum)[TILE_VECTORS],
+                              const windows *w, const fc_taps *taps, const fc_depthwise *d)
+{
+    const real *weights = (const real *)d->weights + taps->weight * LANES;
+    const mask *lanes = w->lanes[0];
+    for (int64_t t = 0; t < taps->columns; t++) {
+        vec weight[FC_KERNEL_ROWS];
+        UNROLL
+        for (int k = 0; k < kernel_rows; k++) weight[k] = load(weights + k * LANES);
+        add_rows_in_place(rows, vectors, kernel_rows, sum, weight, w->source + taps->source + taps->offset[t],
+                          w->zeros + taps->offset[t], w->row + taps->row, lanes, d);
+        weights += kernel_rows * LANES;
+        lanes += 2 * TILE_VECTORS;
+    }
+}
+#endif
+
 INLINE void add_taps(int rows, int vectors, int kernel_rows, int shared, vec (*sum)[TILE_VECTORS], const real *source,
                      const fc_taps *taps, const fc_depthwise *d)
 {
@@ -72,8 +135,7 @@ INLINE void add_taps(int rows, int vectors, int kernel_rows, int shared, vec (*s
     }
 }
 
-INLINE void sum_taps(int rows, int vectors, int shared, vec (*sum)[TILE_VECTORS], const real *source,
-                     const fc_taps *taps, int count, const fc_depthwise *d)
+INLINE void start_sums(int rows, int vectors, vec (*sum)[TILE_VECTORS], const fc_depthwise *d)
 {
     const vec bias = load(d->bias);
     UNROLL
@@ -81,6 +143,12 @@ INLINE void sum_taps(int rows, int vectors, int shared, vec (*sum)[TILE_VECTORS]
         UNROLL
         for (int v = 0; v < vectors; v++) sum[r][v] = bias;
     }
+}
+
+INLINE void sum_taps(int rows, int vectors, int shared, vec (*sum)[TILE_VECTORS], const real *source,
+                     const fc_taps *taps, int count, const fc_depthwise *d)
+{
+    start_sums(rows, vectors, sum, d);
     for (const fc_taps *end = taps + count; taps < end; taps++) {
         switch (taps->rows) {
         case 1: add_taps(rows, vectors, 1, shared, sum, source, taps, d); break;
@@ -206,6 +274,49 @@ INLINE void depthwise_tile(int rows, int vectors, int phases, real *out, const r
 /* One function per shape of tile, and tables of them. */
 typedef void tile_function(real *out, const real *source, int64_t columns, const fc_depthwise *d);
 
+#if IN_PLACE
+typedef void in_place_function(real *out, const windows *w, int64_t columns, const fc_depthwise *d);
+
+/* Of the source, the lines that the next tile reads first. */
+INLINE void prefetch_source(int rows, int vectors, const real *source, const fc_depthwise *d)
+{
+    source += (2 * rows + 2) * d->kernel_row_step;
+    UNROLL
+    for (int r = 0; r < 2 * rows; r++) {
+        UNROLL
+        for (int v = 0; v < 2 * vectors; v++) __builtin_prefetch(source + v * LANES);
+        source += d->kernel_row_step;
+    }
+}
+
+INLINE void in_place_tile(int rows, int vectors, real *out, const windows *w, int64_t columns,
+                          const fc_depthwise *d)
+{
+    tile_sums sum;
+    prefetch_outputs(rows, vectors, out, d);
+    prefetch_source(rows, vectors, w->source, d);
+    start_sums(rows, vectors, sum, d);
+    for (const fc_taps *taps = d->taps[0], *end = taps + d->tap_count[0]; taps < end; taps++) {
+        switch (taps->rows) {
+        case 1: add_taps_in_place(rows, vectors, 1, sum, w, taps, d); break;
+        case 2: add_taps_in_place(rows, vectors, 2, sum, w, taps, d); break;
+        case 3: add_taps_in_place(rows, vectors, 3, sum, w, taps, d); break;
+        default: add_taps_in_place(rows, vectors, 4, sum, w, taps, d);
+        }
+    }
+    store_tile(rows, vectors, sum, out, d, columns);
+}
+
+#define IN_PLACE_FUNCTION(R, V)                                                                                 \
+    static __attribute__((noinline)) void depthwise_in_place_##R##x##V(                                         \
+        real *out, const windows *w, int64_t columns, const fc_depthwise *d)                                    \
+    {                                                                                                           \
+        in_place_tile(R, V, out, w, columns, d);                                                                \
+    }
+#else
+#define IN_PLACE_FUNCTION(R, V)
+#endif
+
 #define TILE_FUNCTION(R, V, P)                                                                                  \
     static __attribute__((noinline)) void depthwise_##R##x##V##_##P(real *out, const real *source,              \
                                                                     int64_t columns, const fc_depthwise *d)     \
@@ -215,10 +326,13 @@ typedef void tile_function(real *out, const real *source, int64_t columns, const
 #if defined(__AVX512F__)
 #define TILE_FUNCTIONS(R)                                                                                       \
     TILE_FUNCTION(R, 1, 1) TILE_FUNCTION(R, 2, 1) TILE_FUNCTION(R, 3, 1) TILE_FUNCTION(R, 4, 1)                 \
-    TILE_FUNCTION(R, 2, 2) TILE_FUNCTION(R, 4, 2)
+    TILE_FUNCTION(R, 2, 2) TILE_FUNCTION(R, 4, 2)                                                               \
+    IN_PLACE_FUNCTION(R, 1) IN_PLACE_FUNCTION(R, 2) IN_PLACE_FUNCTION(R, 3) IN_PLACE_FUNCTION(R, 4)
 #define TILE_ENTRY(R) \
     {R, {depthwise_##R##x1_1, depthwise_##R##x2_1, depthwise_##R##x3_1, depthwise_##R##x4_1}, \
-        {depthwise_##R##x2_2, depthwise_##R##x4_2}}
+        {depthwise_##R##x2_2, depthwise_##R##x4_2}, \
+        {depthwise_in_place_##R##x1, depthwise_in_place_##R##x2, depthwise_in_place_##R##x3, \
+         depthwise_in_place_##R##x4}}
 #else
 #define TILE_FUNCTIONS(R) TILE_FUNCTION(R, 1, 1) TILE_FUNCTION(R, 2, 1) TILE_FUNCTION(R, 2, 2)
 #define TILE_ENTRY(R) {R, {depthwise_##R##x1_1, depthwise_##R##x2_1}, {depthwise_##R##x2_2}}
@@ -235,6 +349,9 @@ TILE_FUNCTIONS(6)
 static const struct tiles {
     int rows;
     tile_function *plain[TILE_VECTORS], *zipped[TILE_VECTORS / 2];  /* by number of vectors (pairs) less one */
+#if IN_PLACE
+    in_place_function *in_place[TILE_VECTORS];
+#endif
 } tiles[] = {
     TILE_ENTRY(1), TILE_ENTRY(2),
 #if defined(__AVX512F__) || defined(__AVX2__) || defined(__aarch64__)
@@ -279,10 +396,44 @@ static void depthwise_line(real *out, const real *source, int64_t columns, const
     }
 }
 
+#if IN_PLACE
+/* Strips of a few vectors, down all rows: which of their lanes exist is found once. */
+static void depthwise_in_place(real *out, const real *source, int64_t rows, int64_t columns, const fc_depthwise *d)
+{
+    const int64_t taps = d->tap_count[0] ? d->taps[0]->columns : 0, count = (columns + LANES - 1) / LANES;
+    const int64_t *offset = taps ? d->taps[0]->offset : NULL;
+    windows w;
+    const struct tiles *tile;
+    int64_t vectors;
+    for (int64_t v = 0; v < count; v += vectors) {
+        vectors = count - v < TILE_VECTORS ? count - v : TILE_VECTORS;
+        const int64_t column = 2 * v * LANES;
+        for (int64_t t = 0; t < taps; t++)
+            for (int64_t i = 0; i < 2 * vectors; i++)
+                w.lanes[t][i] = existing_lanes(d->x + column + offset[t] + i * LANES, d->width);
+        w.zeros = (const real *)d->zeros + column;
+        for (int64_t y = 0; y < rows; y += tile->rows) {
+            tile = tiles_for(rows - y, rows);
+            if (y > rows - tile->rows) y = rows - tile->rows;  /* overlaps the tile before */
+            w.source = source + y * d->row_step + column;
+            w.row = 2 * y;
+            tile->in_place[vectors - 1](out + y * d->out_row_step + v * d->out_vector_step, &w, columns - v * LANES,
+                                        d);
+        }
+    }
+}
+#endif
+
 static void depthwise(void *out_, const void *source_, int64_t rows, int64_t columns, const fc_depthwise *d)
 {
     real *out = out_;
     const real *source = source_;
+#if IN_PLACE
+    if (d->zeros) {
+        depthwise_in_place(out, source, rows, columns, d);
+        return;
+    }
+#endif
     if (d->line) {
         for (int64_t y = 0; y < rows; y++)
             depthwise_line(out + y * d->out_row_step, source + y * d->row_step, columns, d);
@@ -299,143 +450,6 @@ static void depthwise(void *out_, const void *source_, int64_t rows, int64_t col
             vectors = count - v < most ? count - v : most;
             functions[vectors - 1](out + y * d->out_row_step + v * d->phases * d->out_vector_step,
                                    source + y * d->row_step + v * d->vector_step, columns - v * unit, d);
-        }
-    }
-}
-
-/* ---- gathering: source rows with their padding ------------------------------------------------------------ */
-
-/* Places [low, high) of a run hold pixels, the others zeros. */
-INLINE void existing(const fc_gather *g, int64_t first, int64_t *low, int64_t *high)
-{
-    *low = first < 0 ? (-first + g->step - 1) / g->step : 0;
-    if (*low > g->count) *low = g->count;
-    *high = first < g->extent ? (g->extent - first + g->step - 1) / g->step : 0;
-    if (*high > g->count) *high = g->count;
-    if (*high < *low) *high = *low;
-}
-
-/* Which of the LANES pixels from this position on exist. */
-INLINE mask existing_lanes(int64_t position, int64_t extent)
-{
-    const int64_t low = position < 0 ? -position : 0, left = extent - position;
-    const int64_t high = left < low ? low : left;
-    return lane_range(low < LANES ? (int)low : LANES, high < LANES ? (int)high : LANES);
-}
-
-/* Some vectors of each row: which lanes exist is found once for all rows. */
-INLINE void gather_columns(int vectors, real *to, const real *source, int64_t position, int64_t rows, const fc_gather *g)
-{
-    mask lanes[4];
-    UNROLL
-    for (int v = 0; v < vectors; v++) lanes[v] = existing_lanes(position + v * LANES, g->extent);
-    const real *from = source + position;
-    for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride) {
-        UNROLL
-        for (int v = 0; v < vectors; v++) store(to + v * LANES, load_masked(from + v * LANES, lanes[v]));
-    }
-}
-
-static void gather_adjacent(real *to, const real *source, int64_t rows, const fc_gather *g)
-{
-    int64_t i = 0;
-    for (; i + 4 * LANES <= g->count; i += 4 * LANES) gather_columns(4, to + i, source, g->first + i, rows, g);
-    for (; i + LANES < g->count; i += 2 * LANES) gather_columns(2, to + i, source, g->first + i, rows, g);
-    if (i < g->count) gather_columns(1, to + i, source, g->first + i, rows, g);
-}
-
-/* Adjacent elements into two runs. */
-INLINE void unzip(real *even, real *odd, vec a, vec b)
-{
-    store(even, SHUFFLE(a, b, UNZIP_EVEN));
-    store(odd, SHUFFLE(a, b, UNZIP_ODD));
-}
-
-INLINE void unzip_vector(real *to, const real *source, int64_t position, int64_t rows, const fc_gather *g)
-{
-    const mask lower = existing_lanes(position, g->extent), upper = existing_lanes(position + LANES, g->extent);
-    const real *from = source + position;
-    for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride)
-        unzip(to, to + g->run, load_masked(from, lower), load_masked(from + LANES, upper));
-}
-
-static void gather_alternating(real *to, const real *source, int64_t rows, const fc_gather *g)
-{
-    const int64_t vectors = (g->count + LANES - 1) / LANES, pair = 2 * LANES;
-    int64_t low = g->first < 0 ? (-g->first + pair - 1) / pair : 0;  /* vectors [low, high) exist as a whole */
-    int64_t high = g->first < g->extent ? (g->extent - g->first) / pair : 0;
-    if (low > vectors) low = vectors;
-    if (high > vectors) high = vectors;
-    if (high < low) high = low;
-    for (int64_t v = 0; v < low; v++) unzip_vector(to + v * LANES, source, g->first + v * pair, rows, g);
-    for (int64_t v = high; v < vectors; v++) unzip_vector(to + v * LANES, source, g->first + v * pair, rows, g);
-    const real *from = source + g->first;
-    for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride)
-        for (int64_t v = low; v < high; v++)
-            unzip(to + v * LANES, to + g->run + v * LANES, load(from + v * pair), load(from + v * pair + LANES));
-}
-
-static void gather_channels(real *to, const real *source, int64_t first, const fc_gather *g)
-{
-    int64_t low, high;
-    existing(g, first, &low, &high);
-    const real *from = source + (first + low * g->step) * g->x_stride;
-    const int64_t step = g->step * g->x_stride;
-    for (int64_t i = 0; i < low; i++) store(to + i * LANES, (vec){0});
-    if (g->lane_stride == 1 && g->channels == LANES) {
-        for (int64_t i = low; i < high; i++, from += step) store(to + i * LANES, load(from));
-    } else if (g->lane_stride == 1) {
-        const mask lanes = first_lanes(g->channels);
-        for (int64_t i = low; i < high; i++, from += step) store(to + i * LANES, load_masked(from, lanes));
-    } else {
-        for (int64_t i = low; i < high; i++, from += step)
-            for (int l = 0; l < LANES; l++) to[i * LANES + l] = l < g->channels ? from[l * g->lane_stride] : 0;
-    }
-    for (int64_t i = high; i < g->count; i++) store(to + i * LANES, (vec){0});
-}
-
-static void gather_strided(real *to, const real *source, int64_t first, const fc_gather *g)
-{
-    int64_t low, high;
-    existing(g, first, &low, &high);
-    for (int64_t i = 0; i < low; i++) to[i] = 0;
-    for (int64_t i = low; i < high; i++) to[i] = source[(first + i * g->step) * g->x_stride];
-    for (int64_t i = high; i < g->count; i++) to[i] = 0;
-}
-
-static void depthwise_gather(void *to_, const void *source_, int64_t rows, const fc_gather *g)
-{
-    const real *source = source_;
-    if (g->x_stride == 1 && g->step == 1 && !g->channels) {
-        gather_adjacent(to_, source, rows, g);
-    } else if (g->x_stride == 1 && g->step == 2 && !g->channels) {
-        gather_alternating(to_, source, rows, g);
-    } else {
-        real *to = to_;
-        for (int64_t r = 0; r < rows; r++, to += g->row, source += g->y_stride) {
-            for (int64_t p = 0; p < g->step; p++) {
-                if (g->channels) gather_channels(to + p * g->run, source, g->first + p, g);
-                else gather_strided(to + p * g->run, source, g->first + p, g);
-            }
-        }
-    }
-}
-
-static void depthwise_weights(void *to_, const void *source_, int rows, int64_t columns, int64_t row_stride,
-                              int64_t column_stride, int64_t channel_stride, int channels)
-{
-    const real *source = source_;
-    for (int k = 0; k < rows; k++, source += row_stride) {
-        real *to = (real *)to_ + k * LANES;
-        const real *from = source;
-        for (int64_t t = 0; t < columns; t++, to += rows * LANES, from += column_stride) {
-            if (channels == 0) {
-                const real weight = *from;
-                UNROLL
-                for (int l = 0; l < LANES; l++) to[l] = weight;
-            } else {
-                for (int l = 0; l < LANES; l++) to[l] = l < channels ? from[l * channel_stride] : 0;
-            }
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "winograd.h"
 #include "winograd_channels.h"
 #include "depthwise.h"
+#include "depthwise_gather.h"
 #include "depthwise_gradient.h"
 #include "eltwise.h"
 #include "dot.h"
@@ -62,6 +63,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .dot_columns = dot_columns,
     .depthwise_rows = TILE_ROWS,
     .depthwise_vectors = TILE_VECTORS,
+    .depthwise_in_place = MOST_COLUMNS,
     .depthwise = depthwise,
     .depthwise_gather = depthwise_gather,
     .depthwise_weights = depthwise_weights,

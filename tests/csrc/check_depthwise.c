@@ -36,7 +36,7 @@ static void check_rows(int64_t rows, int64_t columns, int stride, int phases, in
         for (int64_t i = 0; i < weights.count; i++) weights.data[i] = weights.data[i / lanes * lanes];
         for (int i = 0; i < lanes; i++) bias.data[i] = bias.data[0];
     }
-    const fc_taps groups[2] = {{0, 0, offset, taps, kernel_rows}, {0, kernel_rows * taps, offset, taps, kernel_rows}};
+    const fc_taps groups[2] = {{0, 0, 0, offset, taps, kernel_rows}, {0, 0, kernel_rows * taps, offset, taps, kernel_rows}};
     fc_depthwise d = {.weights = weights.data, .bias = bias.data, .phases = phases, .line = line,
                       .channels = channels, .kernel_row_step = kernel_step, .row_step = row_step,
                       .vector_step = lanes, .out_row_step = out_row, .out_vector_step = vector_step,
@@ -65,6 +65,62 @@ static void check_rows(int64_t rows, int64_t columns, int stride, int phases, in
     expect_same(out.data, expected, rows * out_row);
     free(expected);
     guarded_free(source);
+    guarded_free(weights);
+    guarded_free(bias);
+    guarded_free(out);
+}
+
+/* One channel where it lies, its windows reaching over its edges or lying wholly outside. */
+static void check_in_place(int64_t rows, int64_t columns)
+{
+    enum { step = 2 };
+    const int lanes = table->lanes, kernel_rows = 1 + (int)random_below(FC_KERNEL_ROWS);
+    const int taps = 1 + (int)random_below(table->depthwise_in_place);
+    const int64_t height = 1 + random_below(20), width = 1 + random_below(5 * lanes), row = width + random_below(3);
+    const int64_t y = random_below(height + 12) - 10, x = random_below(width + 12) - 10;
+    const int64_t met = (rows - 1) * step + kernel_rows, out_row = columns + random_below(3);
+    int64_t offset[16], reach = 0;
+    for (int t = 0; t < taps; t++) reach = offset[t] = reach + random_below(4);
+    const guarded source = guarded_new((height - 1) * row + width, AT_END);
+    const guarded zeros = guarded_new((columns + lanes - 1) / lanes * lanes * step + reach, AT_END);
+    const guarded weights = guarded_new(kernel_rows * taps * lanes, AT_END), bias = guarded_new(lanes, AT_END);
+    const guarded out = guarded_new((rows - 1) * out_row + columns, AT_END);
+    real *expected = malloc((size_t)out.count * sizeof(real));
+    fill_integers(source.data, source.count);
+    fill_integers(weights.data, weights.count);
+    fill_integers(bias.data, 1);
+    for (int64_t i = 0; i < zeros.count; i++) zeros.data[i] = 0;
+    for (int i = 1; i < lanes; i++) bias.data[i] = bias.data[0];
+    for (int64_t i = 0; i < weights.count; i++) weights.data[i] = weights.data[i / lanes * lanes];
+    const fc_taps group = {0, 0, 0, offset, taps, kernel_rows};
+    const int64_t low = y < 0 ? -y : 0, high = height - y < met ? height - y : met;
+    const fc_depthwise d = {.weights = weights.data, .bias = bias.data, .phases = 1, .taps = {&group},
+                            .tap_count = {1}, .kernel_row_step = row, .row_step = step * row, .out_row_step = out_row,
+                            .out_vector_step = lanes, .lane_step = 1, .zeros = zeros.data + (x < 0 ? x : 0),
+                            .low = low < met ? low : met, .high = high > low ? high : low < met ? low : met, .x = x,
+                            .width = width};
+    for (int64_t i = 0; i < out.count; i++) out.data[i] = expected[i] = UNTOUCHED;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < columns; c++) {
+            real sum = bias.data[0];
+            for (int t = 0; t < taps; t++) {
+                for (int k = 0; k < kernel_rows; k++) {
+                    const int64_t sy = y + r * step + k, sx = x + c * step + offset[t];
+                    if (sy >= 0 && sy < height && sx >= 0 && sx < width)
+                        sum += weights.data[(t * kernel_rows + k) * lanes] * source.data[sy * row + sx];
+                }
+            }
+            expected[r * out_row + c] = sum;
+        }
+    }
+    describe("depthwise in place, %lld x %lld, %lld x %lld from %lld, %lld, %d x %d taps", (long long)rows,
+             (long long)columns, (long long)height, (long long)width, (long long)y, (long long)x, kernel_rows,
+             taps);
+    table->depthwise(out.data, source.data + y * row + x, rows, columns, &d);
+    expect_same(out.data, expected, out.count);
+    free(expected);
+    guarded_free(source);
+    guarded_free(zeros);
     guarded_free(weights);
     guarded_free(bias);
     guarded_free(out);
@@ -184,6 +240,7 @@ void check_depthwise(void)
             check_rows(rows, columns % 13 + 1, 1 + (int)random_below(3), 1, 0, channels, lane_step);
             check_rows(rows % 3 + 1, 8 * columns, 1, 1, 1, 0, lane_step);
             check_rows(rows % 3 + 1, columns, 1, 1, 1, channels, lane_step);
+            if (table->depthwise_in_place) check_in_place(rows, columns);
         }
     }
 }

@@ -7,6 +7,7 @@ padded scratch that stays in L1 (L2 for a vector of channels), where every tap o
 that reach into the padding:
 
     stride s along a row     splits a gathered row into s runs, by position modulo s
+    stride 2 of both axes    reads rows where they lie, and splits them in registers: padding is masked
     dilation d along H       output rows whose windows meet the same source rows (a class, modulo d) form a block:
                              in it the windows are dense and their rows are shared
     planes                   taps along D, and source channels of a group, are gathered one behind the other
@@ -99,7 +100,7 @@ cdef int add_taps(const Call *call, const Part *p, const Place *place, const Win
     cdef int64_t from_ = (channel * stride[0] + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
                           + p.y.kernel_begin * stride[3] + x.kernel_begin * stride[4]
                           + kernel_row * row_stride + first * column_stride)
-    to.source = kernel_row * (windows.vector_step if p.line else windows.row)
+    to.source, to.row = kernel_row * (windows.vector_step if p.line else windows.row), kernel_row
     to.weight, to.offset, to.columns, to.rows = used[0], windows.offset[phase] + first, columns, rows
     if weights != NULL:
         call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
@@ -145,9 +146,9 @@ cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Wi
 
 
 cdef void find_in_place(const Call *call, const Part *p, const Place *place, Windows *windows) noexcept nogil:
-    """The source itself: every tap must exist."""
+    """The source itself: every tap must exist, or is masked."""
     windows.data = call.source + (
-        place.n * call.stride[0] + place.group * call.stride[1]
+        place.n * call.stride[0] + place.group * call.depth * call.stride[1]
         + (place.od * p.z.step + p.z.first) * call.stride[2]
         + ((place.row_class + place.row * p.classes) * p.y.step + p.y.first) * call.stride[3]
         + (p.left + place.column * p.x[0].step) * call.stride[4]) * call.itemsize
@@ -184,7 +185,7 @@ cdef void compute_rectangle(const Call *call, const Part *p, const Place *place,
     cdef char *weights = scratch + vector
     cdef char *gathered = weights + call.weights * vector
     cdef fc_taps *taps = <fc_taps *>(gathered + (call.planes * call.plane + kernel.lanes) * item)
-    cdef int64_t channel, used, out_step = p.out_step[2]
+    cdef int64_t channel, used, out_step = p.out_step[2], x = p.left + place.column * p.x[0].step
     cdef int phase, count
     cdef Windows windows
     cdef fc_depthwise d
@@ -204,6 +205,11 @@ cdef void compute_rectangle(const Call *call, const Part *p, const Place *place,
     d.lane_step = call.out_stride[1] if place.lanes else out_step * call.out_stride[4]
     d.out_vector_step = out_step * call.out_stride[4] * (1 if place.lanes else kernel.lanes)
     d.out_row_step = p.classes * p.out_step[1] * call.out_stride[3]
+    if p.unpadded:
+        if low > 0 or high < met:
+            memset(gathered, 0, (call.row + kernel.lanes) * item)
+        d.zeros, d.x, d.width = gathered + min(<int64_t>0, x) * item, x, p.x[0].extent
+        d.low, d.high = low, high
     d.finish.activation, d.finish.slope = call.activation, call.slope
     out = call.out + (place.n * call.out_stride[0] + (p.begin[0] + place.od * p.out_step[0]) * call.out_stride[2]
                       + (p.begin[1] + oh * p.out_step[1]) * call.out_stride[3]
@@ -236,6 +242,9 @@ cdef void compute_part(const Call *call, const Part *p, const Place *block, char
     place.rows = min(place.rows, divide_up(p.y.count - place.row_class, p.classes) - place.row)
     place.columns = min(place.columns, x.count - place.column)
     if place.rows <= 0 or place.columns <= 0 or place.od >= p.z.count:
+        return
+    if p.unpadded:
+        compute_rectangle(call, p, &place, True, True, scratch)
         return
     y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
     left = x.first + place.column * x.step
@@ -358,7 +367,8 @@ cdef class DepthwisePlan(Subconvolutions):
                 parts[call.part_count].offset[phase] = offset
                 offset += d[i + phase].window.taps[2]
             parts[call.part_count].in_place = NULL
-            if channels_last and call.stride[1] == 1:
+            parts[call.part_count].unpadded = not channels_last and self.masked(call, &parts[call.part_count])
+            if parts[call.part_count].unpadded or channels_last and call.stride[1] == 1:
                 parts[call.part_count].in_place = offset
                 offset += d[i].window.taps[2]
             call.part_count += 1
@@ -366,6 +376,11 @@ cdef class DepthwisePlan(Subconvolutions):
         lay_out_blocks(call)
         for i in range(call.part_count):
             fill_offsets(call, &parts[i])
+
+    cdef bint masked(self, const Call *call, const Part *p) noexcept nogil:
+        """Whether tiles can take the source where it lies, and masks for its padding."""
+        return (call.stride[4] == 1 and p.phases == 1 and not p.line and p.z.taps * call.depth == 1
+                and p.row_step == p.x[0].step == 2 and p.x[0].taps <= call.kernel.depthwise_in_place)
 
     cdef int64_t tasks(self, const Call *call) noexcept nogil:
         return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks

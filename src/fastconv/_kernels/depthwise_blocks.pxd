@@ -20,7 +20,8 @@ cdef struct Part:             # outputs that are computed together
     Axis x[2]                 # of each phase: two of them are two sub-convolutions, whose columns alternate
     int phases
     int64_t *offset[2]        # of each column's taps in a gathered row
-    int64_t *in_place         # ... and in the source itself, if lanes are channels
+    int64_t *in_place         # ... and in the source itself, if it is read where it lies
+    bint unpadded             # ... by pixels: tiles mask what does not exist
     int64_t begin[3]          # where the first output lies ...
     int64_t out_step[3]       # ... and how far apart they lie
     int64_t classes           # rows `oh` of the same class, modulo this, meet the same source rows

@@ -6,6 +6,7 @@ from fastconv._kernels.dense cimport Dense, divide_up
 from fastconv._kernels.fc_api cimport fc_taps
 
 cdef int64_t PIXEL_BLOCK_BYTES = 16 * 1024     # of gathered rows: in L1 beside what streams through it
+cdef int64_t UNPADDED_BLOCK_BYTES = 128 * 1024 # of rows that are read where they lie: a task's worth
 cdef int64_t CHANNEL_BLOCK_BYTES = 128 * 1024  # of gathered rows of a vector of channels: in L2
 
 
@@ -63,9 +64,13 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     """Blocks of outputs whose gathered rows fit the cache, over all parts; and the task's scratch memory."""
     cdef const Part *p = call.parts
     cdef int64_t step = p.x[0].step, reach = 0, taps = 0, kernel_rows = 0, tap_rows, i, phase, rows, width
-    cdef int64_t block_bytes = CHANNEL_BLOCK_BYTES if call.lanes > 1 else PIXEL_BLOCK_BYTES, row_bytes
+    cdef int64_t block_bytes = PIXEL_BLOCK_BYTES, row_bytes
     cdef int64_t vector = call.kernel.lanes
     cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
+    if call.lanes > 1:
+        block_bytes = CHANNEL_BLOCK_BYTES
+    elif p.unpadded and call.part_count == 1:
+        block_bytes = UNPADDED_BLOCK_BYTES
     call.planes, call.taps, call.weights, call.classes, call.lines = 1, 1, 1, p.classes, False
     for i in range(call.part_count):
         p = &call.parts[i]
@@ -108,6 +113,8 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     call.row_blocks = divide_up(rows, call.rows)
     call.column_blocks = divide_up(width, call.columns)
     call.plane = ((call.rows - 1) * p.row_step + kernel_rows) * call.row
+    if p.unpadded and call.part_count == 1:
+        call.plane = call.row  # of zeros
     call.scratch_bytes = ((call.weights + 1) * call.kernel.lanes + call.planes * call.plane
                           + call.kernel.lanes) * call.itemsize + call.taps * sizeof(fc_taps)
 

@@ -135,6 +135,7 @@ cdef extern from "fc_api.h" nogil:
 
     ctypedef struct fc_taps:
         int64_t source
+        int64_t row
         int64_t weight
         const int64_t *offset
         int64_t columns
@@ -154,6 +155,11 @@ cdef extern from "fc_api.h" nogil:
         int64_t out_row_step
         int64_t out_vector_step
         int64_t lane_step
+        const void *zeros
+        int64_t low
+        int64_t high
+        int64_t x
+        int64_t width
         fc_finish finish
 
     ctypedef struct fc_planes_met:
@@ -212,6 +218,7 @@ cdef extern from "fc_api.h" nogil:
         int (*dot_columns)(int rows) noexcept nogil
         int depthwise_rows
         int depthwise_vectors
+        int depthwise_in_place
         void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns,
                           const fc_depthwise *d) noexcept nogil
         void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
