@@ -5,7 +5,10 @@ import numpy as np
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 
 cdef object empty = np.empty
-cdef object moveaxis = np.moveaxis
+
+# By the channels' axis, then by rank: the axes of an array that has them last, in the order that has them there.
+cdef tuple FROM_LAST = tuple(
+    tuple((*range(channel), rank - 1, *range(channel, rank - 1)) for rank in range(6)) for channel in range(2))
 
 
 cdef bint channels_adjacent(const Py_buffer *buffer, int channel) noexcept nogil:
@@ -26,7 +29,8 @@ cdef object make_output(tuple shape, object dtype, bint channels_last, int chann
     """An uninitialised array of `shape`, whose axis `channel` is innermost in memory if `channels_last`."""
     if not channels_last:
         return empty(shape, dtype)
-    return moveaxis(empty((*shape[:channel], *shape[channel + 1:], shape[channel]), dtype), -1, channel)
+    last = empty((*shape[:channel], *shape[channel + 1:], shape[channel]), dtype)
+    return last.transpose(<tuple>(<tuple>FROM_LAST[channel])[len(shape)])
 
 
 def new_output(tuple shape, dtype, like, bint batched=True):
