@@ -239,6 +239,13 @@ def conv2d_weight(
     ValueError, TypeError
         Naming the argument, its value and the rule it breaks.
 
+    Notes
+    -----
+    Padding counts as zeros: a NaN or infinity of `grad_output` also reaches, as NaN, taps that meet it in the
+    padding (not in "reference").
+
+    Lavin & Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308, for "winograd".
+
     Examples
     --------
     >>> import numpy as np, fastconv
