@@ -7,6 +7,8 @@ import re
 import runpy
 import shutil
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -58,23 +60,28 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-I", "-W", "error", str(smoke_test))
 
 
-@nox.session(python=False)
-def warnings(session: nox.Session) -> None:
-    """Compile csrc for every instruction set with warnings as errors, with every compiler that is here."""
+def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
+    """Commands that compile csrc for every instruction set, with every compiler that is here."""
     setup = runpy.run_path("setup.py", run_name="setup")
-    folder = session.create_tmp()
     for compiler, architecture in COMPILERS.items():
         if shutil.which(compiler) is None:
             session.log(f"{compiler} is not here")
             continue
         if architecture == "native":
             architecture = setup["MACHINE"]
-        command = (compiler, *setup["C_FLAGS"], *WARNINGS, "-Icsrc", "-c", "-o", f"{folder}/warnings.o")
+        command = (compiler, *setup["C_FLAGS"], *WARNINGS, "-Icsrc", "-c", "-o", os.devnull)
         for isa, flags in setup["INSTRUCTION_SETS"][architecture].items():
             for real_bytes in (4, 8):
                 macros = (f"-DFC_ISA={isa}", f"-DFC_REAL_BYTES={real_bytes}")
-                session.run(*command, *flags, *macros, "csrc/tile/tile.c", external=True)
+                yield (*command, *flags, *macros, "csrc/tile/tile.c")
         for source in sorted(Path("csrc").glob("*.c")):
-            session.run(*command, str(source), external=True)
+            yield (*command, str(source))
         for source in sorted(Path("tests/csrc").glob("*.c")):
-            session.run(*command, "-DFC_ISA=any", "-DFC_REAL_BYTES=4", str(source), external=True)
+            yield (*command, "-DFC_ISA=any", "-DFC_REAL_BYTES=4", str(source))
+
+
+@nox.session(python=False)
+def warnings(session: nox.Session) -> None:
+    """Compile csrc for every instruction set with warnings as errors, with every compiler that is here."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda command: session.run(*command, external=True), compilations(session)))
