@@ -1,8 +1,10 @@
-/* The worker pool: a few parked threads that take numbered tasks off one counter.
+/* The worker pool: a few parked threads that take numbered tasks, each first those of a range of its own.
  *
- * Life of a job: the caller publishes it and bumps `generation`; workers that see the new generation join,
- * claim task numbers with fetch-and-add until none is left, and leave. The caller works too, then waits for
- * those that joined. Between jobs a worker spins for a short while and then parks on a condition variable.
+ * Life of a job: the caller publishes it and bumps `generation`; workers that see the new generation join, claim
+ * task numbers with fetch-and-add until none is left, and leave. Neighbouring tasks meet the same memory, and so does
+ * the same task of the next call: a thread claims from its own range of numbers, then from what others have left of
+ * theirs. The caller works too, then waits for those that joined. Between jobs a worker spins for a short while and
+ * then parks on a condition variable.
  *
  * One job at a time: a second caller (another Python thread, or a task that itself calls in) finds the pool
  * busy and runs its tasks alone. After fork the child has no workers; it forgets the pool and starts afresh.
@@ -23,12 +25,19 @@ static pthread_cond_t published = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
 static int workers;                                        /* threads started; changed only under `busy` */
 
+/* Tasks of a job that one thread claims before others do. */
+typedef struct range {
+    _Atomic int64_t next;        /* the first that nobody has claimed */
+    int64_t end;
+    char apart[64 - 2 * sizeof(int64_t)];
+} range;
+
 static struct {
     fc_task task;
     void *context;
-    int64_t end;
-    _Atomic int64_t next;        /* first task nobody has claimed */
-    _Atomic int places;          /* workers that may still join this job */
+    range ranges[MAX_WORKERS + 1];
+    int threads;                 /* that have ranges; the caller's is the first */
+    _Atomic int places;          /* workers that may still join this job; each has the range of the place it takes */
     _Atomic int inside;          /* workers between joining and leaving */
     _Atomic uint64_t generation; /* odd while the job is open to join */
     int parked;                  /* workers waiting on `published` */
@@ -50,10 +59,16 @@ static int64_t nanoseconds(void)
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-static void take_tasks(fc_task task, void *context, int64_t end)
+static void take_tasks(int mine)
 {
+    const fc_task task = job.task;
+    void *const context = job.context;
+    const int threads = job.threads;
     int64_t index;
-    while ((index = atomic_fetch_add(&job.next, 1)) < end) task(context, index);
+    for (int i = 0; i < threads; i++) {
+        range *r = &job.ranges[(mine + i) % threads];
+        while ((index = atomic_fetch_add(&r->next, 1)) < r->end) task(context, index);
+    }
 }
 
 /* Wait until a job newer than `seen` is open: spin first, then park. */
@@ -85,8 +100,8 @@ static void *worker(void *unused)
         /* `inside` is raised before `generation` is read again: the caller closes the job first and reads
          * `inside` after, so either it waits for us or we see that the job is closed. */
         atomic_fetch_add(&job.inside, 1);
-        if (atomic_load(&job.generation) == seen && atomic_fetch_sub(&job.places, 1) > 0)
-            take_tasks(job.task, job.context, job.end);
+        int place;
+        if (atomic_load(&job.generation) == seen && (place = atomic_fetch_sub(&job.places, 1)) > 0) take_tasks(place);
         if (atomic_fetch_sub(&job.inside, 1) == 1) {
             pthread_mutex_lock(&lock);
             pthread_cond_signal(&left);
@@ -129,6 +144,7 @@ static void start_workers(int wanted)
 void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
 {
     if (threads > end - begin) threads = (int)(end - begin);
+    if (threads > MAX_WORKERS + 1) threads = MAX_WORKERS + 1;
     if (threads <= 1 || pthread_mutex_trylock(&busy) != 0) {
         for (int64_t index = begin; index < end; index++) task(context, index);
         return;
@@ -136,15 +152,18 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
     if (workers < threads - 1) start_workers(threads - 1);
     job.task = task;
     job.context = context;
-    job.end = end;
-    atomic_store(&job.next, begin);
+    job.threads = threads;
+    for (int i = 0; i < threads; i++) {
+        job.ranges[i].end = begin + (end - begin) * (i + 1) / threads;
+        atomic_store(&job.ranges[i].next, begin + (end - begin) * i / threads);
+    }
     atomic_store(&job.places, threads - 1);
     pthread_mutex_lock(&lock);
     atomic_fetch_add(&job.generation, 1);  /* open */
     if (job.parked) pthread_cond_broadcast(&published);
     pthread_mutex_unlock(&lock);
 
-    take_tasks(task, context, end);
+    take_tasks(0);
 
     atomic_fetch_add(&job.generation, 1);  /* closed: nobody joins any more */
     const int64_t deadline = nanoseconds() + SPIN_NANOSECONDS;
