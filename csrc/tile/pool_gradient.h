@@ -247,7 +247,7 @@ INLINE void adjacent_elements(int of_average, int stride, element_phase first, e
     }
 }
 
-/* Phases by the position of a part's first element: `even` if it is the first of a window's stride. */
+/* Both phases of stride 2; the part begins with an element of the second one if `odd`. */
 INLINE void both_phases(int of_average, int64_t even_most, int64_t odd_most, int64_t odd, const plane_rows *from,
                         const gradient_band *band, const fc_pool_part *part, int64_t lane, real *target)
 {

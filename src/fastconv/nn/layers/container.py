@@ -55,8 +55,10 @@ def _pooled(stages: Sequence[tuple[int, Layer]]) -> tuple[tuple[int, Conv], ...]
     pools = (MaxPool.__call__, AvgPool.__call__)
     found: list[tuple[int, Conv]] = []
     for k, ((_, layer), (_, following)) in enumerate(pairwise(stages)):
-        if isinstance(layer, Conv) and type(layer).__call__ is Conv.__call__:
-            found += [(k, layer)] if type(following).__call__ in pools else []
+        if not isinstance(layer, Conv) or type(layer).__call__ is not Conv.__call__:
+            continue
+        if type(following).__call__ in pools:
+            found.append((k, layer))
     return tuple(found)
 
 
