@@ -15,10 +15,11 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_DOT_COLUMNS, FC_MAX_DOT_ROWS, fc_kernels, fc_run_pair
-from fastconv._kernels.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
     Axis, Chunk, Strips, copy_block, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
+from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
 cdef int64_t CHUNK_POSITIONS = 1536       # long enough for the sums over lanes not to count, short for L1
 cdef int64_t SCRATCH_ELEMENTS = 1 << 18   # of a task, if that leaves a channel and
@@ -33,26 +34,18 @@ cdef int64_t MOST_LANES = 16
 
 cdef struct Call:
     const DotLayout *plan
-    const fc_kernels *kernel
-    const char *input
-    const char *grad_output
-    char *sums                  # per part: the weight, contiguous
-    int64_t input_stride[5]
-    int64_t grad_stride[5]
-    int64_t item
+    Operands on
     int64_t together            # groups of a task
-    int64_t begin               # first chunk of each part that this round walks
-    bint out_of_memory
 
 
 cdef void copy_gradient(const DotLayout *plan, const Call *call, const Chunk *chunk, int64_t channel,
                         int64_t channels, char *to) noexcept nogil:
-    cdef const int64_t *stride = call.grad_stride
-    cdef int64_t item = call.item, n, d
+    cdef const int64_t *stride = call.on.grad_stride
+    cdef int64_t item = call.on.item, n, d
     for n in range(chunk.n_count):
         for d in range(chunk.count[0]):
-            copy_block(call.kernel, item,
-                       call.grad_output + ((chunk.n + n) * stride[0] + channel * stride[1]
+            copy_block(call.on.kernel, item,
+                       call.on.grad_output + ((chunk.n + n) * stride[0] + channel * stride[1]
                                            + (chunk.begin[0] + d) * stride[2] + chunk.begin[1] * stride[3]
                                            + chunk.begin[2] * stride[4]) * item,
                        [stride[1], stride[3], stride[4]],
@@ -64,7 +57,7 @@ cdef void multiply(const DotLayout *plan, const Call *call, const char *input, i
                    int64_t rows, const fc_run_pair *runs, int64_t run_count, char *sums,
                    bint accumulate) noexcept nogil:
     """A block of output channels with all taps of a block of input channels."""
-    cdef const fc_kernels *kernel = call.kernel
+    cdef const fc_kernels *kernel = call.on.kernel
     cdef int64_t columns = channels * plan.taps, row_step = plan.channels * plan.taps
     cdef int64_t row_tiles = divide_up(rows, kernel.dot_rows), column_tiles, i, j, r, row, column, tap, channel
     cdef int64_t tile_rows, tile_columns
@@ -77,20 +70,20 @@ cdef void multiply(const DotLayout *plan, const Call *call, const char *input, i
         row = i * rows // row_tiles
         tile_rows = (i + 1) * rows // row_tiles - row
         for r in range(tile_rows):
-            a[r] = grad + (row + r) * plan.grad_channel * call.item
+            a[r] = grad + (row + r) * plan.grad_channel * call.on.item
         column_tiles = divide_up(columns, kernel.dot_columns(<int>tile_rows))
         tap = channel = 0
         for j in range(column_tiles):
             column = j * columns // column_tiles
             tile_columns = (j + 1) * columns // column_tiles - column
             for r in range(tile_columns):
-                b[r] = input + (channel * plan.place.channel + plan.tap_offset[tap]) * call.item
+                b[r] = input + (channel * plan.place.channel + plan.tap_offset[tap]) * call.on.item
                 tap += 1
                 if tap == plan.taps:
                     tap = 0
                     channel += 1
             kernel.dot(a, <int>tile_rows, b, <int>tile_columns, runs, run_count,
-                       sums + (row * row_step + column) * call.item, row_offset, accumulate)
+                       sums + (row * row_step + column) * call.on.item, row_offset, accumulate)
 
 
 cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs) noexcept nogil:
@@ -119,7 +112,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t channel = channel_block * plan.channels // plan.channel_blocks
     cdef int64_t channels = (channel_block + 1) * plan.channels // plan.channel_blocks - channel
     cdef int64_t first = part * plan.strips.chunks // plan.parts, begin, end, i, g
-    cdef int64_t item = call.item, planes = plan.strips.block_n * plan.strips.axis[0].block
+    cdef int64_t item = call.on.item, planes = plan.strips.block_n * plan.strips.axis[0].block
     cdef int64_t input_bytes = channels * plan.place.channel * item
     cdef int64_t grad_bytes = rows * plan.grad_channel * item
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
@@ -128,23 +121,24 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef char *grad = input + groups * input_bytes
     cdef fc_run_pair *runs = <fc_run_pair *>(grad + groups * grad_bytes)
     if input == NULL:
-        call.out_of_memory = True
+        call.on.out_of_memory = True
         return
-    begin = first + call.begin
+    begin = first + call.on.begin
     end = min(begin + plan.round_chunks, (part + 1) * plan.strips.chunks // plan.parts)
     for i in range(begin, end):
         find_chunk(&plan.strips, i, &chunk)
         if i == begin or not whole_images:  # else the zeros are where the chunk before had them
             memset(input, 0, groups * (input_bytes + grad_bytes))
-        copy_input(&plan.strips, &chunk, call.kernel, item,
-                   call.input + (group * plan.channels + channel) * call.input_stride[1] * item, call.input_stride,
+        copy_input(&plan.strips, &chunk, call.on.kernel, item,
+                   call.on.input + (group * plan.channels + channel) * call.on.input_stride[1] * item,
+                   call.on.input_stride,
                    groups * channels, input, &plan.place)
         copy_gradient(plan, call, &chunk, group * plan.rows + row, groups * rows, grad)
         list_runs(plan, &chunk, runs)
         for g in range(groups):
             multiply(plan, call, input + g * input_bytes, channels, grad + g * grad_bytes, rows, runs,
                      chunk.n_count * chunk.count[0],
-                     call.sums + (((part * plan.groups + group + g) * plan.rows + row) * plan.channels + channel)
+                     call.on.sums + (((part * plan.groups + group + g) * plan.rows + row) * plan.channels + channel)
                      * plan.taps * item, i > first)
 
 
@@ -247,25 +241,17 @@ cdef class DotGradient:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const DotLayout *p = &self.layout
         cdef Call call
-        cdef int axis
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
         call.plan = p
-        call.kernel = kernels(input.float64)
-        call.item = 8 if input.float64 else 4
-        call.input, call.grad_output, call.sums = input.data, grad_output.data, sums
-        for axis in range(5):
-            call.input_stride[axis] = input.stride[axis]
-            call.grad_stride[axis] = grad_output.stride[axis]
-        call.out_of_memory = False
+        describe_operands(&call.on, input, grad_output, sums)
         call.together = 1
         if input.stride[1] == grad_output.stride[1] == 1 and p.row_blocks == p.channel_blocks == 1:
             # neighbouring channels share cache lines
             call.together = max(1, min(p.groups, MOST_LANES // max(p.rows, p.channels)))
-        call.begin = 0
-        while call.begin < longest:
+        while call.on.begin < longest:
             parallel(block_task, &call, p.parts * divide_up(p.groups, call.together) * p.row_blocks * p.channel_blocks,
                      p.flops * min(longest, p.round_chunks) / longest)
-            call.begin += p.round_chunks
-        if call.out_of_memory:
+            call.on.begin += p.round_chunks
+        if call.on.out_of_memory:
             raise MemoryError("weight gradient workspace")
         return 0

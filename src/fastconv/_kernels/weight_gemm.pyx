@@ -19,10 +19,11 @@ from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
 from fastconv._kernels.filters cimport Filters, write_filters
-from fastconv._kernels.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
+from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
 cdef int64_t SCRATCH_ELEMENTS = 1 << 18 # of a task, its sums among them
 cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk ...
@@ -40,22 +41,14 @@ cdef int64_t MOST_LANES = 16
 
 cdef struct Call:
     const GemmLayout *plan
-    const fc_kernels *kernel
-    const char *input
-    const char *grad_output
-    char *sums                  # per part, group and row: taps x channels
+    Operands on
     const Filters *filters      # or, if there is no `sums`, where a task brings what it has summed up
-    int64_t input_stride[5]
-    int64_t grad_stride[5]
-    int64_t item
     bint in_place               # grad_output is read where it lies
     int64_t width               # channels that are neighbours in scratch: a tile's columns, or all there are
     int64_t panel               # elements of so many channels
     Place place                 # of them in scratch
     int64_t columns             # of a segment: the channels of one tap, or of a row of taps
     int64_t segment_taps        # taps that are neighbours in scratch
-    int64_t begin               # first chunk of each part that this round walks
-    bint out_of_memory
 
 
 cdef struct Task:
@@ -74,7 +67,7 @@ cdef void place_input(Call *call) noexcept nogil:
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = plan.strips.axis
     cdef Place *place = &call.place
-    call.width = min(plan.channels, <int64_t>call.kernel.max_columns)
+    call.width = min(plan.channels, <int64_t>call.on.kernel.max_columns)
     place.channel = 1
     place.position[2] = call.width
     place.run[2] = axis[2].length * place.position[2]
@@ -85,7 +78,7 @@ cdef void place_input(Call *call) noexcept nogil:
     place.n = axis[0].runs * place.run[0]
     call.panel = plan.strips.block_n * place.n
     call.segment_taps = 1
-    if plan.channels < call.kernel.max_columns and axis[2].runs == 1 and (
+    if plan.channels < call.on.kernel.max_columns and axis[2].runs == 1 and (
             axis[2].taps == 1 or axis[2].start[1] == 1):
         call.segment_taps = axis[2].taps
     call.columns = call.segment_taps * call.width
@@ -94,8 +87,8 @@ cdef void place_input(Call *call) noexcept nogil:
 cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, int64_t count) noexcept nogil:
     """Panels of grad_output: depth = positions, up to max_rows adjacent output channels wide."""
     cdef const GemmLayout *plan = call.plan
-    cdef const int64_t *stride = call.grad_stride
-    cdef int64_t tiles = divide_up(task.rows, call.kernel.max_rows), item = call.item, i, row, rows, n, d, h, done
+    cdef const int64_t *stride = call.on.grad_stride
+    cdef int64_t tiles = divide_up(task.rows, call.on.kernel.max_rows), item = call.on.item, i, row, rows, n, d, h, done
     cdef int64_t height = chunk.count[1], width = chunk.count[2]
     cdef const char *base
     if stride[3] == width * stride[4]:
@@ -106,11 +99,11 @@ cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, 
         done = 0
         for n in range(chunk.n, chunk.n + chunk.n_count):
             for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
-                base = call.grad_output + ((task.group * plan.rows + task.row + row) * stride[1] + n * stride[0]
+                base = call.on.grad_output + ((task.group * plan.rows + task.row + row) * stride[1] + n * stride[0]
                                            + d * stride[2] + chunk.begin[1] * stride[3]
                                            + chunk.begin[2] * stride[4]) * item
                 for h in range(height):
-                    call.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, width,
+                    call.on.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, width,
                                      base + h * stride[3] * item, stride[1], stride[4])
                     done += width
 
@@ -118,10 +111,10 @@ cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, 
 cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
     """The positions of a chunk are adjacent in each channel and image of grad_output, and channels a good way apart."""
     cdef const Axis *axis = plan.strips.axis
-    cdef const int64_t *stride = call.grad_stride
+    cdef const int64_t *stride = call.on.grad_stride
     return ((axis[2].block == 1 or stride[4] == 1) and (axis[1].block == 1 or stride[3] == axis[2].count)
             and (axis[0].block == 1 or stride[2] == axis[1].count * axis[2].count)
-            and stride[1] * call.item % ALIAS_BYTES != 0)
+            and stride[1] * call.on.item % ALIAS_BYTES != 0)
 
 
 cdef int64_t list_offsets(const Call *call, const Chunk *chunk, int64_t *offset) noexcept nogil:
@@ -143,8 +136,8 @@ cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64
                    const char *input, char *sums, const int64_t *row_offset, int64_t columns,
                    bint accumulate) noexcept nogil:
     """The products of one tile over a chunk: in one go, or image by image where grad_output lies."""
-    cdef const fc_kernels *kernel = call.kernel
-    cdef const int64_t *stride = call.grad_stride
+    cdef const fc_kernels *kernel = call.on.kernel
+    cdef const int64_t *stride = call.on.grad_stride
     cdef const char *grad
     cdef int64_t n
     cdef fc_finish finish
@@ -152,14 +145,14 @@ cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64
     finish.row_bias = finish.column_bias = NULL
     finish.activation, finish.slope = 0, 0
     if not call.in_place:
-        kernel.gemm_at(depth, task.grad + row * depth * call.item, input, task.offset, sums, row_offset, <int>rows,
+        kernel.gemm_at(depth, task.grad + row * depth * call.on.item, input, task.offset, sums, row_offset, <int>rows,
                        <int>columns, &finish)
         return
     depth //= chunk.n_count
     for n in range(chunk.n_count):
-        grad = call.grad_output + ((task.group * call.plan.rows + task.row + row) * stride[1]
+        grad = call.on.grad_output + ((task.group * call.plan.rows + task.row + row) * stride[1]
                                    + (chunk.n + n) * stride[0] + chunk.begin[0] * stride[2]
-                                   + chunk.begin[1] * stride[3] + chunk.begin[2] * stride[4]) * call.item
+                                   + chunk.begin[1] * stride[3] + chunk.begin[2] * stride[4]) * call.on.item
         kernel.gemm_rows(depth, grad, stride[1], input, task.offset + n * depth, sums, row_offset, <int>rows,
                          <int>columns, &finish)
         finish.accumulate = True
@@ -169,7 +162,7 @@ cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64
                    bint accumulate) noexcept nogil:
     """A block of output channels with all taps of a block of input channels."""
     cdef const GemmLayout *plan = call.plan
-    cdef int64_t item = call.item, tiles = divide_up(task.rows, call.kernel.max_rows), i, row, rows, tap, place
+    cdef int64_t item = call.on.item, tiles = divide_up(task.rows, call.on.kernel.max_rows), i, row, rows, tap, place
     cdef int64_t panel, channel, column, columns, wide
     cdef int64_t row_offset[FC_MAX_ROWS]
     for i in range(FC_MAX_ROWS):
@@ -177,7 +170,7 @@ cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64
     for i in range(tiles):
         row = i * task.rows // tiles
         rows = (i + 1) * task.rows // tiles - row
-        wide = call.kernel.wide_columns(<int>rows)
+        wide = call.on.kernel.wide_columns(<int>rows)
         for panel in range(divide_up(task.channels, call.width)):
             channel = panel * call.width
             columns = call.columns if call.segment_taps > 1 else min(call.width, task.channels - channel)
@@ -207,20 +200,20 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     task.rows = (block + 1) * plan.rows // plan.row_blocks - task.row
     task.group = index // plan.channel_blocks // plan.row_blocks % plan.groups
     task.part = index // plan.channel_blocks // plan.row_blocks // plan.groups
-    task.tap_step = task.channels if call.sums == NULL else plan.channels
+    task.tap_step = task.channels if call.on.sums == NULL else plan.channels
     # a tile may read whole vectors behind the last position
     elements = divide_up(task.channels, call.width) * call.panel + 8 * MOST_LANES
-    sums = task.rows * plan.taps * task.channels if call.sums == NULL else 0
+    sums = task.rows * plan.taps * task.channels if call.on.sums == NULL else 0
     turned = 0 if call.in_place else positions * task.rows
-    task.offset = <int64_t *>task_scratch((elements + turned + sums) * call.item + positions * sizeof(int64_t))
+    task.offset = <int64_t *>task_scratch((elements + turned + sums) * call.on.item + positions * sizeof(int64_t))
     task.input = <char *>(task.offset + positions)
-    task.grad = task.input + elements * call.item
-    if call.sums == NULL:
-        task.sums = task.grad + turned * call.item
+    task.grad = task.input + elements * call.on.item
+    if call.on.sums == NULL:
+        task.sums = task.grad + turned * call.on.item
     else:
-        task.sums = call.sums + (
+        task.sums = call.on.sums + (
             ((task.part * plan.groups + task.group) * plan.rows + task.row) * plan.taps * plan.channels
-            + task.channel) * call.item
+            + task.channel) * call.on.item
     return task.offset != NULL
 
 
@@ -234,26 +227,26 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef Task task
     cdef Chunk chunk
     if not take_task(call, index, &task):
-        call.out_of_memory = True
+        call.on.out_of_memory = True
         return
     first = task.part * plan.strips.chunks // plan.parts
-    begin = first + call.begin
+    begin = first + call.on.begin
     end = min(begin + plan.round_chunks, (task.part + 1) * plan.strips.chunks // plan.parts)
     for i in range(begin, end):
         find_chunk(&plan.strips, i, &chunk)
         if gaps and (i == begin or not whole_images):  # else the zeros are where the chunk before had them
-            memset(task.input, 0, divide_up(task.channels, call.width) * call.panel * call.item)
+            memset(task.input, 0, divide_up(task.channels, call.width) * call.panel * call.on.item)
         for panel in range(divide_up(task.channels, call.width)):
             channel = panel * call.width
-            copy_input(&plan.strips, &chunk, call.kernel, call.item, call.input
-                       + (task.group * plan.channels + task.channel + channel) * call.input_stride[1] * call.item,
-                       call.input_stride, min(call.width, task.channels - channel),
-                       task.input + panel * call.panel * call.item, &call.place)
+            copy_input(&plan.strips, &chunk, call.on.kernel, call.on.item, call.on.input
+                       + (task.group * plan.channels + task.channel + channel) * call.on.input_stride[1] * call.on.item,
+                       call.on.input_stride, min(call.width, task.channels - channel),
+                       task.input + panel * call.panel * call.on.item, &call.place)
         count = list_offsets(call, &chunk, task.offset)
         if not call.in_place:
             pack_gradient(call, &task, &chunk, count)
         multiply(call, &task, &chunk, count, i > first)
-    if call.sums == NULL:
+    if call.on.sums == NULL:
         write_filters(call.filters, task.group * plan.rows + task.row, task.rows, task.channel, task.channels,
                       task.sums, 1, task.channels)
 
@@ -359,24 +352,16 @@ cdef class GemmGradient:
         if p.turned:
             input, grad_output = grad_output, input
         cdef Call call
-        cdef int axis
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
         call.plan = p
-        call.kernel = kernels(input.float64)
-        call.item = 8 if input.float64 else 4
-        call.input, call.grad_output = input.data, grad_output.data
-        call.sums, call.filters = sums, filters
-        for axis in range(5):
-            call.input_stride[axis] = input.stride[axis]
-            call.grad_stride[axis] = grad_output.stride[axis]
-        call.out_of_memory = False
+        call.filters = filters
+        describe_operands(&call.on, input, grad_output, sums)
         call.in_place = self.run_length() >= SHORTEST_RUN and lies_in_runs(p, &call)
         place_input(&call)
-        call.begin = 0
-        while call.begin < longest:
+        while call.on.begin < longest:
             parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.channel_blocks,
                      p.flops * min(longest, p.round_chunks) / longest)
-            call.begin += p.round_chunks
-        if call.out_of_memory:
+            call.on.begin += p.round_chunks
+        if call.on.out_of_memory:
             raise MemoryError("weight gradient workspace")
         return 0

@@ -14,6 +14,7 @@ from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up, even_block
 from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_planes, fc_planes_met, fc_run
 from fastconv._kernels.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
 cdef int64_t MOST_TAPS = 1024             # a vector of sums each, in scratch memory
@@ -30,13 +31,7 @@ cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a 
 
 cdef struct Call:
     const RowsLayout *plan
-    const fc_kernels *kernel
-    const char *input
-    const char *grad_output
-    char *sums                  # per part: the weight, contiguous
-    int64_t input_stride[5]
-    int64_t grad_stride[5]
-    int64_t item
+    Operands on
     int64_t lanes               # channels of a vector; 1 if lanes are pixels
     int64_t together            # pairs of planes of a task
     int64_t rows, columns       # outputs of a band
@@ -44,8 +39,6 @@ cdef struct Call:
     int64_t chunks              # bands, over all planes of a pair
     int64_t parts               # how many ways they are split
     int64_t round_chunks        # how many of its part's a task walks between two looks for Ctrl-C
-    int64_t begin               # first of each part that this round walks
-    bint out_of_memory
 
 
 cdef void lay_out(const RowsLayout *plan, Call *call, bint pixels, int64_t item) noexcept nogil:
@@ -53,7 +46,7 @@ cdef void lay_out(const RowsLayout *plan, Call *call, bint pixels, int64_t item)
     cdef int64_t lanes = kernels(item == 8).lanes, width = plan.output_size[2], height = plan.output_size[1], bytes_
     cdef int64_t wanted = <int64_t>max(1.0, min(<double>WANTED_TASKS, plan.flops / TASK_FLOPS)), blocks
     cdef double flops
-    call.plan, call.item, call.lanes = plan, item, 1 if pixels else lanes
+    call.plan, call.lanes = plan, 1 if pixels else lanes
     call.together = 1 if pixels else CHANNEL_VECTORS * lanes
     if pixels:
         bytes_ = (width + plan.stride[1] * plan.input_size[2]) * item
@@ -83,11 +76,11 @@ cdef void describe_band(const Call *call, int64_t index, int64_t *n, int64_t *od
     od[0], n[0] = index % plan.output_size[0], index // plan.output_size[0]
     band.rows = min(call.rows, plan.output_size[1] - row)
     band.columns = min(call.columns, plan.output_size[2] - column)
-    band.grad_y_stride, band.y_stride = call.grad_stride[3], call.input_stride[3]
-    band.grad_x_stride = 1 if call.lanes == 1 else call.grad_stride[4]
-    band.x_stride = 1 if call.lanes == 1 else call.input_stride[4]
-    grad[0] = (n[0] * call.grad_stride[0] + od[0] * call.grad_stride[2] + row * call.grad_stride[3]
-               + column * call.grad_stride[4])
+    band.grad_y_stride, band.y_stride = call.on.grad_stride[3], call.on.input_stride[3]
+    band.grad_x_stride = 1 if call.lanes == 1 else call.on.grad_stride[4]
+    band.x_stride = 1 if call.lanes == 1 else call.on.input_stride[4]
+    grad[0] = (n[0] * call.on.grad_stride[0] + od[0] * call.on.grad_stride[2] + row * call.on.grad_stride[3]
+               + column * call.on.grad_stride[4])
     band.y, band.x = row * plan.stride[1] - plan.before[1], column * plan.stride[2] - plan.before[2]
     band.height, band.width = plan.input_size[1], plan.input_size[2]
     band.y_step, band.x_step = plan.stride[1], plan.stride[2] if plan.output_size[2] > 1 else 1
@@ -98,8 +91,9 @@ cdef void describe_band(const Call *call, int64_t index, int64_t *n, int64_t *od
 cdef void add_band(const Call *call, int64_t index, int64_t pair, int64_t count, char *sums) noexcept nogil:
     """The products of one band, for `count` pairs of planes from this one on; a vector of sums per tap."""
     cdef const RowsLayout *plan = call.plan
-    cdef int64_t item = call.item, plane_taps = plan.kernel[1] * plan.kernel[2], n, od, kd, z, i, k, filter, channel, from_
-    cdef int64_t vector = call.kernel.lanes * item
+    cdef int64_t item = call.on.item, plane_taps = plan.kernel[1] * plan.kernel[2]
+    cdef int64_t n, od, kd, z, i, k, filter, channel, from_
+    cdef int64_t vector = call.on.kernel.lanes * item
     cdef const char *input
     cdef const char *grad
     cdef fc_planes_met band
@@ -108,27 +102,27 @@ cdef void add_band(const Call *call, int64_t index, int64_t pair, int64_t count,
         i = k * call.lanes
         filter = (pair + i) // plan.channels
         channel = filter // plan.rows * plan.channels + (pair + i) % plan.channels
-        grad = call.grad_output + (from_ + filter * call.grad_stride[1]) * item
+        grad = call.on.grad_output + (from_ + filter * call.on.grad_stride[1]) * item
         band.channels = <int>min(call.lanes, count - i) if call.lanes > 1 else 0
         for kd in range(plan.kernel[0]):
             z = od * plan.stride[0] - plan.before[0] + kd * plan.dilation[0]
             if 0 <= z < plan.input_size[0]:
-                input = call.input + (n * call.input_stride[0] + channel * call.input_stride[1]
-                                      + z * call.input_stride[2]) * item
-                call.kernel.depthwise_gradient(sums + (k * plan.taps + kd * plane_taps) * vector, input,
+                input = call.on.input + (n * call.on.input_stride[0] + channel * call.on.input_stride[1]
+                                      + z * call.on.input_stride[2]) * item
+                call.on.kernel.depthwise_gradient(sums + (k * plan.taps + kd * plane_taps) * vector, input,
                                                grad, &band)
 
 
 cdef void finish(const Call *call, int64_t count, const char *sums, char *to) noexcept nogil:
     """The filters of `count` pairs of planes from their vectors of sums."""
-    cdef const fc_kernels *kernel = call.kernel
+    cdef const fc_kernels *kernel = call.on.kernel
     cdef int64_t taps = call.plan.taps, i, k
     cdef fc_planes planes
     if call.lanes > 1:
         for k in range(divide_up(count, call.lanes)):
             i = k * call.lanes
-            kernel.pack(to + i * taps * call.item, taps, taps, min(call.lanes, count - i),
-                        sums + i * taps * call.item, call.lanes, 1)
+            kernel.pack(to + i * taps * call.on.item, taps, taps, min(call.lanes, count - i),
+                        sums + i * taps * call.on.item, call.lanes, 1)
         return
     planes.planes, planes.pixels, planes.divisor = count * taps, kernel.lanes, 1
     planes.plane_step, planes.pixel_step = kernel.lanes, 1
@@ -152,22 +146,22 @@ cdef void pairs_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t pairs = plan.filters * plan.channels, blocks = divide_up(pairs, call.together)
     cdef int64_t pair = index % blocks * call.together, part = index // blocks
     cdef int64_t count = min(call.together, pairs - pair), i
-    cdef int64_t begin = part * call.chunks // call.parts + call.begin
+    cdef int64_t begin = part * call.chunks // call.parts + call.on.begin
     cdef int64_t end = min(begin + call.round_chunks, (part + 1) * call.chunks // call.parts)
-    cdef int64_t sums_bytes = divide_up(count, call.lanes) * plan.taps * call.kernel.lanes * call.item
-    cdef char *sums = <char *>task_scratch(sums_bytes + count * plan.taps * call.item)
-    cdef char *to = call.sums + (part * pairs + pair) * plan.taps * call.item
+    cdef int64_t sums_bytes = divide_up(count, call.lanes) * plan.taps * call.on.kernel.lanes * call.on.item
+    cdef char *sums = <char *>task_scratch(sums_bytes + count * plan.taps * call.on.item)
+    cdef char *to = call.on.sums + (part * pairs + pair) * plan.taps * call.on.item
     if sums == NULL:
-        call.out_of_memory = True
+        call.on.out_of_memory = True
         return
     memset(sums, 0, sums_bytes)
     for i in range(begin, end):
         add_band(call, i, pair, count, sums)
-    if call.begin == 0:
+    if call.on.begin == 0:
         finish(call, count, sums, to)
     else:
         finish(call, count, sums, sums + sums_bytes)
-        add(call.kernel, count * plan.taps, sums + sums_bytes, to)
+        add(call.on.kernel, count * plan.taps, sums + sums_bytes, to)
 
 
 def serves(geometry):
@@ -216,21 +210,15 @@ cdef class RowsGradient:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const RowsLayout *p = &self.layout
         cdef Call call
-        cdef int axis
         cdef int64_t longest, tasks
         lay_out(p, &call, self.pixels(input, grad_output), 8 if input.float64 else 4)
-        call.kernel = kernels(input.float64)
-        call.input, call.grad_output, call.sums, call.out_of_memory = input.data, grad_output.data, sums, False
-        for axis in range(5):
-            call.input_stride[axis] = input.stride[axis]
-            call.grad_stride[axis] = grad_output.stride[axis]
+        describe_operands(&call.on, input, grad_output, sums)
         longest = divide_up(call.chunks, call.parts)
         tasks = call.parts * divide_up(p.filters * p.channels, call.together)
-        call.begin = 0
-        while call.begin < longest:
+        while call.on.begin < longest:
             # rows are read besides: a few operations per element more than the arithmetic
             parallel(pairs_task, &call, tasks, 3 * p.flops * min(longest, call.round_chunks) / longest)
-            call.begin += call.round_chunks
-        if call.out_of_memory:
+            call.on.begin += call.round_chunks
+        if call.on.out_of_memory:
             raise MemoryError("weight gradient workspace")
         return 0

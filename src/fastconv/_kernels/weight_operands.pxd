@@ -1,0 +1,29 @@
+"""What every way to a weight gradient is given, in the form that its tasks read."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.fc_api cimport fc_kernels
+from fastconv._kernels.native cimport kernels
+
+
+cdef struct Operands:
+    const fc_kernels *kernel
+    const char *input
+    const char *grad_output
+    int64_t input_stride[5]
+    int64_t grad_stride[5]
+    int64_t item                # bytes of an element
+    char *sums                  # one after the other: of each part
+    int64_t begin               # first chunk of each part that this round walks
+    bint out_of_memory
+
+
+cdef inline void describe_operands(Operands *to, const Array *input, const Array *grad_output,
+                                   char *sums) noexcept nogil:
+    cdef int axis
+    to.kernel, to.item = kernels(input.float64), 8 if input.float64 else 4
+    to.input, to.grad_output, to.sums = input.data, grad_output.data, sums
+    for axis in range(5):
+        to.input_stride[axis], to.grad_stride[axis] = input.stride[axis], grad_output.stride[axis]
+    to.begin, to.out_of_memory = 0, False
