@@ -27,7 +27,7 @@ cdef int64_t FEWEST_POSITIONS = 64        # so many positions
 cdef int64_t ROW_BLOCK = 64               # output channels of a task
 cdef int64_t WANTED_TASKS = 16            # fewer than this, and the chunks are split as well
 cdef int64_t PARTS_ELEMENTS = 1 << 19     # but not into more sums than this many elements
-cdef double TASK_FLOPS = 5e6              # and not into tasks of less work
+cdef double TASK_FLOPS = 2e6              # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a pending Ctrl-C
 cdef int64_t MOST_LANES = 16
 
