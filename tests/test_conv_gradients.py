@@ -261,13 +261,20 @@ def test_weight_gradient_worked_example(isa: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layout", INPUT_LAYOUTS)
-def test_weight_gradient_over_many_pixels(isa: str, layout: str, dtype: type) -> None:
+@pytest.mark.parametrize("shape", [(7, 5, 3, 3), (63, 3, 3, 3), (31, 2, 5, 11)])
+def test_weight_gradient_over_many_pixels(
+    isa: str, shape: tuple[int, int, int, int], layout: str, dtype: type
+) -> None:
     """Enough pixels to be split into parts, and a last chunk that is not full; exact in small integers."""
     generator = np.random.default_rng(6)
-    input = lay_out(generator.integers(-2, 3, (3, 5, 41, 43)).astype(dtype), layout, 1)
-    grad_output = lay_out(generator.integers(-2, 3, (3, 7, 41, 43)).astype(dtype), layout, 1)
-    gradient = fastconv.grad.conv2d_weight(input, (7, 5, 3, 3), grad_output, padding=1)
-    expected = fastconv.grad.conv2d_weight(input, (7, 5, 3, 3), grad_output, padding=1, algorithm="reference")
+    padding = (1, shape[3] // 2)
+    input = lay_out(generator.integers(-2, 3, (3, shape[1], 41, 43)).astype(dtype), layout, 1)
+    size = (3, shape[0], 44 - shape[2], 43)
+    grad_output = lay_out(generator.integers(-2, 3, size).astype(dtype), layout, 1)
+    gradient, expected = (
+        fastconv.grad.conv2d_weight(input, shape, grad_output, padding=padding, algorithm=algorithm)
+        for algorithm in ("direct", "reference")
+    )
     np.testing.assert_array_equal(gradient, expected)
 
 

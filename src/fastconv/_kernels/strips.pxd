@@ -39,6 +39,8 @@ cdef struct Place:                # strides of scratch memory
 cdef int lay_out_strips(Strips *strips, object geometry, int64_t positions, bint whole_width) except -1
 cdef void free_strips(Strips *strips) noexcept
 cdef int64_t tap_place(const Strips *strips, const Place *place, int64_t tap) noexcept nogil
+cdef bint reaches_padding(object geometry)
+cdef int64_t list_offsets(const Strips *strips, const Place *place, const Chunk *chunk, int64_t *offset) noexcept nogil
 cdef void find_chunk(const Strips *strips, int64_t index, Chunk *chunk) noexcept nogil
 cdef void copy_input(const Strips *strips, const Chunk *chunk, const fc_kernels *kernel, int64_t item,
                      const char *source, const int64_t *stride, int64_t channels, char *to,

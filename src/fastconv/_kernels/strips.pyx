@@ -101,6 +101,31 @@ cdef int64_t tap_place(const Strips *strips, const Place *place, int64_t tap) no
     return result
 
 
+cdef int64_t list_offsets(const Strips *strips, const Place *place, const Chunk *chunk, int64_t *offset) noexcept nogil:
+    """Where `copy_input` puts each position of a chunk, as its first tap sees it; returns how many there are."""
+    cdef const Axis *axis = strips.axis
+    cdef int64_t count = 0, n, d, h, w, base, step = axis[2].stride // axis[2].step * place.position[2]
+    for n in range(chunk.n_count):
+        for d in range(chunk.count[0]):
+            for h in range(chunk.count[1]):
+                base = n * place.n + d * place.position[0] + h * place.position[1]
+                for w in range(chunk.count[2]):
+                    offset[count] = base + w * step
+                    count += 1
+    return count
+
+
+cdef bint reaches_padding(object geometry):
+    """Whether some windows reach into the padding."""
+    cdef int64_t axis, reach
+    for axis in range(3):
+        reach = (geometry.output_size[axis] - 1) * geometry.stride[axis] - geometry.before[axis]
+        reach += (geometry.kernel[axis] - 1) * geometry.dilation[axis]  # the last position under a window
+        if geometry.before[axis] > 0 or reach >= geometry.input_size[axis]:
+            return True
+    return False
+
+
 cdef void inside(const Axis *axis, int64_t run, int64_t begin, int64_t *low, int64_t *high) noexcept nogil:
     """Elements low..high-1 of a run lie inside the input, for a chunk at output `begin`."""
     cdef int64_t source = axis.first[run] + begin * axis.stride

@@ -21,7 +21,8 @@ from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc
 from fastconv._kernels.filters cimport Filters, write_filters
 from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
-    Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
+    Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, reaches_padding,
+    tap_place,
 )
 from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
@@ -115,21 +116,6 @@ cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
     return ((axis[2].block == 1 or stride[4] == 1) and (axis[1].block == 1 or stride[3] == axis[2].count)
             and (axis[0].block == 1 or stride[2] == axis[1].count * axis[2].count)
             and stride[1] * call.on.item % ALIAS_BYTES != 0)
-
-
-cdef int64_t list_offsets(const Call *call, const Chunk *chunk, int64_t *offset) noexcept nogil:
-    """Where each position of a chunk lies in scratch; returns how many there are."""
-    cdef const Place *place = &call.place
-    cdef const Axis *axis = call.plan.strips.axis
-    cdef int64_t count = 0, n, d, h, w, base, step = axis[2].stride // axis[2].step * place.position[2]
-    for n in range(chunk.n_count):
-        for d in range(chunk.count[0]):
-            for h in range(chunk.count[1]):
-                base = n * place.n + d * place.position[0] + h * place.position[1]
-                for w in range(chunk.count[2]):
-                    offset[count] = base + w * step
-                    count += 1
-    return count
 
 
 cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64_t depth, int64_t row, int64_t rows,
@@ -242,7 +228,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                        + (task.group * plan.channels + task.channel + channel) * call.on.input_stride[1] * call.on.item,
                        call.on.input_stride, min(call.width, task.channels - channel),
                        task.input + panel * call.panel * call.on.item, &call.place)
-        count = list_offsets(call, &chunk, task.offset)
+        count = list_offsets(&plan.strips, &call.place, &chunk, task.offset)
         if not call.in_place:
             pack_gradient(call, &task, &chunk, count)
         multiply(call, &task, &chunk, count, i > first)
@@ -256,19 +242,16 @@ cdef class GemmGradient:
 
     def __cinit__(self, geometry):
         cdef GemmLayout *p = &self.layout
-        cdef int64_t axis, rows, channels, reach, positions = CHUNK_POSITIONS
+        cdef int64_t axis, rows, channels, positions = CHUNK_POSITIONS
         cdef bint whole_width, split_rows, split_channels
         p.groups = geometry.groups
         p.rows = geometry.out_channels // geometry.groups
         p.channels = geometry.in_channels // geometry.groups
         p.taps = 1
-        p.padded = False
         for axis in range(3):
             p.kernel[axis] = geometry.kernel[axis]
             p.taps *= p.kernel[axis]
-            reach = (geometry.output_size[axis] - 1) * geometry.stride[axis] - geometry.before[axis]
-            reach += (p.kernel[axis] - 1) * geometry.dilation[axis]  # the last position under a window
-            p.padded |= geometry.before[axis] > 0 or reach >= geometry.input_size[axis]
+        p.padded = reaches_padding(geometry)
         p.turned = p.groups == p.taps == 1 and p.channels > p.rows and (
             geometry.input_size == geometry.output_size and not p.padded)
         if p.turned:

@@ -7,10 +7,11 @@ from fastconv._kernels.filters cimport Filters
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
 from fastconv._kernels.weight_rows cimport RowsGradient
+from fastconv._kernels.weight_windows cimport WindowsGradient
 
 
-cdef enum Way:                  # to the sums; all but the last count only if they are finite
-    BY_ROWS, BY_DOTS, BY_GEMM
+cdef enum Way:                  # to the sums; the first two count only if they are finite
+    BY_ROWS, BY_DOTS, BY_WINDOWS, BY_GEMM
 
 
 cdef struct Call:
@@ -25,7 +26,8 @@ cdef struct Call:
 
 cdef class WeightGradientPlan:
     cdef RowsGradient by_rows   # None where it does not serve
-    cdef DotGradient dot        # None where the next one is the better way
+    cdef DotGradient dot        # None where another one is the better way, as are the next two
+    cdef WindowsGradient windows
     cdef GemmGradient gemm
     cdef readonly object geometry
 

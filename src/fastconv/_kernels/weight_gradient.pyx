@@ -1,8 +1,8 @@
-"""The weight gradient: one of three ways to the sums, and the sums on their way to the caller's array.
+"""The weight gradient: one of four ways to the sums, and the sums on their way to the caller's array.
 
-weight_rows.pyx, weight_dot.pyx and weight_gemm.pyx all cut the positions of the batch into chunks and the chunks
-into parts. How, depends on the geometry and the memory order alone, and the parts are added in order: the bits do not
-depend on the number of threads.
+weight_rows.pyx, weight_dot.pyx, weight_windows.pyx and weight_gemm.pyx all cut the positions of the batch into chunks
+and the chunks into parts. How, depends on the geometry and the memory order alone, and the parts are added in order:
+the bits do not depend on the number of threads.
 """
 
 from libc.stdint cimport int64_t
@@ -16,6 +16,7 @@ from fastconv._kernels.native cimport give_scratch, parallel, take_scratch
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
 from fastconv._kernels.weight_rows cimport RowsGradient
+from fastconv._kernels.weight_windows cimport WindowsGradient
 
 cdef int64_t FILTERS = 16        # of a task, so that filters that are interleaved in memory are written together
 
@@ -33,7 +34,7 @@ cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
     run.column, run.count, run.offset, run.stride = 0, weights, 0, 1
     for part in range(1, call.parts):
         kernel.scatter(sums + part * call.filters.size[0] * weights * item, 0, sums, &at_start, 1, &run, 1, &finish)
-    if call.way == BY_GEMM:
+    if call.way >= BY_WINDOWS:
         return True
     total = kernel.gradient_row(NULL, NULL, sums, weights, 0, 0)
     return total - total == 0  # NaN if any of them is infinite or NaN
@@ -58,8 +59,14 @@ cdef class WeightGradientPlan:
         self.by_rows = RowsGradient(geometry) if RowsGradient.serves(geometry) else None
         self.gemm = GemmGradient(geometry)
         self.dot = DotGradient(geometry)
-        if self.gemm.share() >= self.dot.share():
+        self.windows = WindowsGradient(geometry)
+        best = max(self.gemm.share(), self.windows.share(), self.dot.share())
+        if self.gemm.share() == best:
+            self.dot = self.windows = None
+        elif self.windows.share() == best:
             self.dot = None
+        else:
+            self.windows = None
 
     def run(self, input, grad_output, out):
         """Write grad_weight to `out`."""
@@ -90,6 +97,8 @@ cdef class WeightGradientPlan:
             call.way, call.parts = BY_ROWS, self.by_rows.parts(input, grad_output)
         elif self.dot is not None:
             call.way, call.parts = BY_DOTS, self.dot.layout.parts
+        elif self.windows is not None:
+            call.way, call.parts = BY_WINDOWS, self.windows.layout.parts
         if call.way != BY_GEMM:
             describe_filters(&call.filters, out)
             call.channel_step, call.tap_step = call.filters.taps, 1
@@ -122,6 +131,8 @@ cdef class WeightGradientPlan:
                 self.by_rows.sum_parts(input, grad_output, call.sums)
             elif call.way == BY_DOTS:
                 self.dot.sum_parts(input, grad_output, call.sums)
+            elif call.way == BY_WINDOWS:
+                self.windows.sum_parts(input, grad_output, call.sums)
             else:
                 self.gemm.sum_parts(input, grad_output, call.sums, NULL)
             call.finite = True
