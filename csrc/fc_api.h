@@ -172,6 +172,8 @@ typedef struct fc_gather {
     int64_t y_stride, x_stride, lane_stride;  /* of the source: lanes are channels */
     int64_t run, row;         /* between runs, between rows */
     int channels;
+    int spread;               /* 2, 4 or 8: lanes are channels of stride 1 in groups of so many, of which there are ... */
+    int64_t copy;             /* ... as many copies, so far apart: in copy j all lanes of a group have its channel j */
 } fc_gather;
 
 /* Kernel rows of a depthwise convolution whose taps lie alike in the source. */
@@ -275,9 +277,11 @@ typedef struct fc_kernels {
     void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g);
 
     /* The weights of one fc_taps, a vector per tap: first the column's `rows`, then the columns. Tap (k, t) lies at
-     * k * row_stride + t * column_stride. If channels > 0, a vector has a lane for each of them, then zeros. */
+     * k * row_stride + t * column_stride. If channels > 0, a vector has a lane for each of them, then zeros: lane l of
+     * group l / group, and in it channel l % group. */
     void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
-                              int64_t column_stride, int64_t channel_stride, int channels);
+                              int64_t column_stride, int64_t group_stride, int64_t channel_stride, int group,
+                              int channels);
 
     /* The gradient of a depthwise weight: for each tap a vector of sums, whose lanes are pixels or channels, has the
      * products of these planes added. Both point to (0, 0) of their plane. Lanes are pixels only of x strides 1, with an

@@ -129,9 +129,16 @@ class ConvCase:
             serving.append("winograd")
         if self.for_fft and not (self.exact and self.dtype == "float64"):
             serving.append("fft")
-        if self.in_per_group == self.out_per_group == 1 and max(self.kernel) < 20:
+        if self.for_depthwise:
             serving.append("depthwise")
         return serving[self.seed % len(serving)]
+
+    @property
+    def for_depthwise(self) -> bool:
+        """Whether that algorithm serves this case."""
+        small = self.groups > 1 and self.in_per_group in (2, 4) and max(self.stride) < 3 and self.rank < 3
+        one = self.in_per_group == 1
+        return (one or small) and self.in_per_group == self.out_per_group and max(self.kernel) < 20
 
     @property
     def for_winograd(self) -> bool:
@@ -233,7 +240,7 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
     if kind == "deep_taps":
         return 1, draw(st.integers(1, 2)), draw(few)
     if kind == "depthwise":
-        return draw(st.integers(1, 20)), 1, draw(st.sampled_from([1, 1, 2]))
+        return draw(st.integers(1, 20)), *draw(st.sampled_from([(1, 1), (1, 2), (2, 2), (4, 4)]))
     if kind == "wide_depthwise":
         return draw(st.integers(1, 3)), 1, 1
     return draw(st.integers(1, 3)), draw(few), draw(few)

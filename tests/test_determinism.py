@@ -28,6 +28,8 @@ GEOMETRIES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int
     "depthwise, stride 2, dilated": ((2, 96, 60, 61), (96, 1, 5, 3), 2, (3, 2), (1, 2), 96),
     "few channels, many pixels": ((4, 2, 120, 121), (3, 2, 3, 3), 1, 1, 1, 1),
     "stride beyond the kernel": ((2, 64, 50, 51), (70, 64, 2, 2), 3, 0, 1, 1),
+    "groups of four": ((2, 40, 35, 36), (40, 4, 3, 3), 1, 1, 1, 10),
+    "groups of two, stride 2": ((2, 72, 50, 51), (72, 2, 5, 3), 2, (2, 1), 1, 36),
     "1-D": ((3, 20, 900), (24, 20, 9), 2, 4, 1, 1),
     "3-D": ((2, 9, 9, 11, 12), (17, 9, 3, 3, 3), (1, 2, 1), 1, 1, 1),
 }

@@ -64,9 +64,77 @@ static void gather_alternating(real *to, const real *source, int64_t rows, const
             unzip(to + v * LANES, to + g->run + v * LANES, load(from + v * pair), load(from + v * pair + LANES));
 }
 
+/* Lanes in pairs of `width` neighbours: the lower ones of each pair twice, or the upper ones. */
+#define HALF_LANE(l, width, upper) (((l) & ~(2 * (width) - 1)) | ((l) & ((width) - 1)) | (upper) * (width)) % LANES
+#if FC_VECTOR_BYTES / FC_REAL_BYTES == 16
+#define EACH_LANE(F, w, u)                                                                                     \
+    F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u), F(4, w, u), F(5, w, u), F(6, w, u), F(7, w, u), F(8, w, u), \
+    F(9, w, u), F(10, w, u), F(11, w, u), F(12, w, u), F(13, w, u), F(14, w, u), F(15, w, u)
+#elif FC_VECTOR_BYTES / FC_REAL_BYTES == 8
+#define EACH_LANE(F, w, u) \
+    F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u), F(4, w, u), F(5, w, u), F(6, w, u), F(7, w, u)
+#elif FC_VECTOR_BYTES / FC_REAL_BYTES == 4
+#define EACH_LANE(F, w, u) F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u)
+#else
+#define EACH_LANE(F, w, u) F(0, w, u), F(1, w, u)
+#endif
+#define HALF(w) (upper ? SHUFFLE(x, x, EACH_LANE(HALF_LANE, w, 1)) : SHUFFLE(x, x, EACH_LANE(HALF_LANE, w, 0)))
+
+INLINE vec half_lanes(vec x, int width, int upper)
+{
+    switch (width) {
+    case 1: return HALF(1);
+    case 2: return HALF(2);
+    case 4: return HALF(4);
+    default: return HALF(8);
+    }
+}
+
+/* Copies of a vector of channels in groups: copy j has in all lanes of a group what x has in its lane j. */
+INLINE void spread_vector(int group, real *to, int64_t copy, vec x)
+{
+    vec copies[LANES];
+    copies[0] = x;
+    UNROLL
+    for (int count = 1; count < group; count *= 2) {
+        UNROLL
+        for (int i = count - 1; i >= 0; i--) {
+            copies[2 * i + 1] = half_lanes(copies[i], group / count / 2, 1);
+            copies[2 * i] = half_lanes(copies[i], group / count / 2, 0);
+        }
+    }
+    UNROLL
+    for (int j = 0; j < group; j++) store(to + j * copy, copies[j]);
+}
+
+INLINE void gather_groups(int group, real *to, const real *source, int64_t first, const fc_gather *g)
+{
+    int64_t low, high;
+    existing(g, first, &low, &high);
+    const real *from = source + (first + low * g->step) * g->x_stride;
+    const int64_t step = g->step * g->x_stride, copy = g->copy;
+    const mask lanes = first_lanes(g->channels);
+    for (int j = 0; j < group; j++)
+        for (int64_t i = 0; i < low; i++) store(to + j * copy + i * LANES, (vec){0});
+    for (int64_t i = low; i < high; i++, from += step)
+        spread_vector(group, to + i * LANES, copy, load_masked(from, lanes));
+    for (int j = 0; j < group; j++)
+        for (int64_t i = high; i < g->count; i++) store(to + j * copy + i * LANES, (vec){0});
+}
+
 static void gather_channels(real *to, const real *source, int64_t first, const fc_gather *g)
 {
     int64_t low, high;
+    switch (g->spread) {
+    case 2: gather_groups(2, to, source, first, g); return;
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
+    case 4: gather_groups(4, to, source, first, g); return;
+#endif
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
+    case 8: gather_groups(8, to, source, first, g); return;
+#endif
+    default: break;
+    }
     existing(g, first, &low, &high);
     const real *from = source + (first + low * g->step) * g->x_stride;
     const int64_t step = g->step * g->x_stride;
@@ -111,7 +179,8 @@ static void depthwise_gather(void *to_, const void *source_, int64_t rows, const
 }
 
 static void depthwise_weights(void *to_, const void *source_, int rows, int64_t columns, int64_t row_stride,
-                              int64_t column_stride, int64_t channel_stride, int channels)
+                              int64_t column_stride, int64_t group_stride, int64_t channel_stride, int group,
+                              int channels)
 {
     const real *source = source_;
     for (int k = 0; k < rows; k++, source += row_stride) {
@@ -123,7 +192,10 @@ static void depthwise_weights(void *to_, const void *source_, int rows, int64_t 
                 UNROLL
                 for (int l = 0; l < LANES; l++) to[l] = weight;
             } else {
-                for (int l = 0; l < LANES; l++) to[l] = l < channels ? from[l * channel_stride] : 0;
+                const real *next = from;
+                for (int l = 0; l < channels; l += group, next += group_stride)
+                    for (int i = 0; i < group; i++) to[l + i] = next[i * channel_stride];
+                for (int l = channels; l < LANES; l++) to[l] = 0;
             }
         }
     }

@@ -109,7 +109,12 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, rea
             for (int v = 0; v < vectors; v++) __builtin_prefetch(c + row_offset[i] + v * LANES, 1);
         }
     }
+    const real *next = a.at + rows * a.step;  /* rows of the next tile, if they follow: their lines come too late each */
     for (int64_t k = 0; k < depth; k++) {
+        if (a.step && !a.offset) {
+            __builtin_prefetch(next);
+            next += rows;
+        }
         const real *row = b.offset ? b.at + b.offset[k] : b.at;
         vec column[MOST_VECTORS];
         UNROLL

@@ -128,25 +128,31 @@ static void check_in_place(int64_t rows, int64_t columns)
 
 static void check_gather(int64_t step, int channels, int64_t x_stride, int64_t first, int64_t extent, int64_t count)
 {
+    int group = 1;  /* of lanes */
+    while (channels && 2 * group <= table->lanes && group < 8 && random_below(2)) group *= 2;
+    channels = channels > group ? channels - channels % group : group > 1 ? group : channels;
     const int64_t lanes = table->lanes, unit = channels ? lanes : 1, rows = 3;
-    const int64_t lane_stride = 1 + random_below(2), run = (count * unit + lanes - 1) / lanes * lanes;
-    const int64_t row = run * step;
+    const int64_t lane_stride = group > 1 ? 1 : 1 + random_below(2), run = (count * unit + lanes - 1) / lanes * lanes;
+    const int64_t row = run * step, copy = 3 * row + random_below(9);
     const int64_t pixel = x_stride * (channels ? 2 * channels : 1), y_stride = extent * pixel;
-    const guarded source = guarded_new(rows * y_stride, AT_END), to = guarded_new(rows * row + lanes, AT_END);
+    const guarded source = guarded_new(rows * y_stride, AT_END);
+    const guarded to = guarded_new((group - 1) * copy + rows * row + lanes, AT_END);
     fill_integers(source.data, source.count);
     const fc_gather g = {.first = first, .step = step, .extent = extent, .count = count, .y_stride = y_stride,
                          .x_stride = pixel, .lane_stride = lane_stride, .run = run, .row = row,
-                         .channels = channels};
+                         .channels = channels, .spread = group, .copy = copy};
     describe("depthwise_gather, step %lld, %d channels, stride %lld, from %lld, %lld of %lld pixels", (long long)step,
              channels, (long long)x_stride, (long long)first, (long long)count, (long long)extent);
     table->depthwise_gather(to.data, source.data, rows, &g);
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t p = 0; p < step; p++) {
-            for (int64_t i = 0; i < count * unit; i++) {
-                const int64_t x = first + p + i / unit * step, lane = i % unit;
+            for (int64_t i = 0; i < count * unit * group; i++) {
+                const int64_t j = i / (count * unit), place = i % (count * unit), lane = place % unit;
+                const int64_t x = first + p + place / unit * step;
                 const int exists = x >= 0 && x < extent && (!channels || lane < channels);
-                const real expected = exists ? source.data[r * y_stride + x * pixel + lane * lane_stride] : 0;
-                expect_same(to.data + r * row + p * run + i, &expected, 1);
+                const real *from = source.data + r * y_stride + x * pixel;
+                const real expected = exists ? from[(lane - lane % group + (group > 1 ? j : 0)) * lane_stride] : 0;
+                expect_same(to.data + j * copy + r * row + p * run + place, &expected, 1);
             }
         }
     }
@@ -161,11 +167,16 @@ static void check_weights(int rows, int64_t columns, int channels)
     const guarded to = guarded_new(rows * columns * lanes, AT_END);
     fill_integers(source.data, source.count);
     describe("depthwise_weights, %d x %lld, %d channels", rows, (long long)columns, channels);
-    table->depthwise_weights(to.data, source.data, rows, columns, 3 * columns, 3, 3 * rows * columns, channels);
+    int group = 1;
+    while (channels && channels % (2 * group) == 0 && random_below(2)) group *= 2;
+    const int64_t channel_stride = random_below(2), group_stride = 3 * rows * columns;
+    table->depthwise_weights(to.data, source.data, rows, columns, 3 * columns, 3, group_stride, channel_stride, group,
+                             channels);
     for (int64_t i = 0; i < rows * columns * lanes; i++) {
         const int64_t lane = i % lanes, k = i / lanes % rows, t = i / lanes / rows;
         const real *tap = source.data + 3 * (k * columns + t);
-        const real expected = channels == 0 ? *tap : lane < channels ? tap[3 * rows * columns * lane] : 0;
+        const int64_t of_lane = lane / group * group_stride + lane % group * channel_stride;
+        const real expected = channels == 0 ? *tap : lane < channels ? tap[of_lane] : 0;
         expect_same(to.data + i, &expected, 1);
     }
     guarded_free(source);

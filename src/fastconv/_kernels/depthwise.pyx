@@ -1,6 +1,6 @@
-"""Depthwise convolution (one input channel per group) and its input gradient.
+"""Depthwise convolution (one input channel per group), that of small groups, and their input gradients.
 
-There is nothing to reduce but taps, so the bound is memory. A task makes one block of outputs of one channel, or, if
+There is little to reduce but taps, so the bound is memory. A task makes one block of outputs of one channel, or, if
 channels are adjacent in memory, of a vector of them. It gathers the source rows that the block's windows reach into
 padded scratch that stays in L1 (L2 for a vector of channels), where every tap of every window is a plain run, and
 `fc_kernels.depthwise` walks tiles over it. Vectors of channels are read where they lie instead, but for those windows
@@ -11,6 +11,8 @@ that reach into the padding:
     dilation d along H       output rows whose windows meet the same source rows (a class, modulo d) form a block:
                              in it the windows are dense and their rows are shared
     planes                   taps along D, and source channels of a group, are gathered one behind the other
+    groups as lanes          of 2 or 4 adjacent channels: in the plane of each of a group's source channels
+                             all lanes of the group have that channel
     input gradient           a part per parity of the input position; of stride 2 along contiguous rows, both parities
                              of a row at once, zipped in registers
 """
@@ -31,6 +33,7 @@ from fastconv._kernels.native cimport (
 cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
 cdef int64_t MOST_STRIDE = 16                  # along a row, which is split into that many runs
 cdef int64_t FEWEST_IN_PLACE = 400             # outputs read in place: fewer do not pay the frame around them
+cdef tuple SMALL_GROUPS = (2, 4)               # channels of a group, and outputs: larger ones have enough to reduce
 cdef int64_t MOST_TAPS_IN_PLACE = 32           # of a plane: more of them pay for a copy that lies close
 
 
@@ -74,30 +77,30 @@ cdef void find_place(const Call *call, int64_t index, Place *place) noexcept nog
 cdef void gather_plane(const Call *call, const Part *p, const Place *place, const char *plane, int64_t y,
                        int64_t rows, int64_t low, int64_t high, char *to) noexcept nogil:
     """Source rows y, y + delta, ...: those from `low` to `high` exist, the others are zeros."""
-    cdef int64_t item = call.itemsize
+    cdef int64_t item = call.itemsize, i
     cdef fc_gather g
     g.first, g.step, g.extent = p.left + place.column * p.x[0].step, p.x[0].step, p.x[0].extent
     g.y_stride, g.x_stride, g.lane_stride = p.y.delta * call.stride[3], call.stride[4], call.stride[1]
     g.count = call.places - (call.columns - place.columns if place.lanes else 0)
     g.run, g.row, g.channels = call.run, call.row, <int>place.lanes
-    if low > 0:
-        memset(to, 0, low * call.row * item)
+    g.spread, g.copy = <int>call.together, p.z.taps * call.plane
+    for i in range(call.together):
+        memset(to + i * g.copy * item, 0, low * call.row * item)
+        memset(to + (i * g.copy + high * call.row) * item, 0, (rows - high) * call.row * item)
     if low < high:
         call.kernel.depthwise_gather(to + low * call.row * item, plane + (y + low * p.y.delta) * call.stride[3] * item,
                                      high - low, &g)
-    if high < rows:
-        memset(to + high * call.row * item, 0, (rows - high) * call.row * item)
 
 
 cdef int add_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
-                  int64_t channel, int64_t kd, int64_t kernel_row, int rows, int64_t first, int64_t columns,
+                  int64_t channel_weight, int64_t kd, int64_t kernel_row, int rows, int64_t first, int64_t columns,
                   fc_taps *to, char *weights, int64_t *used) noexcept nogil:
     """Taps [first, first + columns) of a few kernel rows, and their weights, unless these are there already."""
     cdef const Axis *x = &p.x[phase]
     cdef const int64_t *stride = call.weight_stride
     cdef int64_t column_stride = x.kernel_step * stride[4]
     cdef int64_t row_stride = p.period * column_stride if p.line else p.y.kernel_step * stride[3]
-    cdef int64_t from_ = (channel * stride[0] + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
+    cdef int64_t from_ = (channel_weight + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
                           + p.y.kernel_begin * stride[3] + x.kernel_begin * stride[4]
                           + kernel_row * row_stride + first * column_stride)
     to.source, to.row = kernel_row * (windows.vector_step if p.line else windows.row), kernel_row
@@ -105,19 +108,19 @@ cdef int add_taps(const Call *call, const Part *p, const Place *place, const Win
     if weights != NULL:
         call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
                                       call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
-                                      stride[0], <int>place.lanes)
+                                      call.group_weight, call.channel_weight, <int>call.together, <int>place.lanes)
     used[0] += rows * columns
     return 1
 
 
 cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
-                   int64_t channel, int64_t low, int64_t high, fc_taps *to, char *weights,
+                   int64_t channel_weight, int64_t low, int64_t high, fc_taps *to, char *weights,
                    int64_t *used) noexcept nogil:
     """The sum of each output, as far as it meets source rows; the number of fc_taps. Fills in `weights` if given."""
     cdef int64_t total = divide_up(p.x[phase].taps, p.period) if p.line else p.y.taps
     cdef int64_t columns = p.period if p.line else p.x[phase].taps
     cdef int64_t last = p.x[phase].taps - (total - 1) * p.period if p.line else columns
-    cdef int64_t plane, z, chunk, k, k_rows, source
+    cdef int64_t plane, z, chunk, k, k_rows, source_weight
     cdef int count = 0, begin
     for plane in range(p.z.taps * call.depth):
         z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
@@ -127,15 +130,15 @@ cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Wi
             k = chunk * FC_KERNEL_ROWS
             k_rows = min(<int64_t>FC_KERNEL_ROWS, total - k)
             begin = count
-            source = channel + plane // p.z.taps
+            source_weight = channel_weight + plane // p.z.taps * call.depth_weight
             if k + k_rows < total or last == columns:
-                count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows, 0,
+                count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows, 0,
                                   columns, to + count, weights, used)
             else:             # the last kernel row of a line has fewer taps
-                count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows, 0,
+                count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows, 0,
                                   last, to + count, weights, used)
                 if k_rows > 1:
-                    count += add_taps(call, p, place, windows, phase, source, plane % p.z.taps, k, <int>k_rows - 1,
+                    count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows - 1,
                                       last, columns - last, to + count, weights, used)
             if not p.line and (k + k_rows - 1 + (place.rows - 1) * p.row_step < low or k >= high):
                 count = begin
@@ -162,12 +165,12 @@ cdef void gather(const Call *call, const Part *p, const Place *place, int64_t lo
     cdef int64_t y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
     cdef int64_t rows = (place.rows - 1) * p.row_step + p.y.taps, plane, z
     cdef int phase
-    for plane in range(p.z.taps * call.depth):
+    for plane in range(p.z.taps * (1 if call.together > 1 else call.depth)):
         z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
         if 0 <= z < p.z.extent:
             gather_plane(call, p, place, call.source + (
-                place.n * call.stride[0] + (place.group * call.depth + plane // p.z.taps) * call.stride[1]
-                + z * call.stride[2]) * call.itemsize, y, rows, low, high, to + plane * call.plane * call.itemsize)
+                place.n * call.stride[0] + (place.group // call.together * call.depth + plane // p.z.taps)
+                * call.stride[1] + z * call.stride[2]) * call.itemsize, y, rows, low, high, to + plane * call.plane * call.itemsize)
     windows.data, windows.row, windows.plane, windows.vector_step = to, call.row, call.plane, call.kernel.lanes
     for phase in range(p.phases):
         windows.offset[phase] = p.offset[phase]
@@ -185,7 +188,7 @@ cdef void compute_rectangle(const Call *call, const Part *p, const Place *place,
     cdef char *weights = scratch + vector
     cdef char *gathered = weights + call.weights * vector
     cdef fc_taps *taps = <fc_taps *>(gathered + (call.planes * call.plane + kernel.lanes) * item)
-    cdef int64_t channel, used, out_step = p.out_step[2], x = p.left + place.column * p.x[0].step
+    cdef int64_t channel, weight, used, out_step = p.out_step[2], x = p.left + place.column * p.x[0].step
     cdef int phase, count
     cdef Windows windows
     cdef fc_depthwise d
@@ -216,15 +219,16 @@ cdef void compute_rectangle(const Call *call, const Part *p, const Place *place,
                       + (p.begin[2] + place.column * p.out_step[2]) * call.out_stride[4]) * item
     for channel in range(place.group * call.channels, (place.group + 1) * call.channels):
         used, count = 0, 0
+        weight = place.group // call.together * call.group_weight + channel % call.channels * call.channel_weight
         for phase in range(p.phases):
             d.taps[phase] = taps + count
-            d.tap_count[phase] = fill_taps(call, p, place, &windows, phase, channel * call.depth, low, high,
+            d.tap_count[phase] = fill_taps(call, p, place, &windows, phase, weight, low, high,
                                            taps + count, weights if weights_wanted else NULL, &used)
             count += d.tap_count[phase]
         if call.bias == NULL:
             kernel.clear(scratch, kernel.lanes, kernel.lanes, 1)
         else:
-            kernel.depthwise_weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, <int>place.lanes)
+            kernel.depthwise_weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, 0, 1, <int>place.lanes)
         kernel.depthwise(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
 
 
@@ -288,10 +292,12 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 
 
 def serves(geometry):
-    """Whether every group has one input channel, and the smallest block fits the workspace."""
-    if geometry.groups != geometry.in_channels:
-        return False
+    """Whether every group has one input channel, or 2 or 4 and as many outputs, and the smallest block fits the
+    workspace."""
     depth = geometry.out_channels // geometry.groups
+    if geometry.groups != geometry.in_channels and not (
+            geometry.groups > 1 and geometry.in_channels == geometry.out_channels and depth in SMALL_GROUPS):
+        return False
     taps = geometry.kernel[0] * geometry.kernel[1] * depth
     reach = (geometry.kernel[2] - 1) * geometry.dilation[2]
     rows = (BLOCK_ROWS * geometry.stride[1] + geometry.kernel[1]) * geometry.kernel[0] * depth
@@ -301,7 +307,7 @@ def serves(geometry):
 
 
 cdef class DepthwisePlan(Subconvolutions):
-    """One depthwise geometry, in one direction; raises ValueError for any other."""
+    """One geometry of depthwise or small groups, in one direction; raises ValueError for any other."""
 
     cdef int64_t offsets        # taps along W, over all sub-convolutions
     cdef bint parities_of_rows  # the sub-convolutions come in pairs whose columns alternate
@@ -311,8 +317,8 @@ cdef class DepthwisePlan(Subconvolutions):
         cdef int64_t i
         if not serves(geometry):
             raise ValueError(
-                f"algorithm='depthwise': needs groups == input channels, not {geometry.groups} and "
-                f"{geometry.in_channels}; strides along rows of at most {MOST_STRIDE}; and taps, and padded rows under "
+                f"algorithm='depthwise': needs groups of one input channel, or of 2 or 4 and as many outputs, not "
+                f"{geometry.groups} groups of {geometry.in_channels} and {geometry.out_channels} channels; strides along rows of at most {MOST_STRIDE}; and taps, and padded rows under "
                 f"one kernel, of at most {MOST_BYTES} bytes")
         for i in range(self.count):
             self.offsets += self.dense[i].window.taps[2]
@@ -356,9 +362,16 @@ cdef class DepthwisePlan(Subconvolutions):
         cdef int64_t *offset = <int64_t *>(parts + self.count)
         call.kernel, call.itemsize, call.parts, call.part_count = kernels(float64), 8 if float64 else 4, parts, 0
         call.n, call.groups, call.channels, call.depth = d.n, d.groups, d.channels, d.depth
-        # lanes are channels if those are adjacent, each the only one of its group
-        channels_last = channels_last and d.channels == 1 and d.depth == 1
-        call.lanes = call.kernel.lanes if channels_last else 1
+        call.group_weight = (d.channels if self.forward else d.depth) * call.weight_stride[0]
+        call.channel_weight, call.depth_weight = call.weight_stride[0], call.weight_stride[1]
+        if not self.forward:
+            call.channel_weight, call.depth_weight = call.depth_weight, call.channel_weight
+        # lanes are channels if those are adjacent, and whole groups of as many channels as outputs
+        channels_last = channels_last and d.channels == d.depth and d.channels <= call.kernel.lanes
+        call.lanes, call.together = 1, 1
+        if channels_last:
+            call.lanes, call.together = call.kernel.lanes, d.channels
+            call.groups, call.channels = d.groups * d.channels, 1
         phases = 2 if self.parities_of_rows and not channels_last and call.out_stride[4] == 1 else 1
         while i < self.count:
             describe_part(&parts[call.part_count], d + i, phases, row_delta,
@@ -368,7 +381,7 @@ cdef class DepthwisePlan(Subconvolutions):
                 offset += d[i + phase].window.taps[2]
             parts[call.part_count].in_place = NULL
             parts[call.part_count].unpadded = not channels_last and self.masked(call, &parts[call.part_count])
-            if parts[call.part_count].unpadded or channels_last and call.stride[1] == 1:
+            if parts[call.part_count].unpadded or channels_last and call.together == 1:
                 parts[call.part_count].in_place = offset
                 offset += d[i].window.taps[2]
             call.part_count += 1

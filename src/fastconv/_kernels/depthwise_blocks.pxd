@@ -39,11 +39,13 @@ cdef struct Call:
     int64_t stride[5]
     const char *weight
     int64_t weight_stride[5]
+    int64_t group_weight, channel_weight, depth_weight    # between weights of groups, outputs, source channels
     const char *bias
     char *out
     int64_t out_stride[5]
     int64_t itemsize, n, groups, channels, depth
     int64_t lanes             # channels of a vector; 1 if lanes are pixels
+    int64_t together          # neighbouring lanes that are one group; 1 if lanes are pixels
     int64_t count[3]          # outputs per axis, the most of any part (W: per phase)
     int64_t classes
     bint lines                # some part is one of lines

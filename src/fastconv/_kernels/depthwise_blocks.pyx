@@ -68,7 +68,9 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     cdef int64_t vector = call.kernel.lanes
     cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
     if call.lanes > 1:
-        block_bytes = CHANNEL_BLOCK_BYTES
+        block_bytes = call.together * CHANNEL_BLOCK_BYTES
+    elif call.depth > 1 and call.channels > 1:
+        block_bytes = 2 * PIXEL_BLOCK_BYTES  # used several times
     elif p.unpadded and call.part_count == 1:
         block_bytes = UNPADDED_BLOCK_BYTES
     call.planes, call.taps, call.weights, call.classes, call.lines = 1, 1, 1, p.classes, False

@@ -125,6 +125,8 @@ cdef extern from "fc_api.h" nogil:
         int64_t run
         int64_t row
         int channels
+        int spread
+        int64_t copy
 
     ctypedef struct fc_planes:
         int64_t planes
@@ -223,7 +225,8 @@ cdef extern from "fc_api.h" nogil:
                           const fc_depthwise *d) noexcept nogil
         void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
         void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
-                                  int64_t column_stride, int64_t channel_stride, int channels) noexcept nogil
+                                  int64_t column_stride, int64_t group_stride, int64_t channel_stride, int group,
+                                  int channels) noexcept nogil
         void (*depthwise_gradient)(void *sums, const void *input, const void *grad_output,
                                    const fc_planes_met *planes) noexcept nogil
         int lanes

@@ -17,9 +17,14 @@ In the stage every tap of neighbouring outputs is a run of neighbouring elements
 
 An input gradient's sub-convolutions (one per parity of the input position) share one stage of grad_output.
 
+Where channels are adjacent in memory, small groups of them are computed side by side (depthwise.pyx), and outputs of
+many channels pixel by pixel (pixel_rows.pyx).
+
 Dukhan, "The indirect convolution algorithm", arXiv:1907.02129, reads windows through a table of pointers;
 Zhang et al., "High performance zero-memory overhead direct convolutions", arXiv:1809.10170, argue against im2col.
 """
+
+from fastconv._kernels.depthwise import DepthwisePlan
 
 cimport cython
 from libc.stdint cimport int64_t
@@ -290,6 +295,7 @@ cdef class SlidingPlan(Subconvolutions):
     cdef int64_t shared, most_taps
     cdef double flops         # of a call
     cdef Layout latest        # of the last call: most calls are like it
+    cdef Subconvolutions small_groups   # if these are side by side in memory; None if there are none
 
     def __cinit__(self, geometry, direction):
         cdef int64_t i
@@ -303,6 +309,8 @@ cdef class SlidingPlan(Subconvolutions):
         self.shared = 0
         while self.shared < self.count and self.dense[self.shared].begin[0] == self.dense[0].begin[0]:
             self.shared += 1
+        if geometry.groups > 1 and DepthwisePlan.serves(geometry):
+            self.small_groups = DepthwisePlan(geometry, direction)
         for i in range(self.count):
             self.most_taps = max(self.most_taps, self.dense[i].taps)
             self.flops += self.dense[i].flops
@@ -322,6 +330,9 @@ cdef class SlidingPlan(Subconvolutions):
                         double slope) except -1:
         cdef Pass whole
         cdef bint adjacent = out_array.stride[4] == 1 or out_array.stride[1] == 1
+        if self.small_groups is not None and source_array.stride[1] == out_array.stride[1] == 1 != out_array.stride[4]:
+            return self.small_groups.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out,
+                                                out_array, activation, slope)
         cdef bint pixel_rows = adjacent and self.takes_pixel_rows(source_array.float64, out_array.stride[4] != 1)
         cdef bint clears = (self.leaves_gaps and self.count and bias_data == NULL and self.dense.out_step[0] == 1
                             and adjacent and not pixel_rows)
@@ -442,6 +453,8 @@ cdef class SlidingPlan(Subconvolutions):
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef Call call
+        if self.small_groups is not None and channels_last:
+            return self.small_groups.info(float64, channels_last)
         if self.takes_pixel_rows(float64, channels_last):
             return pixel_rows_info(self.dense, kernels(float64), self.chunk_channels(), float64)
         call = self.layout(float64).call

@@ -3,7 +3,7 @@
 - reference serves everything; its error is that of rounding the result.
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
-- depthwise serves one input channel per group; likewise.
+- depthwise serves one input channel per group, or 2 or 4 and as many outputs; likewise.
 - winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. F(2, 3) has at most twice
   that error on dense inputs (more where nearly all are zero: it rounds by the tile, not by the window);
   F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
@@ -49,6 +49,9 @@ FFT_TAPS = 200
 
 #: By what factor FFT's estimate has to beat the direct algorithms: it runs on one thread, they on several.
 FFT_MARGIN = 2
+
+#: Larger groups have enough to reduce: "sliding" packs them, unless their channels are adjacent in memory.
+DEPTHWISE_GROUP = 2
 
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
@@ -144,9 +147,11 @@ AUTO = (
     Rule(
         "depthwise",
         lambda geometry, direction, precision: (
-            (geometry.groups > 1 or geometry.out_channels == 1) and DepthwisePlan.serves(geometry)
+            (geometry.groups > 1 or geometry.out_channels == 1)
+            and geometry.in_channels // geometry.groups <= DEPTHWISE_GROUP
+            and DepthwisePlan.serves(geometry)
         ),
-        "nothing to reduce but taps: rows stay in cache, lanes are pixels or channels",
+        "little to reduce but taps: rows stay in cache, lanes are pixels or channels",
     ),
     Rule(
         "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
