@@ -31,9 +31,15 @@ cdef struct Strips:
 
 
 cdef struct Place:                # strides of scratch memory
-    int64_t n, channel
+    int64_t n
+    int64_t channel               # between channels; if these are adjacent: between panels of position[2] of them
     int64_t run[3]                # between the runs of an axis
     int64_t position[3]           # between neighbours in a run
+
+
+cdef inline int64_t positions_at_once(int64_t channel_stride, int64_t positions) noexcept nogil:
+    """How many are copied before the next panel's turn: few where all panels' channels share the cache lines."""
+    return min(positions, <int64_t>16) if channel_stride == 1 else positions
 
 
 cdef int lay_out_strips(Strips *strips, object geometry, int64_t positions, bint whole_width) except -1

@@ -168,15 +168,24 @@ cdef void copy_input(const Strips *strips, const Chunk *chunk, const fc_kernels 
 cdef void copy_block(const fc_kernels *kernel, int64_t item, const char *source, const int64_t *stride, char *to,
                      const int64_t *to_stride, const int64_t *size) noexcept nogil:
     """Rows of several channels; triples are channel, row, position. Positions or channels are adjacent in `to`."""
-    cdef int64_t i, channels = size[0], rows = size[1], width = size[2]
+    cdef int64_t i, channels = size[0], rows = size[1], width = size[2], panel = to_stride[2], channel, done, count
     if rows < 1 or width < 1:
         return
     if rows > 1 and to_stride[1] == width * to_stride[2] and stride[1] == width * stride[2]:
         width, rows = width * rows, 1
-    if to_stride[2] != 1:
+    if panel != 1:
         for i in range(rows):
-            kernel.pack(to + i * to_stride[1] * item, to_stride[2], channels, width, source + i * stride[1] * item,
-                        stride[0], stride[2])
+            done = 0
+            while done < width:
+                count = positions_at_once(stride[0], width - done)
+                channel = 0
+                while channel < channels:
+                    kernel.pack(to + (channel // panel * to_stride[0] + i * to_stride[1] + done * panel) * item, panel,
+                                min(panel, channels - channel), count,
+                                source + (channel * stride[0] + i * stride[1] + done * stride[2]) * item,
+                                stride[0], stride[2])
+                    channel += panel
+                done += count
     elif rows == 1 or stride[0] == 1:
         for i in range(rows):
             kernel.pack(to + i * to_stride[1] * item, to_stride[0], width, channels, source + i * stride[1] * item,

@@ -22,7 +22,7 @@ from fastconv._kernels.filters cimport Filters, write_filters
 from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, reaches_padding,
-    tap_place,
+    positions_at_once, tap_place,
 )
 from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
@@ -69,7 +69,6 @@ cdef void place_input(Call *call) noexcept nogil:
     cdef const Axis *axis = plan.strips.axis
     cdef Place *place = &call.place
     call.width = min(plan.channels, <int64_t>call.on.kernel.max_columns)
-    place.channel = 1
     place.position[2] = call.width
     place.run[2] = axis[2].length * place.position[2]
     place.position[1] = axis[2].runs * place.run[2]
@@ -77,7 +76,7 @@ cdef void place_input(Call *call) noexcept nogil:
     place.position[0] = axis[1].runs * place.run[1]
     place.run[0] = axis[0].length * place.position[0]
     place.n = axis[0].runs * place.run[0]
-    call.panel = plan.strips.block_n * place.n
+    call.panel = place.channel = plan.strips.block_n * place.n
     call.segment_taps = 1
     if plan.channels < call.on.kernel.max_columns and axis[2].runs == 1 and (
             axis[2].taps == 1 or axis[2].start[1] == 1):
@@ -89,24 +88,28 @@ cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, 
     """Panels of grad_output: depth = positions, up to max_rows adjacent output channels wide."""
     cdef const GemmLayout *plan = call.plan
     cdef const int64_t *stride = call.on.grad_stride
-    cdef int64_t tiles = divide_up(task.rows, call.on.kernel.max_rows), item = call.on.item, i, row, rows, n, d, h, done
-    cdef int64_t height = chunk.count[1], width = chunk.count[2]
+    cdef int64_t tiles = divide_up(task.rows, call.on.kernel.max_rows), item = call.on.item, i, row, rows, n, d, h, w
+    cdef int64_t height = chunk.count[1], width = chunk.count[2], done = 0, positions
     cdef const char *base
     if stride[3] == width * stride[4]:
         width, height = width * height, 1
-    for i in range(tiles):
-        row = i * task.rows // tiles
-        rows = (i + 1) * task.rows // tiles - row
-        done = 0
-        for n in range(chunk.n, chunk.n + chunk.n_count):
-            for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
-                base = call.on.grad_output + ((task.group * plan.rows + task.row + row) * stride[1] + n * stride[0]
-                                           + d * stride[2] + chunk.begin[1] * stride[3]
-                                           + chunk.begin[2] * stride[4]) * item
-                for h in range(height):
-                    call.on.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, width,
-                                     base + h * stride[3] * item, stride[1], stride[4])
-                    done += width
+    for n in range(chunk.n, chunk.n + chunk.n_count):
+        for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
+            base = call.on.grad_output + ((task.group * plan.rows + task.row) * stride[1] + n * stride[0]
+                                          + d * stride[2] + chunk.begin[1] * stride[3]
+                                          + chunk.begin[2] * stride[4]) * item
+            for h in range(height):
+                w = 0
+                while w < width:
+                    positions = positions_at_once(stride[1], width - w)
+                    for i in range(tiles):
+                        row = i * task.rows // tiles
+                        rows = (i + 1) * task.rows // tiles - row
+                        call.on.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, positions,
+                                            base + (row * stride[1] + h * stride[3] + w * stride[4]) * item,
+                                            stride[1], stride[4])
+                    w += positions
+                    done += positions
 
 
 cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
@@ -209,7 +212,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef const GemmLayout *plan = call.plan
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
     cdef bint gaps = plan.padded or plan.channels % call.width != 0  # that nothing is copied to
-    cdef int64_t first, begin, end, i, panel, channel, count
+    cdef int64_t first, begin, end, i, count
     cdef Task task
     cdef Chunk chunk
     if not take_task(call, index, &task):
@@ -222,12 +225,9 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         find_chunk(&plan.strips, i, &chunk)
         if gaps and (i == begin or not whole_images):  # else the zeros are where the chunk before had them
             memset(task.input, 0, divide_up(task.channels, call.width) * call.panel * call.on.item)
-        for panel in range(divide_up(task.channels, call.width)):
-            channel = panel * call.width
-            copy_input(&plan.strips, &chunk, call.on.kernel, call.on.item, call.on.input
-                       + (task.group * plan.channels + task.channel + channel) * call.on.input_stride[1] * call.on.item,
-                       call.on.input_stride, min(call.width, task.channels - channel),
-                       task.input + panel * call.panel * call.on.item, &call.place)
+        copy_input(&plan.strips, &chunk, call.on.kernel, call.on.item, call.on.input
+                   + (task.group * plan.channels + task.channel) * call.on.input_stride[1] * call.on.item,
+                   call.on.input_stride, task.channels, task.input, &call.place)
         count = list_offsets(&plan.strips, &call.place, &chunk, task.offset)
         if not call.in_place:
             pack_gradient(call, &task, &chunk, count)
