@@ -46,6 +46,7 @@ cdef int64_t LARGEST_STAGE = 1 << 18      # elements: a kernel that needs more f
 cdef int64_t SHALLOW_DEPTH = 64           # products of a sum, too few to hide its way to memory: in large planes, whose
 cdef int64_t LARGE_PLANE = 1 << 14        # rows lie pages apart, tiles then have fewer of these rows, and longer ones
 cdef int64_t FEW_ROWS = 6
+cdef int64_t LEAST_SUMS = 8               # vectors of a tile: each waits four cycles for its turn, and there are two a cycle
 cdef double TASK_FLOPS = 2e8              # of a block, so that Ctrl-C need not wait for it
 cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
 
@@ -412,7 +413,7 @@ cdef class SlidingPlan(Subconvolutions):
         """Blocks and parts, which only say who computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
-        cdef int64_t limit, outputs, wanted, aligned, i
+        cdef int64_t limit, outputs, wanted, aligned, sums, i
         call.staging.kernel, call.staging.itemsize, call.forward = kernel, 8 if float64 else 4, self.forward
         call.dense, call.staging.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
@@ -446,7 +447,8 @@ cdef class SlidingPlan(Subconvolutions):
         set_steps(&call.staging, call.rows, call.columns)
         # rows whose last vector is rather empty do better run together
         aligned = divide_up(call.columns, call.staging.kernel.lanes) * call.staging.kernel.lanes
-        call.flat = call.rows > 1 and call.staging.row_step * 17 // 16 < aligned
+        sums = min(LEAST_SUMS, call.channel_width * aligned // call.staging.kernel.lanes)
+        call.flat = call.rows > 1 and call.staging.row_step * 17 * sums < aligned * 16 * LEAST_SUMS
         for i in range(FC_MAX_ROWS):
             call.tile_row[i] = i * FC_MAX_COLUMNS
 
