@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { MAX_WORKERS = 255, SPIN_NANOSECONDS = 50000 };
+enum { MAX_WORKERS = 255, SPIN_NANOSECONDS = 200000 };
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;   /* held by the caller whose job runs */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* guards the condition variables' predicates */

@@ -169,6 +169,7 @@ cdef struct Piece:
     char *value
     char *velocity           # NULL: no momentum
     char *gradient
+    int64_t last             # task that has elements of it
 
 
 cdef struct Descent:
@@ -177,20 +178,27 @@ cdef struct Descent:
     int64_t count
 
 
-cdef void piece_task(void *context, int64_t index) noexcept nogil:
+cdef void chunk_task(void *context, int64_t index) noexcept nogil:
+    """A chunk of one of the arrays: the task's number is counted back from its last one."""
     cdef const Descent *call = <const Descent *>context
-    cdef const Piece *piece = &call.pieces[index]
-    cdef int64_t itemsize = piece.opened.buffer[0].itemsize
-    kernels(itemsize == 8).descend(piece.value, piece.velocity, piece.gradient,
-                                   piece.opened.buffer[0].len // itemsize, &call.how)
+    cdef const Piece *piece = call.pieces
+    cdef int64_t itemsize, elements, first
+    while index > piece.last:
+        piece += 1
+    itemsize = piece.opened.buffer[0].itemsize
+    elements = piece.opened.buffer[0].len // itemsize
+    first = (divide_up(elements, CHUNK) - 1 - (piece.last - index)) * CHUNK
+    kernels(itemsize == 8).descend(piece.value + first * itemsize,
+                                   NULL if piece.velocity == NULL else piece.velocity + first * itemsize,
+                                   piece.gradient + first * itemsize, min(CHUNK, elements - first), &call.how)
 
 
 def descend(list values, list gradients, velocities, double rate, double momentum, double decay, bint nesterov):
     """A step of gradient descent on many arrays; `velocities`, a list as the others, is None without momentum."""
     cdef Descent call
     cdef Piece *piece
-    cdef int64_t i
-    cdef double elements = 0
+    cdef int64_t i, tasks = 0, elements
+    cdef double total = 0
     call.how.rate, call.how.momentum, call.how.decay, call.how.nesterov = rate, momentum, decay, nesterov
     call.count = len(values)
     call.pieces = <Piece *>calloc(max(1, call.count), sizeof(Piece))
@@ -203,8 +211,11 @@ def descend(list values, list gradients, velocities, double rate, double momentu
             piece.gradient = take(&piece.opened, gradients[i], False)
             if velocities is not None:
                 piece.velocity = take(&piece.opened, velocities[i], True)
-            elements += piece.opened.buffer[0].len // piece.opened.buffer[0].itemsize
-        parallel(piece_task, &call, call.count, PASS_FLOPS * elements)
+            elements = piece.opened.buffer[0].len // piece.opened.buffer[0].itemsize
+            tasks += divide_up(elements, CHUNK)
+            piece.last = tasks - 1
+            total += elements
+        parallel(chunk_task, &call, tasks, PASS_FLOPS * total)
     finally:
         for i in range(call.count):
             close(&call.pieces[i].opened)
