@@ -343,6 +343,9 @@ typedef void (*fc_task)(void *context, int64_t index);
  * done. A call made while the pool is busy with another caller's runs on the calling thread alone. */
 void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads);
 
+/* Whether the workers look out for a call, so that one costs about a microsecond: for a while after the last. */
+int fc_workers_awake(void);
+
 /* Scratch memory is kept from call to call, one block per thread and purpose, because fresh pages cost more than
  * the work of a small call. Blocks are 64-byte aligned, their contents undefined; they end with their thread. */
 

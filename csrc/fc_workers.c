@@ -23,7 +23,8 @@ static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;   /* held by the caller
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* guards the condition variables' predicates */
 static pthread_cond_t published = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
-static int workers;                                        /* threads started; changed only under `busy` */
+static int workers;                                        /* threads started; changed only under `busy` ... */
+static _Atomic int started;                                /* ... whether there are any */
 
 /* Tasks of a job that one thread claims before others do. */
 typedef struct range {
@@ -40,7 +41,7 @@ static struct {
     _Atomic int places;          /* workers that may still join this job; each has the range of the place it takes */
     _Atomic int inside;          /* workers between joining and leaving */
     _Atomic uint64_t generation; /* odd while the job is open to join */
-    int parked;                  /* workers waiting on `published` */
+    _Atomic int parked;          /* workers waiting on `published`; changed only under `lock` */
 } job;
 
 static void relax(void)
@@ -84,9 +85,9 @@ static uint64_t await_job(uint64_t seen)
         }
     } while (nanoseconds() < deadline);
     pthread_mutex_lock(&lock);
-    job.parked++;
+    atomic_fetch_add(&job.parked, 1);
     while (!((now = atomic_load(&job.generation)) & 1) || now == seen) pthread_cond_wait(&published, &lock);
-    job.parked--;
+    atomic_fetch_sub(&job.parked, 1);
     pthread_mutex_unlock(&lock);
     return now;
 }
@@ -119,7 +120,8 @@ static void forget_pool(void)
     pthread_cond_init(&published, NULL);
     pthread_cond_init(&left, NULL);
     workers = 0;
-    job.parked = 0;
+    atomic_store(&started, 0);
+    atomic_store(&job.parked, 0);
     atomic_store(&job.inside, 0);
     atomic_store(&job.generation, 0);
 }
@@ -137,9 +139,12 @@ static void start_workers(int wanted)
     while (workers < wanted && workers < MAX_WORKERS) {
         if (pthread_create(&thread, &attributes, worker, NULL) != 0) break;  /* fewer threads, same result */
         workers++;
+        atomic_store(&started, 1);
     }
     pthread_attr_destroy(&attributes);
 }
+
+int fc_workers_awake(void) { return atomic_load(&started) && !atomic_load(&job.parked); }
 
 void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
 {
@@ -160,7 +165,7 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
     atomic_store(&job.places, threads - 1);
     pthread_mutex_lock(&lock);
     atomic_fetch_add(&job.generation, 1);  /* open */
-    if (job.parked) pthread_cond_broadcast(&published);
+    if (atomic_load(&job.parked)) pthread_cond_broadcast(&published);
     pthread_mutex_unlock(&lock);
 
     take_tasks(0);

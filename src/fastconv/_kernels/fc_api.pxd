@@ -245,6 +245,7 @@ cdef extern from "fc_api.h" nogil:
     const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype)
     int fc_cpu_count()
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
+    bint fc_workers_awake() nogil
     void *fc_task_scratch(size_t bytes)
     void *fc_take_scratch(size_t bytes, size_t *held)
     void fc_give_scratch(void *memory, size_t held)

@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.fc_api cimport (
     FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_run,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
+    fc_workers_run,
 )
 
 # Thresholds in FLOPs; a core does about 50-200 of them per nanosecond.
@@ -53,6 +54,8 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     if flops < KEEP_GIL_FLOPS:
         fc_workers_run(task, context, 0, tasks, 1)
         return 0
+    if threads < thread_count and fc_workers_awake():
+        threads = thread_count
     if flops > SLICE_FLOPS * threads:
         slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
     while begin < tasks:
