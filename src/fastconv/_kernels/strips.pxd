@@ -53,3 +53,6 @@ cdef void copy_input(const Strips *strips, const Chunk *chunk, const fc_kernels 
                      const Place *place) noexcept nogil
 cdef void copy_block(const fc_kernels *kernel, int64_t item, const char *source, const int64_t *stride, char *to,
                      const int64_t *to_stride, const int64_t *size) noexcept nogil
+cdef void pack_gradient(const Chunk *chunk, const fc_kernels *kernel, int64_t item, const char *source,
+                        const int64_t *stride, int64_t channels, int64_t panels, int64_t width,
+                        char *to) noexcept nogil

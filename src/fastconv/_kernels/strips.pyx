@@ -1,4 +1,4 @@
-"""How the input of a weight gradient is cut into chunks and laid out in scratch memory.
+"""How the operands of a weight gradient are cut into chunks and laid out in scratch memory.
 
 A chunk is a box of output positions: several images, or one image and several planes of it, or one plane and
 several rows, or one row and a piece of it. The input under its windows is copied once, padding included, so that
@@ -194,3 +194,31 @@ cdef void copy_block(const fc_kernels *kernel, int64_t item, const char *source,
         for i in range(channels):
             kernel.pack(to + i * to_stride[0] * item, to_stride[1], width, rows, source + i * stride[0] * item,
                         stride[2], stride[1])
+
+
+cdef void pack_gradient(const Chunk *chunk, const fc_kernels *kernel, int64_t item, const char *source,
+                        const int64_t *stride, int64_t channels, int64_t panels, int64_t width,
+                        char *to) noexcept nogil:
+    """A chunk of grad_output as panels whose depth is its positions, one behind the other: each with room for `width`
+    channels, or (0) of even widths without room for more."""
+    cdef int64_t height = chunk.count[1], across = chunk.count[2], done = 0, n, d, h, w, i, positions, first, count
+    cdef int64_t depth = chunk.n_count * chunk.count[0] * chunk.count[1] * chunk.count[2]
+    cdef const char *base
+    if stride[3] == across * stride[4]:
+        across, height = across * height, 1
+    for n in range(chunk.n, chunk.n + chunk.n_count):
+        for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
+            base = source + (n * stride[0] + d * stride[2] + chunk.begin[1] * stride[3]
+                             + chunk.begin[2] * stride[4]) * item
+            for h in range(height):
+                w = 0
+                while w < across:
+                    positions = positions_at_once(stride[1], across - w)
+                    for i in range(panels):
+                        first = i * width if width else i * channels // panels
+                        count = min(width, channels - first) if width else (i + 1) * channels // panels - first
+                        kernel.pack(to + (first * depth + done * (width or count)) * item, width or count, count,
+                                    positions, base + (first * stride[1] + h * stride[3] + w * stride[4]) * item,
+                                    stride[1], stride[4])
+                    w += positions
+                    done += positions

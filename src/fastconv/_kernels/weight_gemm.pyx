@@ -21,8 +21,8 @@ from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc
 from fastconv._kernels.filters cimport Filters, write_filters
 from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
-    Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, reaches_padding,
-    positions_at_once, tap_place,
+    Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
+    reaches_padding, tap_place,
 )
 from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
@@ -82,34 +82,6 @@ cdef void place_input(Call *call) noexcept nogil:
             axis[2].taps == 1 or axis[2].start[1] == 1):
         call.segment_taps = axis[2].taps
     call.columns = call.segment_taps * call.width
-
-
-cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, int64_t count) noexcept nogil:
-    """Panels of grad_output: depth = positions, up to max_rows adjacent output channels wide."""
-    cdef const GemmLayout *plan = call.plan
-    cdef const int64_t *stride = call.on.grad_stride
-    cdef int64_t tiles = divide_up(task.rows, call.on.kernel.max_rows), item = call.on.item, i, row, rows, n, d, h, w
-    cdef int64_t height = chunk.count[1], width = chunk.count[2], done = 0, positions
-    cdef const char *base
-    if stride[3] == width * stride[4]:
-        width, height = width * height, 1
-    for n in range(chunk.n, chunk.n + chunk.n_count):
-        for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
-            base = call.on.grad_output + ((task.group * plan.rows + task.row) * stride[1] + n * stride[0]
-                                          + d * stride[2] + chunk.begin[1] * stride[3]
-                                          + chunk.begin[2] * stride[4]) * item
-            for h in range(height):
-                w = 0
-                while w < width:
-                    positions = positions_at_once(stride[1], width - w)
-                    for i in range(tiles):
-                        row = i * task.rows // tiles
-                        rows = (i + 1) * task.rows // tiles - row
-                        call.on.kernel.pack(task.grad + (row * count + done * rows) * item, rows, rows, positions,
-                                            base + (row * stride[1] + h * stride[3] + w * stride[4]) * item,
-                                            stride[1], stride[4])
-                    w += positions
-                    done += positions
 
 
 cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
@@ -230,7 +202,9 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                    call.on.input_stride, task.channels, task.input, &call.place)
         count = list_offsets(&plan.strips, &call.place, &chunk, task.offset)
         if not call.in_place:
-            pack_gradient(call, &task, &chunk, count)
+            pack_gradient(&chunk, call.on.kernel, call.on.item, call.on.grad_output
+                          + (task.group * plan.rows + task.row) * call.on.grad_stride[1] * call.on.item,
+                          call.on.grad_stride, task.rows, divide_up(task.rows, call.on.kernel.max_rows), 0, task.grad)
         multiply(call, &task, &chunk, count, i > first)
     if call.on.sums == NULL:
         write_filters(call.filters, task.group * plan.rows + task.row, task.rows, task.channel, task.channels,

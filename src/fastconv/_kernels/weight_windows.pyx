@@ -19,7 +19,8 @@ from fastconv._kernels.dense cimport divide_up, even_block
 from fastconv._kernels.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels
 from fastconv._kernels.native cimport parallel, task_scratch
 from fastconv._kernels.strips cimport (
-    Axis, Chunk, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, reaches_padding, tap_place,
+    Axis, Chunk, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
+    reaches_padding, tap_place,
 )
 from fastconv._kernels.weight_operands cimport Operands, describe_operands
 
@@ -52,29 +53,6 @@ cdef struct Task:
     char *input                 # scratch: planes
     char *grad                  # scratch: panels of `width` output channels
     char *sums                  # [channel][tap][row]
-
-
-cdef void pack_gradient(const Call *call, const Task *task, const Chunk *chunk, int64_t count) noexcept nogil:
-    """Panels of grad_output: depth = positions, `width` output channels wide."""
-    cdef const int64_t *stride = call.on.grad_stride
-    cdef int64_t item = call.on.item, row = 0, rows, n, d, h, done
-    cdef int64_t height = chunk.count[1], width = chunk.count[2]
-    cdef const char *base
-    if stride[3] == width * stride[4]:
-        width, height = width * height, 1
-    while row < task.rows:
-        rows = min(call.width, task.rows - row)
-        done = 0
-        for n in range(chunk.n, chunk.n + chunk.n_count):
-            for d in range(chunk.begin[0], chunk.begin[0] + chunk.count[0]):
-                base = call.on.grad_output + ((task.group * call.plan.rows + task.row + row) * stride[1]
-                                              + n * stride[0] + d * stride[2] + chunk.begin[1] * stride[3]
-                                              + chunk.begin[2] * stride[4]) * item
-                for h in range(height):
-                    call.on.kernel.pack(task.grad + (row * count + done * call.width) * item, call.width, rows, width,
-                                        base + h * stride[3] * item, stride[1], stride[4])
-                    done += width
-        row += rows
 
 
 cdef inline int64_t line_place(const WindowsLayout *plan, int64_t line) noexcept nogil:
@@ -171,7 +149,9 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
                    call.on.input + task.group * plan.channels * call.on.input_stride[1] * call.on.item,
                    call.on.input_stride, plan.channels, task.input, &plan.place)
         count = list_offsets(&plan.strips, &plan.place, &chunk, task.offset)
-        pack_gradient(call, &task, &chunk, count)
+        pack_gradient(&chunk, call.on.kernel, call.on.item, call.on.grad_output
+                      + (task.group * plan.rows + task.row) * call.on.grad_stride[1] * call.on.item,
+                      call.on.grad_stride, task.rows, divide_up(task.rows, call.width), call.width, task.grad)
         multiply(call, &task, count, i > first)
     if begin < end == last:
         turn_sums(call, &task)
