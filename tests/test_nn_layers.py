@@ -355,6 +355,58 @@ def test_what_lies_between_a_convolution_and_its_pool_stays_small(
         net(x[:, :2])
 
 
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 1, padding=1)], ids=["apart", "overlapping"]
+)
+@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu"])
+def test_gradients_through_a_pool_are_those_of_layer_after_layer(
+    activation: str, pool: nn.layers.Layer
+) -> None:
+    """Where the activation's gradient is applied behind the pool, nobody can tell; NaN and all."""
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 5, 3, padding=1, activation=activation, rng=0, dtype=np.float64), pool),
+        *(nn.Conv2d(5, 4, 3, activation=activation, rng=1, dtype=np.float64), pool),
+    )
+    x = 3 * rng().standard_normal((2, 3, 14, 15))
+    for holes in (False, True):
+        if holes:
+            x[1, 2, 5, 6] = np.nan
+        net.zero_grad()
+        output, backprop = net.vjp(x)
+        grad_output = rng().standard_normal(output.shape)
+        result = [backprop(grad_output), *(parameter.grad.copy() for parameter in net.parameters())]
+        net.zero_grad()
+        prediction, learn = net.vjp_parameters(x)
+        learn(grad_output)
+        learned = [parameter.grad.copy() for parameter in net.parameters()]
+        net.zero_grad()
+        between, backprops = x, []
+        for layer in net:
+            between, back = layer.vjp(between)
+            backprops.insert(0, back)
+        gradient = grad_output
+        for back in backprops:
+            gradient = back(gradient)
+        np.testing.assert_array_equal(output, between)
+        np.testing.assert_array_equal(prediction, between)
+        expected = [gradient, *(parameter.grad for parameter in net.parameters())]
+        for mine, theirs in zip(result, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+        for mine, theirs in zip(learned, result[1:], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_convolution_with_a_backward_of_its_own_keeps_it_in_front_of_a_pool() -> None:
+    class Frozen(nn.Conv2d):
+        def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+            return grad_output * (output > 0)
+
+    net = nn.Sequential(Frozen(1, 2, 3, activation="relu", rng=0), nn.MaxPool2d(2))
+    _, backprop = net.vjp(np.ones((1, 1, 6, 6), np.float32))
+    backprop(np.ones((1, 2, 2, 2), np.float32))
+    assert not any(parameter.grad.any() for parameter in net.parameters())
+
+
 def test_state_dict_is_a_snapshot() -> None:
     net = small_net()
     state = net.state_dict()

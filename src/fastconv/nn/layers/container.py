@@ -21,6 +21,9 @@ LARGE_BYTES = 32 << 20
 BLOCK_BYTES = 8 << 20
 SMALL_BYTES = 1 << 20  # of an input that nothing so large comes from
 
+# What a subclass of a convolution may have of its own: then its gradient is not taken behind the pool.
+_BACKWARD = ("vjp", "vjp_parameters", "_learn")
+
 _Stages = Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]]
 
 
@@ -62,6 +65,17 @@ def _pooled(stages: Sequence[tuple[int, Layer]]) -> tuple[tuple[int, Conv], ...]
     return tuple(found)
 
 
+def _rectified(stages: Sequence[tuple[int, Layer]], pooled: Sequence[tuple[int, Conv]]) -> dict[int, Conv]:
+    """Those of the convolutions, by place, whose activation may find its gradient behind the pool."""
+    return {
+        k: conv
+        for k, conv in pooled
+        if conv.activation is not None
+        and all(getattr(type(conv), name) is getattr(Conv, name) for name in _BACKWARD)
+        and type(stages[k + 1][1]).vjp is MaxPool.vjp
+    }
+
+
 class Sequential(Layer):
     """Layers one after the other; each reads what the one before it wrote.
 
@@ -90,6 +104,7 @@ class Sequential(Layer):
         self.layers = check_layers("layers", layers, 0)
         self._stages = _stages(layers)
         self._pooled = _pooled(self._stages)
+        self._rectified = _rectified(self._stages, self._pooled)
         learning = (i for i, layer in enumerate(layers) if layer.parameters())
         self._first_learning = next(learning, len(layers))
 
@@ -139,44 +154,47 @@ class Sequential(Layer):
 
     def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        backprops: list[Backprop] = []
-        i = 0
-        try:
-            for i, layer in self._stages:  # noqa: B007 - the message below names the layer
-                input, backprop = layer.vjp(input)
-                backprops.append(backprop)
-        except (TypeError, ValueError) as error:
-            raise self._located(i, error) from error
-        backprops.reverse()
+        output, backprops = self._backprops(input, True)
 
         def backward(grad_output: np.ndarray) -> np.ndarray:
             for backprop in backprops:
                 grad_output = backprop(grad_output)
             return grad_output
 
-        return input, backward
+        return output, backward
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         """See `Layer.vjp_parameters`: gradients go back as far as the first layer that learns."""
-        backprops: list[ParameterBackprop] = []
-        i = 0
-        try:
-            for i, layer in self._stages:
-                if i < self._first_learning:
-                    input, _ = layer.vjp(input)
-                    continue
-                input, backprop = layer.vjp(input) if backprops else layer.vjp_parameters(input)
-                backprops.append(backprop)
-        except (TypeError, ValueError) as error:
-            raise self._located(i, error) from error
-        backprops.reverse()
+        output, backprops = self._backprops(input, False)
 
         def backward(grad_output: np.ndarray) -> None:
             gradient: Any = grad_output
             for backprop in backprops:
                 gradient = backprop(gradient)
 
-        return input, backward
+        return output, backward
+
+    def _backprops(self, input: np.ndarray, to_input: bool) -> tuple[np.ndarray, list[Any]]:
+        """The output, and how gradients go back, last layer first: to the input, or to the parameters."""
+        backprops: list[Any] = []
+        i, front = 0, input
+        try:
+            for k, (i, layer) in enumerate(self._stages):
+                further = to_input or bool(backprops)  # whether what lies in front wants a gradient
+                if not further and i < self._first_learning:
+                    input, _ = layer.vjp(input)
+                elif k in self._rectified:
+                    front, input = input, layer(input)
+                elif k - 1 in self._rectified:
+                    input, unpool = layer.vjp(input)
+                    conv = self._rectified[k - 1]
+                    backprops.append(conv.backprop_behind_pool(front, input, unpool, further))
+                else:
+                    input, backprop = layer.vjp(input) if further else layer.vjp_parameters(input)
+                    backprops.append(backprop)
+        except (TypeError, ValueError) as error:
+            raise self._located(i, error) from error
+        return input, backprops[::-1]
 
     def _located(self, i: int, error: Exception) -> Exception:
         """The same error, saying which layer it is about."""

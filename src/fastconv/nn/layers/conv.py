@@ -143,15 +143,40 @@ class Conv(_Weighted):
         return forward(input, self.weight.value, bias, *self._options, activation=self.activation)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+        grad_output, grad_bias = self._in_front_of_activation(output, grad_output)
+        self._add_gradients(input, grad_output, grad_bias)
+        return grad_output
+
+    def _in_front_of_activation(
+        self, output: np.ndarray, grad_output: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The gradient there, and that of the bias."""
         channel = output.ndim - self.spatial_rank - 1
-        grad_output, grad_bias = through_activation(
-            self.activation, output, grad_output, channel, self.bias is not None
-        )
-        arguments = (input, self.weight.value.shape, grad_output, *self._options)
+        return through_activation(self.activation, output, grad_output, channel, self.bias is not None)
+
+    def _add_gradients(self, input: np.ndarray, gradient: np.ndarray, grad_bias: np.ndarray | None) -> None:
+        arguments = (input, self.weight.value.shape, gradient, *self._options)
         self.weight.add_grad_of(_CONV[self.spatial_rank][2], *arguments)
         if self.bias is not None and grad_bias is not None:
             self.bias.add_grad(grad_bias)
-        return grad_output
+
+    def backprop_behind_pool(
+        self, input: np.ndarray, pooled: np.ndarray, unpool: Backprop, to_input: bool
+    ) -> Backprop:
+        """How gradients go back from behind a max-pool: to the input, or only to the parameters.
+
+        An activation's gradient depends on what it made, which is the maximum wherever the pool sends a
+        gradient. So it is applied behind the pool, to fewer elements, and `unpool` writes what the gradients
+        of weight and input read.
+        """
+
+        def backprop(grad_output: np.ndarray) -> np.ndarray:
+            grad_output, grad_bias = self._in_front_of_activation(pooled, grad_output)
+            gradient = unpool(grad_output)
+            self._add_gradients(input, gradient, grad_bias)
+            return self._input_gradient(input.shape, gradient) if to_input else gradient
+
+        return backprop
 
     def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
         bias = None if self.bias is None else self.bias.value
