@@ -206,6 +206,24 @@ def test_precision_is_that_of_plain_accumulation(
         assert rms(output - exact) <= 2 * rms(plain - exact)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: type) -> None:
+    """Likewise, where each output has few channels and many taps to add up."""
+    generator = np.random.default_rng(5)
+    input = generator.standard_normal((1, 16, 40, 44)).astype(dtype)
+    weight = generator.standard_normal((16, group, 9, 9)).astype(dtype)
+    exact = np.zeros((1, 16, 32, 36), np.longdouble)
+    plain = np.zeros(exact.shape, dtype)
+    for c, y, x in itertools.product(range(group), range(9), range(9)):
+        window = input[:, np.arange(16) // group * group + c, y : y + 32, x : x + 36]
+        exact += weight[:, c, y, x][:, None, None].astype(np.longdouble) * window
+        plain += weight[:, c, y, x][:, None, None] * window
+    for layout in ("C", "channels_last"):
+        output = fastconv.conv2d(lay_out(input, layout, 1), weight, groups=16 // group, algorithm="depthwise")
+        assert rms(output - exact) <= 2 * rms(plain - exact)
+
+
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:

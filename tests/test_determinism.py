@@ -12,6 +12,7 @@ from conv_cases import CONV, CONV_INPUT, CONV_TRANSPOSE, CONV_WEIGHT, lay_out
 
 import fastconv
 from fastconv import grad
+from fastconv.functional import algorithm as algorithms
 
 #: Above this many FLOPs a call is spread over threads.
 THREADED_FLOPS = 2.5e6
@@ -34,10 +35,22 @@ GEOMETRIES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int
     "3-D": ((2, 9, 9, 11, 12), (17, 9, 3, 3, 3), (1, 2, 1), 1, 1, 1),
 }
 
+#: Every algorithm by name, and geometries that it serves.
+ALGORITHMS = {
+    "reference": ("grouped, dilated",),
+    "direct": ("3x3", "one large image", "1x1", "stride beyond the kernel"),
+    "sliding": ("3x3", "few channels, many filters", "groups of four", "1-D", "3-D"),
+    "winograd": ("3x3", "deep", "grouped, dilated"),
+    "depthwise": ("depthwise", "depthwise, stride 2, dilated", "groups of four", "groups of two, stride 2"),
+    "fft": ("3x3", "depthwise"),
+}
+
 PASSES = ("forward", "input gradient", "weight gradient", "transposed")
 
 
-def passes(geometry: tuple, dtype: type, layout: str) -> dict[str, Callable[[], np.ndarray]]:
+def passes(
+    geometry: tuple, dtype: type, layout: str, algorithm: str = "auto"
+) -> dict[str, Callable[[], np.ndarray]]:
     """Every pass over one geometry as a function without arguments."""
     input_shape, weight_shape, stride, padding, dilation, groups = geometry
     rank = len(weight_shape) - 2
@@ -52,9 +65,15 @@ def passes(geometry: tuple, dtype: type, layout: str) -> dict[str, Callable[[], 
     flops = 2 * np.prod(weight_shape) * np.prod(shape) / shape[1]
     assert flops > THREADED_FLOPS
     return {
-        "forward": lambda: CONV[rank](input, weight, bias, *parameters, activation="relu"),
-        "input gradient": lambda: CONV_INPUT[rank](input_shape, weight, grad_output, *parameters),
-        "weight gradient": lambda: CONV_WEIGHT[rank](input, weight_shape, grad_output, *parameters),
+        "forward": lambda: CONV[rank](
+            input, weight, bias, *parameters, activation="relu", algorithm=algorithm
+        ),
+        "input gradient": lambda: CONV_INPUT[rank](
+            input_shape, weight, grad_output, *parameters, algorithm=algorithm
+        ),
+        "weight gradient": lambda: CONV_WEIGHT[rank](
+            input, weight_shape, grad_output, *parameters, algorithm=algorithm
+        ),
         "transposed": lambda: CONV_TRANSPOSE[rank](
             grad_output, weight, in_bias, stride, padding, 0, groups, dilation
         ),
@@ -79,6 +98,28 @@ def test_same_bits_at_any_number_of_threads(
         for threads in (2, 5, 5, 1):
             fastconv.set_num_threads(threads)
             np.testing.assert_array_equal(run(), expected, err_msg=f"{direction} at {threads} threads")
+
+
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize(
+    ("algorithm", "name"), [(algorithm, name) for algorithm, names in ALGORITHMS.items() for name in names]
+)
+def test_same_bits_by_every_algorithm(isa: str, algorithm: str, name: str, layout: str) -> None:
+    """The promise holds for each algorithm by its name, not only for those that `auto` takes."""
+    calls = passes(GEOMETRIES[name], np.float32, layout, algorithm)
+    calls.pop("transposed")  # chooses for itself
+    if algorithm in ("sliding", "depthwise"):
+        calls.pop("weight gradient")  # there is none
+    for direction, run in calls.items():
+        fastconv.set_num_threads(1)
+        expected = run()
+        for threads in (2, 5):
+            fastconv.set_num_threads(threads)
+            np.testing.assert_array_equal(run(), expected, err_msg=f"{direction} at {threads} threads")
+
+
+def test_every_algorithm_is_in_the_table() -> None:
+    assert {"auto", *ALGORITHMS} == set(algorithms.ALGORITHMS)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
