@@ -51,6 +51,18 @@ cdef int64_t LEAST_TILES = 28      # of a block of many, if tiles are rows
 # ---- plans -------------------------------------------------------------------------------------------
 
 
+cdef int run_images_again(DensePlan direct, finite, bint batched, source, weight, bias, out, int activation,
+                          double slope) except -1:
+    """Compute the images with a 0 in `finite` by the plan of one image."""
+    if 0 not in finite:
+        return 0
+    for n, is_finite in enumerate(finite):
+        if not is_finite:
+            image = slice(n, n + 1) if batched else None
+            direct.run(source[image], weight, bias, out[image], activation, slope)
+    return 0
+
+
 def serves(geometry):
     """Whether a geometry is one for Winograd: at least 3 taps wide, 1 or at least 3 high, stride 1."""
     pieces = geometry.kernel[0] * -(-geometry.kernel[1] // 3) * -(-geometry.kernel[2] // 3)
@@ -64,8 +76,6 @@ cdef class WinogradPlan(Subconvolutions):
     Raises ValueError if the geometry is none that the algorithm serves.
     """
 
-    cdef int tile
-    cdef readonly DensePlan direct   # of one image: for those that are not finite
     serves = staticmethod(serves)
 
     def __cinit__(self, geometry, direction, int tile=2):
@@ -73,22 +83,17 @@ cdef class WinogradPlan(Subconvolutions):
             raise ValueError(
                 f"algorithm='winograd': needs stride 1 and a kernel at least 3 wide, 1 or at least 3 high, and of at "
                 f"most {MOST_PIECES} pieces of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
-        self.tile = tile
+        self.tile = self.form = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
-        cdef int64_t n
         if not self.dense.pixels:
             return 0
         finite = bytearray(b"\1") * self.dense.n
         self.run_winograd(source_array, weight_array, bias_data, out_array, finite, activation, slope)
-        if 0 in finite:
-            for n in range(self.dense.n):
-                if not finite[n]:
-                    image = slice(n, n + 1) if self.batched else None
-                    self.direct.run(source[image], weight, bias, out[image], activation, slope)
+        run_images_again(self.direct, finite, self.batched, source, weight, bias, out, activation, slope)
         return 0
 
     cdef void lay_out(self, Call *call, const fc_kernels *kernel, int64_t itemsize, bint channels_last) noexcept nogil:
@@ -160,7 +165,7 @@ cdef class WinogradPlan(Subconvolutions):
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
-        form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.tile, call.tiles.kernel
+        form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.form, call.tiles.kernel
         form.width, form.layout = call.channel_width, 2 * call.depth + call.tile_rows
         lease(&panels, weight, &form, transformed * call.tiles.itemsize)
         call.u = panels.memory

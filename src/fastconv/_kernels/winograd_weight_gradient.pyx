@@ -50,28 +50,6 @@ cdef double STEP_FLOPS = 5e8               # of one task between two looks for a
 cdef int64_t KEPT_BYTES = 3 << 20          # sums that are kept between steps: as much again as the weights, and this
 
 
-cdef struct Call:
-    const Dense *dense
-    Tiles tiles
-    Bands bands
-    Operand input
-    Operand grad_output
-    char *out
-    int64_t out_stride[5]
-    int64_t row_panels, column_panels        # of a group: of output channels, and of all pieces' input channels
-    int64_t row_blocks, column_blocks        # a task has one of each ...
-    int64_t most_rows, most_columns          # ... and so many panels of them at most
-    int64_t row_width, row_step              # output channels of a panel, in whole vectors
-    int64_t d_step, v_step, sums_step        # between points of a panel, and of a tile of sums
-    int64_t round, rounds                    # bands of a round
-    int64_t parts
-    int64_t step_rounds                      # of a part, between two looks for a pending Ctrl-C
-    char *sums                               # per block, part, row panel and column panel: [point][row][column]
-    int64_t first_block, begin               # of this step: block, and round of each part
-    bint finite
-    bint out_of_memory
-
-
 cdef struct Block:
     int64_t group
     int64_t row, row_end                     # panels
@@ -257,10 +235,6 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """
-
-    cdef Subconvolutions forward
-    cdef int tile
-    cdef int64_t chunk
 
     def __cinit__(self, geometry, int tile=2, int64_t chunk=128):
         if not serves(geometry):

@@ -4,8 +4,8 @@
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs; likewise.
-- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1. F(2, 3) has at most twice
-  that error on dense inputs (more where nearly all are zero: it rounds by the tile, not by the window);
+- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1, and larger strides where the
+  kernel is that size counted in strides. F(2, 3) has at most twice that error on dense inputs (more where nearly all are zero: it rounds by the tile, not by the window);
   F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
   float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
@@ -27,10 +27,12 @@ from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
 from fastconv._kernels.fft import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
+from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
 from fastconv._kernels.weight_gradient import WeightGradientPlan
 from fastconv._kernels.winograd import WinogradPlan
+from fastconv._kernels.winograd_strided import StridedWinogradPlan, StridedWinogradWeightGradientPlan
 from fastconv._kernels.winograd_weight_gradient import WinogradWeightGradientPlan
 from fastconv.geometry import ConvGeometry
 
@@ -44,6 +46,9 @@ TERMS_FOR_TILE_4 = 576
 #: Products that Winograd's weight gradient adds up in one go, at most.
 WINOGRAD_CHUNK = 128
 
+#: How many times fewer products than taps Winograd must take where arrays have to be split by their strides.
+STRIDED_GAIN = {"forward": 1.8, "input_gradient": 1.3, "weight_gradient": 2.3}
+
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
 
@@ -56,9 +61,13 @@ DEPTHWISE_GROUP = 2
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = DensePlan | SlidingPlan | WinogradPlan | DepthwisePlan | FftPlan | ReferencePlan
+Plan = DensePlan | SlidingPlan | WinogradPlan | StridedWinogradPlan | DepthwisePlan | FftPlan | ReferencePlan
 WeightPlan = (
-    WeightGradientPlan | WinogradWeightGradientPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
+    WeightGradientPlan
+    | WinogradWeightGradientPlan
+    | StridedWinogradWeightGradientPlan
+    | FftWeightGradientPlan
+    | ReferenceWeightGradientPlan
 )
 
 
@@ -70,13 +79,30 @@ class Rule(NamedTuple):
     because: str
 
 
+def _winograd_serves(geometry: ConvGeometry) -> bool:
+    return (StridedWinogradPlan if max(geometry.stride) > 1 else WinogradPlan).serves(geometry)
+
+
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
-    if not WinogradPlan.serves(geometry):
+    if not _winograd_serves(geometry):
         return False
+    tile = winograd_tile(geometry, direction, precision)
+    if max(geometry.stride) > 1 and _winograd_gain(geometry, tile) < STRIDED_GAIN[direction]:
+        return False
+    geometry = unit_stride(geometry)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    tiles = size[0] * _winograd_tiles(geometry, size, winograd_tile(geometry, direction, precision))
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
-    return channels >= 16 and tiles >= 4
+    return channels >= 16 and size[0] * _winograd_tiles(geometry, size, tile) >= 4
+
+
+def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
+    """How many times fewer products a strided convolution takes: phases lack some of the taps of its tiles."""
+    gain = 1.0
+    for taps, stride in zip(geometry.kernel[1:], geometry.stride[1:], strict=True):
+        neighbours = -(-taps // stride)
+        if neighbours > 1:
+            gain *= taps * tile / (min(taps, stride) * -(-neighbours // 3) * (tile + 2))
+    return gain
 
 
 def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
@@ -89,9 +115,12 @@ def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) ->
 
 def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int:
     """Outputs per axis of a Winograd tile: 4 if the precision allows and it takes fewer products, else 2."""
+    geometry = unit_stride(geometry)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    if precision == "highest":
-        return 2
+    return 2 if precision == "highest" else _better_tile(geometry, size)
+
+
+def _better_tile(geometry: ConvGeometry, size: tuple[int, ...]) -> int:
     axes = 1 if geometry.kernel[1] == 1 else 2
     return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
 
@@ -102,17 +131,22 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
+    if not _winograd_serves(geometry):
+        return False
+    gain = _winograd_gain(geometry, winograd_weight_tile(geometry))
+    if max(geometry.stride) > 1 and gain < STRIDED_GAIN["weight_gradient"]:
+        return False
+    geometry = unit_stride(geometry)
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
     # the transforms of both factors must be shared by many channels, those of the sums by many positions
-    return WinogradPlan.serves(geometry) and channels >= 32 and channels * _positions(geometry) >= 24_000
+    return channels >= 32 and channels * _positions(geometry) >= 24_000
 
 
 def winograd_weight_tile(geometry: ConvGeometry) -> int:
     """`winograd_tile` of the weight gradient, whose sums run over the positions of the batch."""
     if _positions(geometry) < TERMS_FOR_TILE_4:
         return 2
-    axes = 1 if geometry.kernel[1] == 1 else 2
-    return min((4, 2), key=lambda m: _winograd_tiles(geometry, geometry.output_size, m) * (m + 2) ** axes)
+    return _better_tile(unit_stride(geometry), geometry.output_size)
 
 
 def _positions(geometry: ConvGeometry) -> int:
@@ -197,7 +231,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "fft":
         return FftPlan(geometry, direction)
     if algorithm == "winograd":
-        return WinogradPlan(geometry, direction, winograd_tile(geometry, direction, precision))
+        winograd = StridedWinogradPlan if max(geometry.stride) > 1 else WinogradPlan
+        return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
     return DensePlan(geometry, direction)
 
 
@@ -212,7 +247,8 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
         return FftWeightGradientPlan(geometry)
     if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
-        return WinogradWeightGradientPlan(
-            geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry)
+        winograd = (
+            StridedWinogradWeightGradientPlan if max(geometry.stride) > 1 else WinogradWeightGradientPlan
         )
+        return winograd(geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry))
     return WeightGradientPlan(geometry)

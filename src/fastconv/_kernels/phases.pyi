@@ -1,0 +1,3 @@
+from fastconv.geometry import ConvGeometry
+
+def unit_stride(geometry: ConvGeometry) -> ConvGeometry: ...
