@@ -40,6 +40,7 @@ INLINE void interleave_tiles(int m, const vec *y, vec *x)
 
 enum { ROW_LENGTH = (MAX_TILE + 1) * LANES };  /* a row of a vector of tiles, and what a copy adds */
 enum { CHANNELS_AHEAD = 4 };  /* whose inputs are fetched into the cache */
+enum { ROWS_AHEAD = 16 };     /* of outputs that are: each lies in a plane of its own, or a line of its own */
 
 /* Rows whose places are not adjacent in memory: each tile's first m inputs at `first`, the other two at `rest`, and the
  * copies that take them there. */
@@ -246,14 +247,17 @@ INLINE void scatter_row(int m, const fc_winograd_run *runs, int run_count, int y
 }
 
 /* ... and to those where they are. */
-INLINE void store_row(int m, const row_parts *parts, int y, int64_t offset, const vec *x)
+INLINE void store_row(int m, const row_parts *parts, int y, int64_t offset, int64_t ahead, const vec *x)
 {
     UNROLL
     for (int q = 0; q < m; q++) {
         for (int i = 0; i < parts->count; i++) {
             const row_part *part = &parts->part[q][i];
-            if (part->run && part->run->row[y])
-                store_masked((real *)part->run->row[y] + (part->offset + offset), x[q], part->first);
+            if (part->run && part->run->row[y]) {
+                real *to = (real *)part->run->row[y] + (part->offset + offset);
+                __builtin_prefetch(to + ahead, 1);
+                store_masked(to, x[q], part->first);
+            }
         }
     }
 }
@@ -291,7 +295,7 @@ INLINE int64_t winograd_output_body(int my, int mx, const fc_winograd_run *runs,
                 for (int x = 0; x < mx; x++) out[x] = finish_vector(out[x], none, finish, i, none);
             }
             interleave_tiles(mx, out, line);
-            if (adjacent) store_row(mx, &parts, y, i * channel_step, line);
+            if (adjacent) store_row(mx, &parts, y, i * channel_step, ROWS_AHEAD / my * channel_step, line);
             else scatter_row(mx, runs, run_count, y, i * channel_step, line);
         }
         sums += sums_step;
