@@ -98,8 +98,11 @@ INLINE vec output_tile(int my, int mx, const fc_winograd_run *run, int64_t first
             for (int x = 0; x < mx; x++) {
                 doubt += out[x] * 0;
                 if (finishes) out[x] = finish_vector(out[x], (vec){0}, finish, 0, bias);
-                if (run->row[y] && first + x < run->high)
-                    store_masked((real *)run->row[y] + (first + x) * run->step + c, out[x], valid);
+                if (run->row[y] && first + x < run->high) {
+                    real *to = (real *)run->row[y] + (first + x) * run->step + c;
+                    __builtin_prefetch(to + mx * run->step, 1);
+                    store_masked(to, out[x], valid);
+                }
             }
         }
     }
