@@ -137,14 +137,18 @@ class ConvCase:
     def for_depthwise(self) -> bool:
         """Whether that algorithm serves this case."""
         small = self.groups > 1 and self.in_per_group in (2, 4) and max(self.stride) < 3 and self.rank < 3
-        one = self.in_per_group == 1
+        block = math.prod(self.stride[-2:]) * (self.kernel[0] if self.rank == 3 else 1)
+        one = self.in_per_group == 1 and block < 50  # its source rows fit the workspace
         return (one or small) and self.in_per_group == self.out_per_group and max(self.kernel) < 20
 
     @property
     def for_winograd(self) -> bool:
         """Whether that algorithm serves this case."""
-        height = self.kernel[-2] if self.rank > 1 else 1
-        return self.kernel[-1] >= 3 and height != 2 and {*self.stride} == {1} and math.prod(self.kernel) < 100
+        if any(step > 1 and spread > 1 for step, spread in zip(self.stride, self.dilation, strict=True)):
+            return False
+        in_strides = [-(-taps // step) for taps, step in zip(self.kernel, self.stride, strict=True)]
+        height = in_strides[-2] if self.rank > 1 else 1
+        return in_strides[-1] >= 3 and height != 2 and math.prod(in_strides) < 100
 
     @property
     def for_fft(self) -> bool:
@@ -213,7 +217,7 @@ def assert_close(result: np.ndarray, expected: np.ndarray, exact: bool = False, 
 def _kernel(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     if kind == "deep_taps":  # more than one chunk of taps
         return (1,) * (rank - 2) + (25, 23) if rank > 1 else (draw(st.integers(520, 600)),)
-    if kind == "winograd":
+    if kind in ("winograd", "strided_winograd"):  # of the latter: in strides
         planes, height = (draw(st.integers(1, 3)),), (draw(st.sampled_from([3, 3, 1, 4])),)
         return (*planes, *height, draw(st.sampled_from([3, 3, 3, 4, 7])))[-rank:]
     largest = 3 if kind in ("channels", "deep_channels") or rank == 3 else 5
@@ -224,7 +228,9 @@ def _counts(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     """Output positions per axis."""
     if kind in ("pixels", "wide_depthwise"):  # rows longer than a panel of pixels, and many panels
         return (*(draw(st.integers(1, 3)) for _ in range(rank - 1)), draw(st.integers(30, 140)))
-    largest = {"small": 6, "depthwise": 9, "winograd": 14 if rank < 3 else 6}.get(kind, 3)
+    largest = {"small": 6, "depthwise": 9, "winograd": 14 if rank < 3 else 6, "strided_winograd": 7}.get(
+        kind, 3
+    )
     return tuple(draw(st.integers(1, largest)) for _ in range(rank))
 
 
@@ -235,6 +241,8 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
         return draw(st.sampled_from([1, 1, 2])), draw(many), draw(many)
     if kind == "winograd":
         return draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    if kind == "strided_winograd":
+        return draw(st.sampled_from([1, 1, 2])), draw(few), draw(st.integers(1, 40))
     if kind == "deep_channels":
         return 1, draw(st.integers(120, 560)), draw(few)
     if kind == "deep_taps":
@@ -249,6 +257,7 @@ def _channels(draw: st.DrawFn, kind: str) -> tuple[int, int, int]:
 KINDS = (
     *("small",) * 3,
     *("winograd",) * 2,
+    "strided_winograd",
     "channels",
     "pixels",
     "depthwise",
@@ -266,11 +275,18 @@ def conv_cases(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> ConvCase:
     stride = tuple(draw(st.sampled_from([1, 1, 2, 3, 4, 7])) for _ in range(rank))
     if kind == "winograd":
         stride = (1,) * rank
+    elif kind == "strided_winograd":
+        stride = tuple(draw(st.sampled_from([1, 2, 2, 3, 4])) for _ in range(rank))
+        kernel = tuple(
+            (taps - 1) * step + draw(st.integers(1, step)) for taps, step in zip(kernel, stride, strict=True)
+        )
     elif draw(st.booleans()):
         stride = stride[:1] * rank
     dilation = (1,) * rank
     if kind != "deep_taps" and draw(st.booleans()):
         dilation = tuple(draw(st.integers(1, 3)) for _ in range(rank))
+    if kind == "strided_winograd":
+        dilation = tuple(1 if step > 1 else d for step, d in zip(stride, dilation, strict=True))
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     padding, pads = _paddings(draw, stride, span)
     size = []

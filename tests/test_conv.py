@@ -224,6 +224,27 @@ def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: ty
         assert rms(output - exact) <= 2 * rms(plain - exact)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (40, 5, 2), (20, 7, 3)])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
+def test_precision_with_strides(
+    isa: str, algorithm: str, channels: int, kernel: int, stride: int, dtype: type
+) -> None:
+    """Likewise, where Winograd's tiles lie in the phases of the input."""
+    generator = np.random.default_rng(6)
+    input = generator.standard_normal((1, channels, 60, 64)).astype(dtype)
+    weight = generator.standard_normal((16, channels, kernel, kernel)).astype(dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(input, (kernel, kernel), (2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    exact = np.einsum("ncyxij,kcij->nkyx", windows, weight, dtype=np.longdouble)
+    plain = np.zeros(exact.shape, dtype)
+    for c, y, x in np.ndindex(weight.shape[1:]):
+        plain += weight[:, c, y, x][:, None, None] * windows[:, c, None, :, :, y, x]
+    for layout in ("C", "channels_last"):
+        output = fastconv.conv2d(lay_out(input, layout, 1), weight, stride=stride, algorithm=algorithm)
+        assert rms(output - exact) <= 2 * rms(plain - exact)
+
+
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:
@@ -374,7 +395,9 @@ def test_an_algorithm_that_cannot_serve_is_refused() -> None:
     for algorithm in ("sliding", "depthwise"):
         with pytest.raises(ValueError, match=rf"algorithm='{algorithm}'.*weight gradient"):
             fastconv.grad.conv2d_weight(input, depthwise.shape, output, groups=4, algorithm=algorithm)
-    with pytest.raises(ValueError, match=r"algorithm='winograd'.*weight gradient.*stride"):
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*dilation"):
+        fastconv.conv2d(input, np.ones((4, 4, 5, 5), np.float32), stride=2, dilation=2, algorithm="winograd")
+    with pytest.raises(ValueError, match=r"algorithm='winograd'.*stride"):
         fastconv.grad.conv2d_weight(input, weight.shape, output[..., :4, :4], 2, algorithm="winograd")
 
 

@@ -313,6 +313,27 @@ def test_weight_gradient_is_as_precise_as_plain_accumulation(
     assert error <= 2 * allowed
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("channels", "kernel", "stride", "size"), [(3, 11, 4, 107), (40, 5, 2, 59)])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+def test_weight_gradient_with_strides_is_as_precise(
+    isa: str, algorithm: str, channels: int, kernel: int, stride: int, size: int, dtype: type
+) -> None:
+    """Likewise, where the gradient is found phase by phase."""
+    generator = np.random.default_rng(9)
+    input = generator.standard_normal((1, channels, size, size)).astype(dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(input, (kernel, kernel), (2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    grad_output = generator.standard_normal((1, 17, *windows.shape[2:4])).astype(dtype)
+    exact = np.einsum("nkyx,ncyxij->kcij", grad_output, windows, dtype=np.longdouble)
+    plain = np.zeros(exact.shape, dtype)
+    for y, x in np.ndindex(windows.shape[2:4]):
+        plain += grad_output[0, :, y, x][:, None, None, None] * windows[0, :, y, x]
+    result = fastconv.grad.conv2d_weight(input, exact.shape, grad_output, stride, algorithm=algorithm)
+    error, allowed = (np.sqrt(np.mean(np.square(r - exact))) for r in (result, plain))
+    assert error <= 2 * allowed
+
+
 def test_weight_gradient_of_an_empty_batch_is_zero(isa: str) -> None:
     for _ in range(3):  # zeros, not leftovers of memory
         gradient = fastconv.grad.conv2d_weight(np.ones((0, 3, 6, 6)), (4, 3, 3, 3), np.ones((0, 4, 4, 4)))

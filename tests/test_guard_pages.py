@@ -62,9 +62,13 @@ fastconv.set_isa(isa)
 rng = np.random.default_rng(0)
 def integers(*shape): return rng.integers(-3, 4, shape).astype(dtype)
 
-def variants(kernel, stride):  # algorithms, precisions, and whether exact in small integers
+def winograd(kernel, stride, dilation):
+    high, wide = (-(-taps // stride) for taps in kernel)
+    return (stride == 1 or dilation == 1) and high != 2 and wide > 2
+
+def variants(kernel, stride, dilation):  # algorithms, precisions, and whether exact in small integers
     yield from (("auto", "highest", True), ("direct", "highest", True))
-    if stride == 1 and kernel[0] != 2 and kernel[1] > 2:
+    if winograd(kernel, stride, dilation):
         yield "winograd", "highest", True
         yield "winograd", "high", False
     if stride == 1 and kernel[0] * kernel[1] >= 9:
@@ -92,6 +96,8 @@ geometries = [  # n, in, out, size, kernel, stride, padding, dilation, groups
     (1, 5, 5, (1, 129), (1, 7), 3, 0, 2, 5),
     (2, 17, 19, (11, 13), (3, 3), 1, 1, 1, 1),
     (1, 16, 16, (23, 25), (3, 3), 1, 1, 1, 1),
+    (2, 3, 17, (15, 19), (6, 5), 2, 1, 1, 1),
+    (1, 4, 16, (31, 47), (11, 12), 4, ((2, 0), (1, 3)), 1, 2),
 ]
 for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
     x, w, b = integers(n, c, *size), integers(k, c // groups, *kernel), integers(k)
@@ -106,12 +112,12 @@ for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
         for gx_, gw_, out in itertools.product(
             memory_orders(x, end), memory_orders(w, end), memory_orders(np.zeros_like(y), end, True)
         ):
-            for algorithm, precision, exact in variants(kernel, stride):
+            for algorithm, precision, exact in variants(kernel, stride, dilation):
                 fastconv.set_precision(precision)
                 fastconv.conv2d(gx_, gw_, gb, *parameters, algorithm=algorithm, out=out)
                 assert close(out, y, exact)
         for gg, gw_ in itertools.product(memory_orders(g, end), memory_orders(w, end)):
-            for algorithm, precision, exact in variants(kernel, stride):
+            for algorithm, precision, exact in variants(kernel, stride, dilation):
                 fastconv.set_precision(precision)
                 gradient = fastconv.grad.conv2d_input(x.shape, gw_, gg, *parameters, algorithm=algorithm)
                 assert close(gradient, gx, exact)

@@ -224,9 +224,8 @@ cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
 
 cdef void join_some(const Call *call, char *to, const char *part, int64_t low, int64_t high) noexcept nogil:
     """Positions low .. high-1 of all phases of a row; those at the ends may lie outside the whole."""
-    cdef int64_t item = call.item, step = call.phases.step[2] * call.whole.stride[4], phase, begin, end
-    cdef int64_t phase_step = call.part_phase
-    cdef int64_t at = call.phases.first[2] + low * call.phases.step[2]
+    cdef int64_t item = call.item, step = call.phases.step[2] * call.whole.stride[4], phase_step = call.part_phase
+    cdef int64_t phase, begin, end, at = call.phases.first[2] + low * call.phases.step[2]
     begin = min(call.phases.count[2], max(<int64_t>0, -at))
     end = min(call.phases.count[2], call.whole.size[4] - at - (high - 1 - low) * call.phases.step[2])
     if begin >= end:
@@ -238,45 +237,50 @@ cdef void join_some(const Call *call, char *to, const char *part, int64_t low, i
                          call.parts.stride[4])
         return
     for phase in range(begin, end):
-        call.kernel.pack(to + phase * call.whole.stride[4] * item, step, 1, high - low, part + phase * phase_step * item,
-                         phase_step, call.parts.stride[4])
+        call.kernel.pack(to + phase * call.whole.stride[4] * item, step, 1, high - low,
+                         part + phase * phase_step * item, phase_step, call.parts.stride[4])
 
 
-cdef void join_rows_task(void *context, int64_t index) noexcept nogil:
+cdef void join_row(const Call *call, char *to, const char *part) noexcept nogil:
+    """A row of the whole from its phases; both from position 0 of the first of them on."""
+    cdef const Phases *p = &call.phases
+    cdef int64_t columns = call.parts.size[4], begin, end, x
+    # where all phases lie inside the whole
+    begin = min(columns, divide_up(-p.first[2], p.step[2]))
+    end = call.whole.size[4] - p.first[2] - p.count[2]
+    end = max(begin, min(columns, 0 if end < 0 else end // p.step[2] + 1))
+    for x in range(begin):
+        join_some(call, to, part, x, x + 1)
+    if begin < end:
+        join_some(call, to, part, begin, end)
+    for x in range(end, columns):
+        join_some(call, to, part, x, x + 1)
+
+
+cdef void join_plane_task(void *context, int64_t index) noexcept nogil:
     """One plane of one channel of the whole, all phases of it."""
     cdef const Call *call = <const Call *>context
     cdef const Phases *p = &call.phases
     cdef const int64_t *stride = call.parts.stride
-    cdef int64_t columns = call.parts.size[4], z = index % call.whole.size[2], y, channel, group, n, number, begin, end, x
-    cdef int64_t first = p.first[2]
+    cdef const int64_t *to_stride = call.whole.stride
+    cdef int64_t plane = index % call.whole.size[2], z = plane - p.first[0], row, y, channel, n, number
     cdef char *to
     cdef const char *part
     index //= call.whole.size[2]
-    channel = index % call.channels
-    index //= call.channels
-    group, n = index % call.groups, index // call.groups
-    # where all phases lie inside the whole
-    begin = min(columns, divide_up(-first, p.step[2]))
-    end = call.whole.size[4] - first - p.count[2]
-    end = max(begin, min(columns, 0 if end < 0 else end // p.step[2] + 1))
-    z -= p.first[0]
+    channel = index % call.whole.size[1]
+    n = index // call.whole.size[1]
     if z % p.step[0] >= p.count[0] or z // p.step[0] >= call.parts.size[2]:
         return
-    for y in range(-p.first[1], call.whole.size[3] - p.first[1]):
-        if y % p.step[1] >= p.count[1] or y // p.step[1] >= call.parts.size[3]:
-            continue
-        number = (z % p.step[0] * p.count[1] + y % p.step[1]) * p.count[2]
-        part = call.parts.data + (n * stride[0] + group * call.part_group + number * call.part_phase
-                                  + channel * stride[1] + z // p.step[0] * stride[2] + y // p.step[1] * stride[3]) * call.item
-        to = call.whole.data + (n * call.whole.stride[0] + group * call.whole_group + channel * call.whole.stride[1]
-                                + (z + p.first[0]) * call.whole.stride[2] + (y + p.first[1]) * call.whole.stride[3]
-                                + first * call.whole.stride[4]) * call.item
-        for x in range(begin):
-            join_some(call, to, part, x, x + 1)
-        if begin < end:
-            join_some(call, to, part, begin, end)
-        for x in range(end, columns):
-            join_some(call, to, part, x, x + 1)
+    to = call.whole.data + (n * to_stride[0] + channel * to_stride[1] + plane * to_stride[2]
+                            + p.first[2] * to_stride[4]) * call.item
+    part = call.parts.data + (n * stride[0] + channel // call.channels * call.part_group
+                              + channel % call.channels * stride[1] + z // p.step[0] * stride[2]) * call.item
+    for row in range(call.whole.size[3]):
+        y = row - p.first[1]
+        if y % p.step[1] < p.count[1] and y // p.step[1] < call.parts.size[3]:
+            number = (z % p.step[0] * p.count[1] + y % p.step[1]) * p.count[2]
+            join_row(call, to + row * to_stride[3] * call.item,
+                     part + (number * call.part_phase + y // p.step[1] * stride[3]) * call.item)
 
 
 cdef double work(const Array *parts) noexcept nogil:
@@ -337,5 +341,5 @@ cdef int run_join(Call *call) except -1:
     if whole.stride[1] == 1 and call.parts.stride[1] == 1:
         parallel(join_pixels_task, call, whole.size[0] * call.groups * phase_count(&call.phases), work(&call.parts))
     else:
-        parallel(join_rows_task, call, whole.size[0] * whole.size[1] * whole.size[2], work(&call.parts))
+        parallel(join_plane_task, call, whole.size[0] * whole.size[1] * whole.size[2], work(&call.parts))
     return 0

@@ -21,8 +21,8 @@ from fastconv._kernels.weight_gradient cimport WeightGradientPlan
 from fastconv._kernels.winograd cimport WinogradPlan, run_images_again
 from fastconv._kernels.winograd_weight_gradient cimport WinogradWeightGradientPlan
 
-from fastconv._kernels import winograd
 from fastconv._kernels.phases import unit_stride
+from fastconv._kernels.winograd import serves as serves_unit_stride
 
 cdef int64_t ALIGNMENT = 16    # elements: each array in scratch begins with a cache line
 
@@ -32,7 +32,7 @@ def serves(geometry):
     the size that stride 1 asks for."""
     return (max(geometry.stride) > 1
             and all(s == 1 or d == 1 for s, d in zip(geometry.stride, geometry.dilation))
-            and winograd.serves(unit_stride(geometry)))
+            and serves_unit_stride(unit_stride(geometry)))
 
 
 def check_served(geometry):

@@ -4,9 +4,10 @@
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs; likewise.
-- winograd serves kernels at least 3 wide and 1 or at least 3 high, with stride 1, and larger strides where the
-  kernel is that size counted in strides. F(2, 3) has at most twice that error on dense inputs (more where nearly all are zero: it rounds by the tile, not by the window);
-  F(4, 3), which takes precision "high", at most 1e-5 of the output's rms.
+- winograd serves kernels at least 3 wide and 1 or at least 3 high: counted in strides, so 7 x 7 or larger of
+  stride 3, without dilation where the stride is not 1. F(2, 3) has at most twice that error on dense inputs
+  (more where nearly all are zero: it rounds by the tile, not by the window); F(4, 3), which takes precision
+  "high", at most 1e-5 of the output's rms.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
   float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
   numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
@@ -62,13 +63,8 @@ DEPTHWISE_GROUP = 2
 PLANS = 512
 
 Plan = DensePlan | SlidingPlan | WinogradPlan | StridedWinogradPlan | DepthwisePlan | FftPlan | ReferencePlan
-WeightPlan = (
-    WeightGradientPlan
-    | WinogradWeightGradientPlan
-    | StridedWinogradWeightGradientPlan
-    | FftWeightGradientPlan
-    | ReferenceWeightGradientPlan
-)
+WinogradWeightPlan = WinogradWeightGradientPlan | StridedWinogradWeightGradientPlan
+WeightPlan = WeightGradientPlan | WinogradWeightPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
 
 
 class Rule(NamedTuple):
@@ -79,30 +75,40 @@ class Rule(NamedTuple):
     because: str
 
 
-def _winograd_serves(geometry: ConvGeometry) -> bool:
-    return (StridedWinogradPlan if max(geometry.stride) > 1 else WinogradPlan).serves(geometry)
+def _winograd_plans(
+    geometry: ConvGeometry,
+) -> tuple[type[WinogradPlan | StridedWinogradPlan], type[WinogradWeightPlan]]:
+    """Of outputs and input gradients, and of weight gradients."""
+    if max(geometry.stride) > 1:
+        return StridedWinogradPlan, StridedWinogradWeightGradientPlan
+    return WinogradPlan, WinogradWeightGradientPlan
 
 
-def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
-    if not _winograd_serves(geometry):
+def _winograd_serves(geometry: ConvGeometry, direction: str, tile: int) -> bool:
+    """Whether it can, and with strides saves enough to pay for the phases it makes of the arrays."""
+    if not _winograd_plans(geometry)[0].serves(geometry):
         return False
-    tile = winograd_tile(geometry, direction, precision)
-    if max(geometry.stride) > 1 and _winograd_gain(geometry, tile) < STRIDED_GAIN[direction]:
-        return False
-    geometry = unit_stride(geometry)
-    size = geometry.output_size if direction == "forward" else geometry.input_size
-    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
-    return channels >= 16 and size[0] * _winograd_tiles(geometry, size, tile) >= 4
+    return max(geometry.stride) == 1 or _winograd_gain(geometry, tile) >= STRIDED_GAIN[direction]
 
 
 def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
-    """How many times fewer products a strided convolution takes: phases lack some of the taps of its tiles."""
+    """How many times fewer products a strided convolution takes: some phases lack taps that tiles have."""
     gain = 1.0
     for taps, stride in zip(geometry.kernel[1:], geometry.stride[1:], strict=True):
         neighbours = -(-taps // stride)
         if neighbours > 1:
             gain *= taps * tile / (min(taps, stride) * -(-neighbours // 3) * (tile + 2))
     return gain
+
+
+def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    tile = winograd_tile(geometry, direction, precision)
+    if not _winograd_serves(geometry, direction, tile):
+        return False
+    geometry = unit_stride(geometry)
+    size = geometry.output_size if direction == "forward" else geometry.input_size
+    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    return channels >= 16 and size[0] * _winograd_tiles(geometry, size, tile) >= 4
 
 
 def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
@@ -131,10 +137,7 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
-    if not _winograd_serves(geometry):
-        return False
-    gain = _winograd_gain(geometry, winograd_weight_tile(geometry))
-    if max(geometry.stride) > 1 and gain < STRIDED_GAIN["weight_gradient"]:
+    if not _winograd_serves(geometry, "weight_gradient", winograd_weight_tile(geometry)):
         return False
     geometry = unit_stride(geometry)
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
@@ -231,7 +234,7 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "fft":
         return FftPlan(geometry, direction)
     if algorithm == "winograd":
-        winograd = StridedWinogradPlan if max(geometry.stride) > 1 else WinogradPlan
+        winograd = _winograd_plans(geometry)[0]
         return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
     return DensePlan(geometry, direction)
 
@@ -247,8 +250,6 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
         return FftWeightGradientPlan(geometry)
     if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
-        winograd = (
-            StridedWinogradWeightGradientPlan if max(geometry.stride) > 1 else WinogradWeightGradientPlan
-        )
+        winograd = _winograd_plans(geometry)[1]
         return winograd(geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry))
     return WeightGradientPlan(geometry)
