@@ -78,11 +78,12 @@ typedef struct fc_winograd_run {
     void *row[FC_MAX_SPAN];
 } fc_winograd_run;
 
-/* The transforms around the products of a Winograd convolution with 3 (x 3) taps: see winograd.h. A point
- * is one of the (tile_y + 2) x (tile_x + 2) places at which products are formed (one row of them if tile_y is 1).
+/* The transforms around the products of a Winograd convolution with `taps` (x `taps`) taps: see winograd.h. A point
+ * is one of the (tile + taps - 1)^2 places at which products are formed (one row of them if tile_y is 1).
  * Runs follow each other from lane 0 on. */
 typedef struct fc_winograd {
     int tile_y, tile_x;  /* outputs of a tile */
+    int taps;            /* along an axis with tiles */
     int points;
 
     /* v[point * point_step + c * k_step + lane] from the inputs of the runs' tiles, channel_step apart; a place that
@@ -105,8 +106,8 @@ typedef struct fc_winograd {
     int64_t (*output_channels)(const fc_winograd_run *runs, int run_count, const void *sums, int64_t point_step,
                                int64_t tile_step, int64_t channels, const fc_finish *finish);
 
-    /* u[point * point_step + k * width + i] from a weight panel taps[(k * 9 + tap) * width + i] (3 taps if tile_y
-     * is 1), last tap first if `reversed`. */
+    /* u[point * point_step + k * width + i] from a weight panel taps[(k * taps^2 + tap) * width + i] (one row of
+     * taps if tile_y is 1), last tap first if `reversed`. */
     void (*weight)(void *u, int64_t point_step, const void *taps, int64_t width, int64_t depth, int reversed);
 
     /* For the weight gradient, whose products are of transformed inputs and outputs: `input_channels` for the runs'
@@ -119,7 +120,7 @@ typedef struct fc_winograd {
     int (*grad_weight)(void *taps, int64_t tap_step, const void *sums, int64_t point_step, int64_t width);
 } fc_winograd;
 
-enum { FC_WINOGRADS = 4 };
+enum { FC_WINOGRADS = 6 };
 
 /* The windows of a pooling along one axis: tap t of output o lies at o * stride - before + t * dilation of an input
  * that has the positions [0, extent). */
@@ -305,7 +306,7 @@ typedef struct fc_kernels {
     int (*dot_columns)(int rows);
 
     int lanes;               /* elements of a vector */
-    fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4 */
+    fc_winograd winograd[FC_WINOGRADS];  /* tiles of 1 x 2, 2 x 2, 1 x 4, 4 x 4, 1 x 3, 3 x 3 */
 
     /* Maxima or averages of windows, and the gradients of both: see pool.h and pool_gradient.h. An average is summed in
      * double precision. The gradients of an element are added in the order of the outputs they come from. */

@@ -314,7 +314,9 @@ def test_weight_gradient_is_as_precise_as_plain_accumulation(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("channels", "kernel", "stride", "size"), [(3, 11, 4, 107), (40, 5, 2, 59)])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "size"), [(3, 11, 4, 107), (40, 5, 2, 59), (20, 4, 1, 27)]
+)
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
 def test_weight_gradient_with_strides_is_as_precise(
     isa: str, algorithm: str, channels: int, kernel: int, stride: int, size: int, dtype: type
@@ -332,6 +334,22 @@ def test_weight_gradient_with_strides_is_as_precise(
     result = fastconv.grad.conv2d_weight(input, exact.shape, grad_output, stride, algorithm=algorithm)
     error, allowed = (np.sqrt(np.mean(np.square(r - exact))) for r in (result, plain))
     assert error <= 2 * allowed
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_weight_gradient_of_a_broadcast_input(isa: str, axis: int) -> None:
+    """Elements that are repeated with stride 0 are as far apart as any: windows with strides skip some."""
+    generator = np.random.default_rng(10)
+    shape = [2, 3, 10, 13]
+    shape[axis] = 1
+    input = np.broadcast_to(generator.integers(-3, 4, shape).astype(np.float32), (2, 3, 10, 13))
+    weight_shape, parameters = (3, 1, 5, 3), {"stride": 2, "padding": ((0, 1), (1, 0)), "groups": 3}
+    grad_output = generator.integers(-3, 4, (2, 3, 4, 6)).astype(np.float32)
+    gradient, expected = (
+        fastconv.grad.conv2d_weight(x, weight_shape, grad_output, **parameters)
+        for x in (input, input.copy())
+    )
+    np.testing.assert_array_equal(gradient, expected)
 
 
 def test_weight_gradient_of_an_empty_batch_is_zero(isa: str) -> None:

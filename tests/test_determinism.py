@@ -29,6 +29,7 @@ GEOMETRIES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int
     "depthwise, stride 2, dilated": ((2, 96, 60, 61), (96, 1, 5, 3), 2, (3, 2), (1, 2), 96),
     "few channels, many pixels": ((4, 2, 120, 121), (3, 2, 3, 3), 1, 1, 1, 1),
     "stride beyond the kernel": ((2, 64, 50, 51), (70, 64, 2, 2), 3, 0, 1, 1),
+    "4x4": ((2, 48, 61, 60), (64, 48, 4, 4), 1, 1, 1, 1),
     "large strides": ((3, 3, 99, 101), (96, 3, 11, 11), 4, 2, 1, 1),
     "groups of four": ((2, 40, 35, 36), (40, 4, 3, 3), 1, 1, 1, 10),
     "groups of two, stride 2": ((2, 72, 50, 51), (72, 2, 5, 3), 2, (2, 1), 1, 36),
@@ -41,7 +42,7 @@ ALGORITHMS = {
     "reference": ("grouped, dilated",),
     "direct": ("3x3", "one large image", "1x1", "stride beyond the kernel"),
     "sliding": ("3x3", "few channels, many filters", "groups of four", "1-D", "3-D"),
-    "winograd": ("3x3", "deep", "grouped, dilated", "large strides"),
+    "winograd": ("3x3", "deep", "grouped, dilated", "large strides", "4x4"),
     "depthwise": ("depthwise", "depthwise, stride 2, dilated", "groups of four", "groups of two, stride 2"),
     "fft": ("3x3", "depthwise"),
 }

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "winograd": ((2, 32, 30, 30), (48, 32, 3, 3), {"padding": "same"}),
     "winograd, few tiles": ((1, 64, 8, 8), (80, 64, 3, 3), {"padding": 1}),
     "winograd by name": ((1, 5, 12, 9), (7, 5, 3, 3), {"algorithm": "winograd"}),
+    "winograd, even kernel": ((2, 32, 20, 31), (48, 32, 4, 2), {"padding": (2, 1)}),
     "winograd, strides": ((2, 3, 50, 51), (32, 3, 11, 11), {"stride": 4, "padding": 2}),
     "fft by name": ((2, 3, 40, 41), (4, 3, 11, 11), {"algorithm": "fft", "padding": 5}),
     "groups": ((2, 12, 17, 18), (18, 4, 3, 3), {"groups": 3, "stride": 2, "padding": ((1, 0), (0, 1))}),

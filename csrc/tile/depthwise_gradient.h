@@ -85,7 +85,7 @@ INLINE void add_strip(int tap_rows, int columns, int step, int masked, tap_sums 
     const int64_t reach = (GRADIENT_ROWS + tap_rows - 2) * p->y_delta;
     for (int64_t left = p->rows; left > 0;) {
         int rows = 1;
-        if (left >= GRADIENT_ROWS && s.row == s.kernel_row && s.y >= 0 && s.y + reach < p->height) {
+        if (left >= GRADIENT_ROWS && p->y_step == p->y_delta && s.y >= 0 && s.y + reach < p->height) {
             rows = GRADIENT_ROWS;
             add_gradient_rows(GRADIENT_ROWS, tap_rows, columns, step, masked, 0, sum, &s, p);
         } else {

@@ -38,7 +38,7 @@ static double fma_peak(int64_t rounds)
 }
 
 #define WINOGRAD_ENTRY(MY, MX)                                                                                 \
-    {MY, MX, TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
+    {MY, MX, TILE_TAPS(MX), TILE_SPAN(MY) * TILE_SPAN(MX), winograd_input_##MY##MX, winograd_output_##MY##MX,                 \
      winograd_input_channels_##MY##MX, winograd_output_channels_##MY##MX, winograd_weight_##MY##MX,            \
      winograd_grad_output_channels_##MY##MX, winograd_grad_weight_##MY##MX}
 
@@ -69,7 +69,8 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .depthwise_weights = depthwise_weights,
     .depthwise_gradient = depthwise_gradient,
     .lanes = LANES,
-    .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4)},
+    .winograd = {WINOGRAD_ENTRY(1, 2), WINOGRAD_ENTRY(2, 2), WINOGRAD_ENTRY(1, 4), WINOGRAD_ENTRY(4, 4),
+                 WINOGRAD_ENTRY(1, 3), WINOGRAD_ENTRY(3, 3)},
     .max_pool = max_pool,
     .avg_pool = avg_pool,
     .pool_gradient = pool_gradient,

@@ -3,6 +3,13 @@
  */
 #include "winograd_axis.h"
 
+/* Three vectors to the 3 elements of each tile: element 3 * l + j of them for lane l, first of two of them, then with
+ * what the last one has. And back: lane i of vector q is element (q * LANES + i) % 3 of its tile. */
+#define THIRD_OF_TWO(l, j) (3 * (l) + (j) < 2 * LANES ? 3 * (l) + (j) : 0)
+#define THIRD_OF_LAST(l, j) (3 * (l) + (j) < 2 * LANES ? (l) : 3 * (l) + (j) - LANES)
+#define FIRST_TWO(i, q) (((q) * LANES + (i)) % 3 % 2 * LANES + ((q) * LANES + (i)) / 3)
+#define LAST(i, q) (((q) * LANES + (i)) % 3 == 2 ? LANES + ((q) * LANES + (i)) / 3 : (i))
+
 /* Elements j = 0 .. m-1 of LANES neighbouring tiles, m apart: d[j][t] = x[t * m + j]. Only the first `wanted`
  * of them. */
 INLINE void split_tiles(int m, int wanted, const vec *x, vec *d)
@@ -10,6 +17,12 @@ INLINE void split_tiles(int m, int wanted, const vec *x, vec *d)
     if (m == 2) {
         d[0] = SHUFFLE(x[0], x[1], UNZIP_EVEN);
         d[1] = SHUFFLE(x[0], x[1], UNZIP_ODD);
+    } else if (m == 3) {
+        d[0] = SHUFFLE(SHUFFLE(x[0], x[1], EACH_LANE(THIRD_OF_TWO, 0)), x[2], EACH_LANE(THIRD_OF_LAST, 0));
+        if (wanted > 1) {
+            d[1] = SHUFFLE(SHUFFLE(x[0], x[1], EACH_LANE(THIRD_OF_TWO, 1)), x[2], EACH_LANE(THIRD_OF_LAST, 1));
+            d[2] = SHUFFLE(SHUFFLE(x[0], x[1], EACH_LANE(THIRD_OF_TWO, 2)), x[2], EACH_LANE(THIRD_OF_LAST, 2));
+        }
     } else {
         const vec lower_even = SHUFFLE(x[0], x[1], UNZIP_EVEN), lower_odd = SHUFFLE(x[0], x[1], UNZIP_ODD);
         const vec upper_even = SHUFFLE(x[2], x[3], UNZIP_EVEN), upper_odd = SHUFFLE(x[2], x[3], UNZIP_ODD);
@@ -28,6 +41,10 @@ INLINE void interleave_tiles(int m, const vec *y, vec *x)
     if (m == 2) {
         x[0] = SHUFFLE(y[0], y[1], ZIP_LOWER);
         x[1] = SHUFFLE(y[0], y[1], ZIP_UPPER);
+    } else if (m == 3) {
+        x[0] = SHUFFLE(SHUFFLE(y[0], y[1], EACH_LANE(FIRST_TWO, 0)), y[2], EACH_LANE(LAST, 0));
+        x[1] = SHUFFLE(SHUFFLE(y[0], y[1], EACH_LANE(FIRST_TWO, 1)), y[2], EACH_LANE(LAST, 1));
+        x[2] = SHUFFLE(SHUFFLE(y[0], y[1], EACH_LANE(FIRST_TWO, 2)), y[2], EACH_LANE(LAST, 2));
     } else {
         const vec even_lower = SHUFFLE(y[0], y[2], ZIP_LOWER), even_upper = SHUFFLE(y[0], y[2], ZIP_UPPER);
         const vec odd_lower = SHUFFLE(y[1], y[3], ZIP_LOWER), odd_upper = SHUFFLE(y[1], y[3], ZIP_UPPER);
@@ -42,7 +59,7 @@ enum { ROW_LENGTH = (MAX_TILE + 1) * LANES };  /* a row of a vector of tiles, an
 enum { CHANNELS_AHEAD = 4 };  /* whose inputs are fetched into the cache */
 enum { ROWS_AHEAD = 16 };     /* of outputs that are: each lies in a plane of its own, or a line of its own */
 
-/* Rows whose places are not adjacent in memory: each tile's first m inputs at `first`, the other two at `rest`, and the
+/* Rows whose places are not adjacent in memory: each tile's first m inputs at `first`, the others at `rest`, and the
  * copies that take them there. */
 typedef struct gathered_row {
     real first[ROW_LENGTH], rest[ROW_LENGTH];
@@ -77,7 +94,7 @@ INLINE int plan_copies(int m, int span_y, const fc_winograd_run *runs, int run_c
             if (!from) continue;
             next = add_copy(next, rows[y].first + run->lane * m, from, run->step, run->low, run->high, count);
             next = add_copy(next, rows[y].rest + run->lane * m, from + m * run->step, run->step, run->low - m,
-                            run->high - m, count - m + 2);
+                            run->high - m, count - m + TILE_MORE(m));
         }
     }
     return (int)(next - copies);
@@ -93,8 +110,8 @@ INLINE void gather(const gather_copy *copies, int count, int64_t offset, int64_t
 }
 
 /* Vector q of a row of tiles is put together from parts of the runs: lanes `first` of it lie in the run's row,
- * counted from `offset` on; of the tiles' other two inputs, m places later, lanes `rest`. */
-enum { MAX_PARTS = LANES / 2 };
+ * counted from `offset` on; of the tiles' other inputs, m places later, lanes `rest`. */
+enum { MAX_PARTS = LANES > 2 ? LANES / 2 : 2 };
 typedef struct row_part {
     const fc_winograd_run *run;  /* NULL: no lanes of it */
     int64_t offset;
@@ -137,7 +154,7 @@ typedef struct row_reader {
     row_parts parts;
     const real *from[MAX_SPAN][MAX_TILE][MAX_PARTS];
     int64_t advance[MAX_SPAN][MAX_TILE][MAX_PARTS];
-    int64_t rest;  /* from a tile's first inputs to the other two */
+    int64_t rest;  /* from a tile's first inputs to the others */
     int copy_count;
     gather_copy copies[MAX_COPIES];
     gathered_row rows[MAX_SPAN];
@@ -205,7 +222,7 @@ INLINE void winograd_input_channels(int my, int mx, int parts, row_reader *reade
                 }
             }
             split_tiles(mx, mx, x, d);
-            split_tiles(mx, 2, rest, d + mx);
+            split_tiles(mx, TILE_MORE(mx), rest, d + mx);
             winograd_input_1d(mx, d, 1, half + y * span_x, 1);
         }
         UNROLL
@@ -309,16 +326,16 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
                                  int64_t depth, int reversed)
 {
     const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx);
-    const int tap_rows = my == 1 ? 1 : 3;
+    const int tap_rows = TILE_TAPS(my), columns = TILE_TAPS(mx), tap_count = tap_rows * columns;
     for (int64_t k = 0; k < depth; k++) {
         for (int64_t i = 0; i < width; i += LANES) {
             const mask valid = first_lanes(width - i < LANES ? (int)(width - i) : LANES);
             vec g[9], half[3 * MAX_SPAN];
             UNROLL
-            for (int t = 0; t < tap_rows * 3; t++)
-                g[t] = load_masked(taps + (reversed ? tap_rows * 3 - 1 - t : t) * width + i, valid);
+            for (int t = 0; t < tap_count; t++)
+                g[t] = load_masked(taps + (reversed ? tap_count - 1 - t : t) * width + i, valid);
             UNROLL
-            for (int y = 0; y < tap_rows; y++) winograd_weight_1d(mx, g + 3 * y, 1, half + y * span_x, 1);
+            for (int y = 0; y < tap_rows; y++) winograd_weight_1d(mx, g + columns * y, 1, half + y * span_x, 1);
             UNROLL
             for (int x = 0; x < span_x; x++) {
                 vec column[MAX_SPAN];
@@ -328,7 +345,7 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
                     store_masked(u + (y * span_x + x) * point_step + i, column[y], valid);
             }
         }
-        taps += tap_rows * 3 * width;
+        taps += tap_count * width;
         u += width;
     }
 }
@@ -336,7 +353,7 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
 INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_step, const real *sums, int64_t point_step,
                                      int64_t width)
 {
-    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), tap_rows = my == 1 ? 1 : 3;
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), columns = TILE_TAPS(mx);
     vec doubt = {0};
     for (int64_t i = 0; i < width; i += LANES) {
         const mask valid = first_lanes(limit(width - i));
@@ -349,13 +366,13 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
             winograd_grad_weight_1d(my, column, 1, half + x, span_x);
         }
         UNROLL
-        for (int y = 0; y < tap_rows; y++) {
+        for (int y = 0; y < TILE_TAPS(my); y++) {
             vec g[3];
             winograd_grad_weight_1d(mx, half + y * span_x, 1, g, 1);
             UNROLL
-            for (int x = 0; x < 3; x++) {
+            for (int x = 0; x < columns; x++) {
                 doubt += g[x] * 0;
-                store_masked(taps + (y * 3 + x) * tap_step + i, g[x], valid);
+                store_masked(taps + (y * columns + x) * tap_step + i, g[x], valid);
             }
         }
     }
@@ -392,3 +409,5 @@ WINOGRAD(1, 2)
 WINOGRAD(2, 2)
 WINOGRAD(1, 4)
 WINOGRAD(4, 4)
+WINOGRAD(1, 3)
+WINOGRAD(3, 3)

@@ -1,5 +1,5 @@
-/* Winograd's minimal filtering F(m, 3) along one axis: m outputs of a 3-tap filter from m + 2 multiplications
- * instead of 3m.
+/* Winograd's minimal filtering F(m, r) along one axis: m outputs of an r-tap filter from m + r - 1 multiplications
+ * instead of r m. F(2, 3), F(4, 3) and F(3, 2).
  *
  *     outputs = A^T [ (G taps) . (B^T inputs) ]        nested for two axes
  *
@@ -16,7 +16,9 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-#define TILE_SPAN(m) ((m) == 1 ? 1 : (m) + 2)  /* inputs, and points, of a tile along one axis */
+#define TILE_TAPS(m) ((m) == 1 ? 1 : (m) == 3 ? 2 : 3)
+#define TILE_MORE(m) (TILE_TAPS(m) - 1)     /* inputs than outputs of a tile along one axis */
+#define TILE_SPAN(m) ((m) + TILE_MORE(m))  /* inputs, and points */
 #define MAX_SPAN FC_MAX_SPAN
 
 enum { MAX_TILE = 4 };
@@ -27,7 +29,7 @@ INLINE int limit(int64_t x) { return x < 0 ? 0 : x > LANES ? LANES : (int)x; }
 #define P ((real)0.625)
 #define Q ((real)1.5)
 
-/* A: m gradients of outputs to m + 2 values. */
+/* A: m gradients of outputs to as many values as there are points. */
 INLINE void winograd_grad_output_1d(int m, const vec *y, int from, vec *v, int to)
 {
     if (m == 1) {
@@ -37,6 +39,12 @@ INLINE void winograd_grad_output_1d(int m, const vec *y, int from, vec *v, int t
         v[1 * to] = y[0] + y[1 * from];
         v[2 * to] = y[0] - y[1 * from];
         v[3 * to] = y[1 * from];
+    } else if (m == 3) {
+        const vec even = y[0] + y[2 * from];
+        v[0 * to] = y[0];
+        v[1 * to] = even + y[1 * from];
+        v[2 * to] = even - y[1 * from];
+        v[3 * to] = y[2 * from];
     } else {
         const vec p_even = y[0] + (P * P) * y[2 * from], p_odd = P * y[1 * from] + (P * P * P) * y[3 * from];
         const vec q_even = y[0] + (Q * Q) * y[2 * from], q_odd = Q * y[1 * from] + (Q * Q * Q) * y[3 * from];
@@ -49,7 +57,7 @@ INLINE void winograd_grad_output_1d(int m, const vec *y, int from, vec *v, int t
     }
 }
 
-/* G^T: m + 2 sums of products to the gradients of 3 taps. */
+/* G^T: sums of products to the gradients of the taps. */
 INLINE void winograd_grad_weight_1d(int m, const vec *u, int from, vec *g, int to)
 {
     if (m == 1) {
@@ -59,6 +67,9 @@ INLINE void winograd_grad_weight_1d(int m, const vec *u, int from, vec *g, int t
         g[0 * to] = even - u[0];
         g[1 * to] = (real)0.5 * (u[1 * from] - u[2 * from]);
         g[2 * to] = even + u[3 * from];
+    } else if (m == 3) {
+        g[0 * to] = (real)0.5 * (u[1 * from] + u[2 * from]) - u[0];
+        g[1 * to] = (real)0.5 * (u[1 * from] - u[2 * from]) + u[3 * from];
     } else {
         const real p_scale = 1 / (2 * P * P * (P * P - Q * Q)), q_scale = 1 / (2 * Q * Q * (Q * Q - P * P));
         const vec p_even = p_scale * (u[1 * from] + u[2 * from]), q_even = q_scale * (u[3 * from] + u[4 * from]);
@@ -68,12 +79,12 @@ INLINE void winograd_grad_weight_1d(int m, const vec *u, int from, vec *g, int t
     }
 }
 
-/* B^T: m + 2 inputs, `from` apart, to m + 2 values, `to` apart. m == 1 stands for an axis without taps. */
+/* B^T: inputs, `from` apart, to as many values, `to` apart. m == 1 stands for an axis without taps. */
 INLINE void winograd_input_1d(int m, const vec *d, int from, vec *v, int to)
 {
     if (m == 1) {
         v[0] = d[0];
-    } else if (m == 2) {
+    } else if (m <= 3) {
         v[0 * to] = d[2 * from] - d[0];
         v[1 * to] = d[2 * from] + d[1 * from];
         v[2 * to] = d[2 * from] - d[1 * from];
@@ -90,7 +101,7 @@ INLINE void winograd_input_1d(int m, const vec *d, int from, vec *v, int to)
     }
 }
 
-/* A^T: m + 2 products to m outputs. */
+/* A^T: products to m outputs. */
 INLINE void winograd_output_1d(int m, const vec *v, int from, vec *y, int to)
 {
     if (m == 1) {
@@ -98,6 +109,11 @@ INLINE void winograd_output_1d(int m, const vec *v, int from, vec *y, int to)
     } else if (m == 2) {
         y[0 * to] = v[0] + (v[1 * from] + v[2 * from]);
         y[1 * to] = v[3 * from] + (v[1 * from] - v[2 * from]);
+    } else if (m == 3) {
+        const vec even = v[1 * from] + v[2 * from];
+        y[0 * to] = v[0] + even;
+        y[1 * to] = v[1 * from] - v[2 * from];
+        y[2 * to] = v[3 * from] + even;
     } else {
         const vec p_sum = v[1 * from] + v[2 * from], p_difference = v[1 * from] - v[2 * from];
         const vec q_sum = v[3 * from] + v[4 * from], q_difference = v[3 * from] - v[4 * from];
@@ -108,7 +124,7 @@ INLINE void winograd_output_1d(int m, const vec *v, int from, vec *y, int to)
     }
 }
 
-/* G: 3 taps to m + 2 values. */
+/* G: taps to values. */
 INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
 {
     if (m == 1) {
@@ -119,6 +135,11 @@ INLINE void winograd_weight_1d(int m, const vec *g, int from, vec *u, int to)
         u[1 * to] = even + odd;
         u[2 * to] = even - odd;
         u[3 * to] = g[2 * from];
+    } else if (m == 3) {
+        u[0 * to] = -g[0];
+        u[1 * to] = (real)0.5 * (g[0] + g[1 * from]);
+        u[2 * to] = (real)0.5 * (g[0] - g[1 * from]);
+        u[3 * to] = g[1 * from];
     } else {
         const real p_scale = 1 / (2 * P * P * (P * P - Q * Q)), q_scale = 1 / (2 * Q * Q * (Q * Q - P * P));
         const vec p_even = p_scale * (g[0] + (P * P) * g[2 * from]), p_odd = (p_scale * P) * g[1 * from];

@@ -3,12 +3,13 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_RUNS = 16 };
 
 typedef struct problem {
     const fc_winograd *transform;
-    int tap_rows;            /* 1 or 3 */
+    int tap_rows, columns;   /* of taps */
     int64_t span_y;          /* input rows of a tile */
     int64_t channels, width; /* depth, and output channels of the weight panel */
     int tiles, run_count, reversed;
@@ -39,7 +40,7 @@ static void new_runs(problem *p, int channels_adjacent, enum side side)
     int64_t lane = 0;
     const int64_t together = random_below(2) ? p->tiles : 1 + random_below(p->tiles);
     const int64_t step = random_below(3) ? 1 : 1 + random_below(3);
-    p->source_step = p->target_step = channels_adjacent ? 1 : (p->tiles * p->transform->tile_x + 2) * step;
+    p->source_step = p->target_step = channels_adjacent ? 1 : (p->tiles * p->transform->tile_x + p->columns - 1) * step;
     while (lane < p->tiles) {
         fc_winograd_run *in = &p->in[p->run_count], *out = &p->out[p->run_count];
         const int64_t tiles = least(together, p->tiles - lane), places = tiles * p->transform->tile_x;
@@ -49,7 +50,7 @@ static void new_runs(problem *p, int channels_adjacent, enum side side)
             out->step *= p->width;
         }
         in->low = random_below(3) ? 0 : random_below(places);
-        in->high = random_below(3) ? places + 2 : in->low + random_below(places + 3 - in->low);
+        in->high = random_below(3) ? places + p->columns - 1 : in->low + random_below(places + p->columns - in->low);
         out->high = random_below(3) ? places : random_below(places + 1);
         p->source[p->run_count] = new_rows(in, p->span_y, p->channels, p->source_step, side);
         p->target[p->run_count] = new_rows(out, p->transform->tile_y, p->width, p->target_step, side);
@@ -65,9 +66,10 @@ static problem problem_new(const fc_winograd *transform, int tiles, int reversed
     problem p = {.transform = transform, .tiles = tiles, .reversed = reversed};
     p.channels = 1 + random_below(channels_adjacent ? adjacent : 4);
     p.width = 1 + random_below(channels_adjacent ? adjacent : table->max_rows);
-    p.tap_rows = transform->tile_y == 1 ? 1 : 3;
+    p.columns = transform->taps;
+    p.tap_rows = transform->tile_y == 1 ? 1 : p.columns;
     p.span_y = transform->tile_y + p.tap_rows - 1;
-    p.taps = guarded_new(p.channels * p.tap_rows * 3 * p.width, side);
+    p.taps = guarded_new(p.channels * p.tap_rows * p.columns * p.width, side);
     fill_integers(p.taps.data, p.taps.count);
     new_runs(&p, channels_adjacent, side);
     return p;
@@ -95,9 +97,10 @@ static real plain_output(const problem *p, int r, int64_t i, int64_t y, int64_t 
     real sum = 0;
     for (int64_t c = 0; c < p->channels; c++)
         for (int ky = 0; ky < p->tap_rows; ky++)
-            for (int kx = 0; kx < 3; kx++) {
-                const int last = p->tap_rows * 3 - 1, tap = p->reversed ? last - ky * 3 - kx : ky * 3 + kx;
-                sum += input_at(p, r, c, y + ky, x + kx) * p->taps.data[(c * p->tap_rows * 3 + tap) * p->width + i];
+            for (int kx = 0; kx < p->columns; kx++) {
+                const int count = p->tap_rows * p->columns, forward = ky * p->columns + kx;
+                const int tap = p->reversed ? count - 1 - forward : forward;
+                sum += input_at(p, r, c, y + ky, x + kx) * p->taps.data[(c * count + tap) * p->width + i];
             }
     return sum;
 }
@@ -116,10 +119,10 @@ static void multiply_points(const problem *p, const real *u, const real *v, int6
             }
 }
 
-/* Exact for tiles of 2, whose transforms only add and halve; within rounding for tiles of 4. All else untouched. */
+/* Exact for tiles of 2 and 3, whose transforms only add and halve; within rounding for tiles of 4. All else untouched. */
 static void expect_outputs(const problem *p, const real *bias)
 {
-    const double rounding = p->transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? 1e-3 : 1e-11;
+    const double rounding = p->transform->tile_x < 4 ? 0 : FC_REAL_BYTES == 4 ? 1e-3 : 1e-11;
     for (int r = 0; r < p->run_count; r++) {
         const fc_winograd_run *run = &p->out[r];
         for (int64_t y = 0; y < p->transform->tile_y; y++)
@@ -175,7 +178,7 @@ static void check_transform(const fc_winograd *transform, int tiles, int reverse
 static void check_channels(const fc_winograd *transform, int tiles, enum side side)
 {
     const problem p = problem_new(transform, tiles, 0, 1, side);
-    const int64_t channels = p.channels, width = p.width;
+    const int64_t channels = p.channels, width = p.width, tap_count = p.tap_rows * p.columns;
     const guarded u = guarded_new(transform->points * channels * width, side);
     const guarded v = guarded_new(transform->points * tiles * channels, side);
     const guarded sums = guarded_new(transform->points * tiles * width, side);
@@ -186,7 +189,7 @@ static void check_channels(const fc_winograd *transform, int tiles, enum side si
     fill_integers(bias.data, bias.count);
     for (int64_t k = 0; k < channels; k++)
         if ((k + tiles) % (channels / 4 + 1))
-            for (int64_t i = 0; i < p.tap_rows * 3 * width; i++) p.taps.data[k * p.tap_rows * 3 * width + i] = 0;
+            memset(p.taps.data + k * tap_count * width, 0, tap_count * width * sizeof(real));
     transform->weight(u.data, channels * width, p.taps.data, width, channels, 0);
     transform->input_channels(v.data, tiles * channels, channels, p.in, p.run_count, channels);
     for (int point = 0; point < transform->points; point++)
@@ -248,8 +251,8 @@ static void check_gradient(const fc_winograd *transform, int tiles, enum side si
     const guarded v = guarded_new((transform->points * tiles - 1) * v_step + channels, side);
     const guarded d = guarded_new((transform->points * tiles - 1) * d_step + width, side);
     const guarded sums = guarded_new(transform->points * width, side);
-    const guarded taps = guarded_new(p.tap_rows * 3 * width, side);
-    const double rounding = transform->tile_x == 2 ? 0 : FC_REAL_BYTES == 4 ? 1e-2 : 1e-10;
+    const guarded taps = guarded_new(p.tap_rows * p.columns * width, side);
+    const double rounding = transform->tile_x < 4 ? 0 : FC_REAL_BYTES == 4 ? 1e-2 : 1e-10;
     describe("winograd gradient %d x %d, %lld inputs, %lld outputs, %d tiles in %d runs", transform->tile_y,
              transform->tile_x, (long long)channels, (long long)width, tiles, p.run_count);
     for (int r = 0; r < p.run_count; r++) fill_integers(p.target[r].data, p.target[r].count);
@@ -268,8 +271,9 @@ static void check_gradient(const fc_winograd *transform, int tiles, enum side si
     if (!transform->grad_weight(taps.data, width, sums.data, width, width))
         fail("grad_weight says that a finite gradient is not");
     for (int64_t i = 0; i < width; i++)
-        for (int64_t tap = 0; tap < p.tap_rows * 3; tap++) {
-            const real got = taps.data[tap * width + i], expected = plain_grad_weight(&p, c, i, tap / 3, tap % 3);
+        for (int64_t tap = 0; tap < p.tap_rows * p.columns; tap++) {
+            const real got = taps.data[tap * width + i];
+            const real expected = plain_grad_weight(&p, c, i, tap / p.columns, tap % p.columns);
             if (!(fabs((double)(got - expected)) <= rounding))
                 fail("tap %lld of output %lld is %g, expected %g", (long long)tap, (long long)i, (double)got,
                      (double)expected);

@@ -58,6 +58,7 @@ cdef extern from "fc_api.h" nogil:
     ctypedef struct fc_winograd:
         int tile_y
         int tile_x
+        int taps
         int points
         void (*input)(void *v, int64_t point_step, int64_t k_step, const fc_winograd_run *runs, int run_count,
                       int64_t channel_step, int64_t channels) noexcept nogil
@@ -230,7 +231,7 @@ cdef extern from "fc_api.h" nogil:
         void (*depthwise_gradient)(void *sums, const void *input, const void *grad_output,
                                    const fc_planes_met *planes) noexcept nogil
         int lanes
-        fc_winograd winograd[4]
+        fc_winograd winograd[6]
         void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil

@@ -1,8 +1,8 @@
 """Convolutions of stride 1 by Winograd's minimal filtering, fused per block of tiles.
 
 Products are formed per point of the transformed tiles: sums[point] = u[point] . v[point], with u the transformed
-weights and v the transformed inputs (winograd_tiles.pyx). Tiles are of 2 x 2 outputs, or 4 x 4, which multiply less
-and round more: functional/algorithm.py says when. Whichever of u and v is smaller is transformed once per call; the
+weights and v the transformed inputs (winograd_tiles.pyx). Tiles are of 2 x 2 outputs, 3 x 3 of
+kernels that are even, or 4 x 4, which multiply less and round more: functional/algorithm.py says when. Whichever of u and v is smaller is transformed once per call; the
 other never leaves the cache:
 
     many tiles, few weights: a task owns a block of tiles and, if need be, a part of the output channels (`tiles_task`)
@@ -64,14 +64,13 @@ cdef int run_images_again(DensePlan direct, finite, bint batched, source, weight
 
 
 def serves(geometry):
-    """Whether a geometry is one for Winograd: at least 3 taps wide, 1 or at least 3 high, stride 1."""
+    """Whether a geometry is one for Winograd: at least 2 taps wide, stride 1."""
     pieces = geometry.kernel[0] * -(-geometry.kernel[1] // 3) * -(-geometry.kernel[2] // 3)
-    return (geometry.kernel[2] >= 3 and geometry.kernel[1] != 2 and pieces <= MOST_PIECES
-            and tuple(geometry.stride) == (1, 1, 1))
+    return geometry.kernel[2] >= 2 and pieces <= MOST_PIECES and tuple(geometry.stride) == (1, 1, 1)
 
 
 cdef class WinogradPlan(Subconvolutions):
-    """One geometry by F(`tile`, 3), in one direction.
+    """One geometry by F(`tile`, r), in one direction: F(2, 3), F(4, 3) or F(3, 2).
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """
@@ -81,8 +80,8 @@ cdef class WinogradPlan(Subconvolutions):
     def __cinit__(self, geometry, direction, int tile=2):
         if not serves(geometry):
             raise ValueError(
-                f"algorithm='winograd': needs stride 1 and a kernel at least 3 wide, 1 or at least 3 high, and of at "
-                f"most {MOST_PIECES} pieces of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
+                f"algorithm='winograd': needs stride 1 and a kernel at least 2 wide and of at most {MOST_PIECES} pieces "
+                f"of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
         self.tile = self.form = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
 

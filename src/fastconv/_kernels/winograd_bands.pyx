@@ -13,7 +13,7 @@ from libc.string cimport memset
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up, even_block
 from fastconv._kernels.fc_api cimport fc_winograd_run
-from fastconv._kernels.winograd_tiles cimport Tiles
+from fastconv._kernels.winograd_tiles cimport Tiles, input_rows
 
 
 cdef struct Band:
@@ -65,7 +65,8 @@ cdef void describe(Operand *o, const Tiles *tiles, const Array *array) noexcept 
 cdef void describe_input(Operand *o, const Tiles *tiles, const Array *input) noexcept nogil:
     describe(o, tiles, input)
     o.transform = tiles.transform.input_channels
-    o.more_rows, o.more_columns = 0 if tiles.transform.tile_y == 1 else 2, 2
+    o.more_rows = input_rows(tiles) - tiles.transform.tile_y
+    o.more_columns = tiles.transform.taps - 1
 
 
 cdef void describe_grad_output(Operand *o, const Tiles *tiles, const Array *grad_output) noexcept nogil:
@@ -81,8 +82,9 @@ cdef int64_t pixel_step(const Tiles *tiles, int64_t channels) noexcept nogil:
 
 cdef int64_t band_elements(const Tiles *tiles, const Bands *bands, int64_t channels) noexcept nogil:
     """Scratch that transform_bands needs for panels of so many channels."""
-    return ((bands.rows * tiles.transform.tile_y + 2) * (bands.across * tiles.transform.tile_x + 2) * bands.phases
-            * pixel_step(tiles, channels))
+    cdef int64_t more = tiles.transform.taps - 1
+    return ((bands.rows * tiles.transform.tile_y + more) * (bands.across * tiles.transform.tile_x + more)
+            * bands.phases * pixel_step(tiles, channels))
 
 
 cdef void turn_row(const Tiles *tiles, const Band *band, const Operand *o, const char *source, int64_t x,

@@ -38,8 +38,7 @@ def serves(geometry):
 def check_served(geometry):
     if not serves(geometry):
         raise ValueError(
-            f"algorithm='winograd': needs a kernel more than 2 strides wide, at most 1 or more than 2 high, and no "
-            f"dilation where the stride is not 1; not kernel {geometry.kernel}, stride {geometry.stride}, dilation "
+            f"algorithm='winograd': needs a kernel wider than its stride, and no dilation where the stride is not 1; not kernel {geometry.kernel}, stride {geometry.stride}, dilation "
             f"{geometry.dilation} (D, H, W)")
 
 
@@ -53,7 +52,7 @@ cdef int64_t set_sizes(int64_t *size, shape, int spatial_rank, bint batched):
 
 
 cdef class StridedWinogradPlan(Subconvolutions):
-    """One geometry with strides by F(`tile`, 3), in one direction.
+    """One geometry with strides by F(`tile`, r), in one direction.
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """
@@ -132,7 +131,7 @@ cdef class StridedWinogradPlan(Subconvolutions):
 
 
 cdef class StridedWinogradWeightGradientPlan(WeightGradientPlan):
-    """The weight gradient of one geometry with strides by F(3, `tile`), its products added up in chunks of at most
+    """The weight gradient of one geometry with strides by F(r, `tile`), its products added up in chunks of at most
     `chunk`.
 
     Raises ValueError if the geometry is none that the algorithm serves.

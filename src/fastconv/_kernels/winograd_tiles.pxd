@@ -18,7 +18,7 @@ cdef struct Tiles:
     int64_t spread[2]         # dilation along H, W: so many interleaved images, each without dilation
     int64_t tiles_y, tiles_x  # of one of them
     int64_t count             # of the whole batch
-    int64_t pieces[3]         # the kernel as pieces of 1 x 3 x 3 (or 1 x 1 x 3) taps
+    int64_t pieces[3]         # the kernel as pieces of 1 x r x r (or 1 x 1 x r) taps, of F(m, r)
     int64_t piece_count
     bint channels_last        # channels are adjacent, so they are the lanes of the transforms
 
@@ -26,6 +26,11 @@ cdef struct Tiles:
 cdef struct Place:
     int64_t lane, tiles       # neighbours of a row, and the vector's lanes that they take
     int64_t n, z, y, x        # of the first output of the first tile
+
+
+cdef inline int64_t input_rows(const Tiles *tiles) noexcept nogil:
+    """Rows of inputs that a tile has."""
+    return 1 if tiles.transform.tile_y == 1 else tiles.transform.tile_y + tiles.transform.taps - 1
 
 
 cdef inline int64_t apart(const Tiles *tiles, int64_t elements) noexcept nogil:

@@ -3,7 +3,7 @@
 The tiles of a batch are numbered n, D, then H and W; neighbours of a row share a vector, and so may rows, if they are
 short. A dilated convolution is one without dilation on every d-th row and column, d x d of them beside each other.
 
-A kernel with more than 3 taps along H or W is cut into pieces of 3 (the last one padded with zeros), a kernel with
+A kernel with more taps along H or W than a tile is cut into pieces (the last one padded with zeros), a kernel with
 planes into its planes. Pieces see the input at different places; their products add up, so to the matrix product they
 are more channels: the depth of a chunk is piece, then channel.
 """
@@ -35,7 +35,7 @@ cdef void describe_tiles(Tiles *tiles, const Dense *d, const fc_kernels *kernel,
     tiles.piece_count = w.taps[0]
     for axis in range(1, 3):
         tiles.spread[axis - 1] = 1 if w.taps[axis] == 1 else max(w.delta[axis], -w.delta[axis])
-        tiles.pieces[axis] = divide_up(w.taps[axis], 3)
+        tiles.pieces[axis] = divide_up(w.taps[axis], tiles.transform.taps)
         tiles.piece_count *= tiles.pieces[axis]
     tiles.tiles_y = divide_up(divide_up(w.count[1], tiles.spread[0]), tiles.transform.tile_y)
     tiles.tiles_x = divide_up(divide_up(w.count[2], tiles.spread[1]), tiles.transform.tile_x)
@@ -67,9 +67,11 @@ cdef int find_places(const Tiles *tiles, int64_t first, int64_t count, Place *pl
     return found
 
 
-cdef inline int64_t lower_end(const fc_window *w, int axis, int64_t piece) noexcept nogil:
-    """Source position of a piece's first tap for output 0; taps may run backwards (input gradient)."""
-    return w.first[axis] + w.delta[axis] * (3 * piece + (2 if w.delta[axis] < 0 and w.taps[axis] > 1 else 0))
+cdef inline int64_t lower_end(const Tiles *tiles, int axis, int64_t piece) noexcept nogil:
+    """Lowest source position of a piece's taps for output 0; taps may run backwards (input gradient)."""
+    cdef const fc_window *w = &tiles.window
+    cdef int64_t taps = tiles.transform.taps, last = taps - 1 if w.delta[axis] < 0 and w.taps[axis] > 1 else 0
+    return w.first[axis] + w.delta[axis] * (taps * piece + last)
 
 
 cdef void input_runs(const Tiles *tiles, const Place *places, int count, int64_t piece, const char *source,
@@ -79,19 +81,18 @@ cdef void input_runs(const Tiles *tiles, const Place *places, int count, int64_t
     cdef const Place *place
     cdef fc_winograd_run *run
     cdef int64_t z, y, x, row, spread = tiles.spread[1]
-    cdef int span_y = 1 if tiles.transform.tile_y == 1 else tiles.transform.tile_y + 2
     cdef int64_t shift_z = w.first[0] + piece // (tiles.pieces[1] * tiles.pieces[2]) * w.delta[0]
-    cdef int64_t shift_y = lower_end(w, 1, piece // tiles.pieces[2] % tiles.pieces[1])
-    cdef int64_t shift_x = lower_end(w, 2, piece % tiles.pieces[2])
+    cdef int64_t shift_y = lower_end(tiles, 1, piece // tiles.pieces[2] % tiles.pieces[1])
+    cdef int64_t shift_x = lower_end(tiles, 2, piece % tiles.pieces[2])
     cdef int i
     for i in range(count):
         place, run = &places[i], &runs[i]
         z, y, x = place.z + shift_z, place.y + shift_y, place.x + shift_x
         run.lane, run.tiles, run.step = place.lane, place.tiles, spread * w.stride[4]
-        run.high = place.tiles * tiles.transform.tile_x + 2
+        run.high = place.tiles * tiles.transform.tile_x + tiles.transform.taps - 1
         run.low = 0 if x >= 0 else min(run.high, divide_up(-x, spread))
         run.high = max(run.low, min(run.high, 0 if x >= w.extent[2] else divide_up(w.extent[2] - x, spread)))
-        for row in range(span_y):
+        for row in range(input_rows(tiles)):
             if 0 <= z < w.extent[0] and 0 <= y < w.extent[1]:
                 run.row[row] = <char *>source + (place.n * w.stride[0] + z * w.stride[2] + y * w.stride[3]
                                                  + x * w.stride[4]) * tiles.itemsize
@@ -150,22 +151,23 @@ cdef void pack_piece(const Tiles *tiles, const Weights *w, int64_t group, int64_
     cdef const fc_kernels *kernel = tiles.kernel
     cdef const fc_window *window = &tiles.window
     cdef int64_t item = tiles.itemsize, first = panel * w.width, rows = min(w.width, w.dense.channels - first)
-    cdef int64_t width = w.width if w.padded else rows, high = 1 if window.taps[1] == 1 else 3, y, x, tap
+    cdef int64_t width = w.width if w.padded else rows, y, x, tap
+    cdef int64_t wide = tiles.transform.taps, high = 1 if window.taps[1] == 1 else wide, taps_step = high * wide * width
     cdef int64_t plane = piece // (tiles.pieces[1] * tiles.pieces[2])
-    cdef int64_t top = piece // tiles.pieces[2] % tiles.pieces[1] * 3, left = piece % tiles.pieces[2] * 3
+    cdef int64_t top = piece // tiles.pieces[2] % tiles.pieces[1] * wide, left = piece % tiles.pieces[2] * wide
     cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride + channel * w.depth_stride
                                           + plane * w.tap_stride[0]) * item
-    if window.taps[1] == high and window.taps[2] == 3:
-        pack_weight_panel(w, group, panel, channel, channels, plane * high * 3, high * 3, taps)
+    if window.taps[1] == high and window.taps[2] == wide:
+        pack_weight_panel(w, group, panel, channel, channels, plane * high * wide, high * wide, taps)
         return
-    for tap in range(high * 3):
-        y, x = top + tap // 3, left + tap % 3
+    for tap in range(high * wide):
+        y, x = top + tap // wide, left + tap % wide
         if y >= window.taps[1] or x >= window.taps[2]:
-            kernel.clear(taps + tap * width * item, high * 3 * width, width, channels)
+            kernel.clear(taps + tap * width * item, taps_step, width, channels)
             continue
-        kernel.pack(taps + tap * width * item, high * 3 * width, rows, channels,
+        kernel.pack(taps + tap * width * item, taps_step, rows, channels,
                     source + (y * w.tap_stride[1] + x * w.tap_stride[2]) * item, w.channel_stride, w.depth_stride)
-        kernel.clear(taps + (tap * width + rows) * item, high * 3 * width, width - rows, channels)
+        kernel.clear(taps + (tap * width + rows) * item, taps_step, width - rows, channels)
 
 
 cdef int64_t taps_scratch(const Tiles *tiles, int64_t width) noexcept nogil:

@@ -85,8 +85,8 @@ cdef void find_column_panel(const Call *call, const Block *block, int64_t index,
     panel.channel = block.group * call.dense.depth + channel
     panel.channels = min(<int64_t>t.kernel.max_columns, call.dense.depth - channel)
     panel.shift[0] = t.window.first[0] + piece // (t.pieces[1] * t.pieces[2]) * t.window.delta[0]
-    panel.shift[1] = t.window.first[1] + piece // t.pieces[2] % t.pieces[1] * 3 * t.window.delta[1]
-    panel.shift[2] = t.window.first[2] + piece % t.pieces[2] * 3 * t.window.delta[2]
+    panel.shift[1] = t.window.first[1] + piece // t.pieces[2] % t.pieces[1] * t.transform.taps * t.window.delta[1]
+    panel.shift[2] = t.window.first[2] + piece % t.pieces[2] * t.transform.taps * t.window.delta[2]
 
 
 cdef int64_t transform_round(const Call *call, const Block *block, int64_t index, char *d, char *v,
@@ -140,20 +140,21 @@ cdef void write_taps(const Call *call, const Panel *panel, int64_t high, int64_t
     """The taps of one filter's channels, taps[tap][channel], to grad_weight."""
     cdef const fc_kernels *kernel = call.tiles.kernel
     cdef const int64_t *stride = call.out_stride
-    cdef int64_t item = call.tiles.itemsize, width = kernel.max_columns, y, x
-    if stride[4] == 1 and (high == 1 or wide == 3 and stride[3] == 3):
+    cdef int64_t item = call.tiles.itemsize, width = kernel.max_columns, y, x, row = call.tiles.transform.taps
+    if stride[4] == 1 and (high == 1 or wide == row == stride[3]):
         kernel.pack(out, stride[1], high * wide, panel.channels, taps, width, 1)
         return
     for y in range(high):
         for x in range(wide):
             kernel.pack(out + (y * stride[3] + x * stride[4]) * item, stride[1], 1, panel.channels,
-                        taps + (y * 3 + x) * width * item, width, 1)
+                        taps + (y * row + x) * width * item, width, 1)
 
 
 cdef bint write_panels(const Call *call, const Block *block, int64_t i, const char *sums) noexcept nogil:
     """Transform the sums of a row panel and a block's columns back into grad_weight; False if not all are finite."""
     cdef const Tiles *t = &call.tiles
-    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, piece, row, rows, j, top, left, base, plane
+    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, side = t.transform.taps, piece, row, rows, j, top, left, base
+    cdef int64_t plane
     cdef const int64_t *stride = call.out_stride
     cdef double taps[9 * FC_MAX_COLUMNS]
     cdef bint finite = True
@@ -163,14 +164,14 @@ cdef bint write_panels(const Call *call, const Block *block, int64_t i, const ch
     for j in range(block.column, block.column_end):
         find_column_panel(call, block, j, &panel)
         piece = j // (call.column_panels // t.piece_count)
-        top, left = piece // t.pieces[2] % t.pieces[1] * 3, piece % t.pieces[2] * 3
+        top, left = piece // t.pieces[2] % t.pieces[1] * side, piece % t.pieces[2] * side
         plane = piece // (t.pieces[1] * t.pieces[2])
         base = ((panel.channel - block.group * call.dense.depth) * stride[1] + plane * stride[2] + top * stride[3]
                 + left * stride[4])
         for i in range(rows):
             if not t.transform.grad_weight(taps, width, sums + i * width * item, call.sums_step, panel.channels):
                 finite = False
-            write_taps(call, &panel, min(<int64_t>3, t.window.taps[1] - top), min(<int64_t>3, t.window.taps[2] - left),
+            write_taps(call, &panel, min(side, t.window.taps[1] - top), min(side, t.window.taps[2] - left),
                        <char *>taps, call.out + (base + (row + i) * stride[0]) * item)
         sums += t.transform.points * call.sums_step * item
     return finite
@@ -231,7 +232,7 @@ cdef void finish_task(void *context, int64_t index) noexcept nogil:
 
 
 cdef class WinogradWeightGradientPlan(WeightGradientPlan):
-    """One geometry's weight gradient by F(3, `tile`), its products added up in chunks of at most `chunk`.
+    """One geometry's weight gradient by F(r, `tile`), its products added up in chunks of at most `chunk`.
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """

@@ -4,10 +4,10 @@
 - direct serves everything; its rms error is at most that of plain accumulation.
 - sliding serves strides up to 8 and kernels of moderate reach; likewise.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs; likewise.
-- winograd serves kernels at least 3 wide and 1 or at least 3 high: counted in strides, so 7 x 7 or larger of
-  stride 3, without dilation where the stride is not 1. F(2, 3) has at most twice that error on dense inputs
-  (more where nearly all are zero: it rounds by the tile, not by the window); F(4, 3), which takes precision
-  "high", at most 1e-5 of the output's rms.
+- winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
+  F(2, 3) and F(3, 2) have at most twice that error on dense inputs (more where nearly all are zero: they
+  round by the tile, not by the window); F(4, 3), which takes precision "high", at most 1e-5 of the output's
+  rms.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
   float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
   numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
@@ -47,8 +47,15 @@ TERMS_FOR_TILE_4 = 576
 #: Products that Winograd's weight gradient adds up in one go, at most.
 WINOGRAD_CHUNK = 128
 
-#: How many times fewer products than taps Winograd must take where arrays have to be split by their strides.
-STRIDED_GAIN = {"forward": 1.8, "input_gradient": 1.3, "weight_gradient": 2.3}
+#: Taps per axis of a Winograd tile with so many outputs.
+WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
+
+#: How many times fewer products than taps Winograd must take, with strides more of them.
+WINOGRAD_GAIN = 1.25
+STRIDED_GAIN = {"forward": 1.5, "input_gradient": 1.3, "weight_gradient": 2.3}
+
+#: Output channels, and products of each sum, that make up for the phases of the input.
+STRIDED_CHANNELS = 48
 
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
@@ -84,31 +91,42 @@ def _winograd_plans(
     return WinogradPlan, WinogradWeightGradientPlan
 
 
-def _winograd_serves(geometry: ConvGeometry, direction: str, tile: int) -> bool:
-    """Whether it can, and with strides saves enough to pay for the phases it makes of the arrays."""
-    if not _winograd_plans(geometry)[0].serves(geometry):
-        return False
-    return max(geometry.stride) == 1 or _winograd_gain(geometry, tile) >= STRIDED_GAIN[direction]
-
-
 def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
-    """How many times fewer products a strided convolution takes: some phases lack taps that tiles have."""
+    """How many times fewer products than taps: the last piece of a kernel, and some phases, lack taps."""
     gain = 1.0
     for taps, stride in zip(geometry.kernel[1:], geometry.stride[1:], strict=True):
         neighbours = -(-taps // stride)
         if neighbours > 1:
-            gain *= taps * tile / (min(taps, stride) * -(-neighbours // 3) * (tile + 2))
+            pieces = -(-neighbours // WINOGRAD_TAPS[tile])
+            gain *= taps * tile / (min(taps, stride) * pieces * (tile + WINOGRAD_TAPS[tile] - 1))
     return gain
 
 
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
-    tile = winograd_tile(geometry, direction, precision)
-    if not _winograd_serves(geometry, direction, tile):
+    if not _winograd_plans(geometry)[0].serves(geometry):
         return False
-    geometry = unit_stride(geometry)
-    size = geometry.output_size if direction == "forward" else geometry.input_size
-    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
-    return channels >= 16 and size[0] * _winograd_tiles(geometry, size, tile) >= 4
+    tile = winograd_tile(geometry, direction, precision)
+    unit = unit_stride(geometry)
+    size = unit.output_size if direction == "forward" else unit.input_size
+    channels = min(unit.in_channels, unit.out_channels) // unit.groups
+    if size[0] * _winograd_tiles(unit, size, tile) < 4:
+        return False
+    if max(geometry.stride) > 1:
+        return _strided_winograd_wins(geometry, direction, tile)
+    return channels >= (32 if tile == 3 else 16) and _winograd_gain(geometry, tile) >= WINOGRAD_GAIN
+
+
+def _strided_winograd_wins(geometry: ConvGeometry, direction: str, tile: int) -> bool:
+    """Whether it saves enough products to pay for making phases of the input, or the input of phases."""
+    unit, gain = unit_stride(geometry), _winograd_gain(geometry, tile)
+    inputs, outputs = unit.in_channels // unit.groups, unit.out_channels // unit.groups
+    if gain < STRIDED_GAIN[direction]:
+        return False
+    if direction == "forward":  # F(3, 2) has short tiles: more transforms for as many products
+        products = inputs * prod(-(-taps // WINOGRAD_TAPS[tile]) for taps in unit.kernel[1:])
+        return min(products, outputs) >= STRIDED_CHANNELS and (tile != 3 or gain >= 2)
+    # the two parities of an axis, of 2 or 3 taps each, are as fast by "sliding"
+    return min(inputs, outputs) >= 16 and (tile != 3 or max(geometry.stride) > 2)
 
 
 def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
@@ -120,15 +138,21 @@ def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) ->
 
 
 def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int:
-    """Outputs per axis of a Winograd tile: 4 if the precision allows and it takes fewer products, else 2."""
+    """Outputs per axis of a Winograd tile: what takes the fewest products at the precision."""
     geometry = unit_stride(geometry)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    return 2 if precision == "highest" else _better_tile(geometry, size)
+    return _best_tile(geometry, size, (2, 3) if precision == "highest" else (4, 2, 3))
 
 
-def _better_tile(geometry: ConvGeometry, size: tuple[int, ...]) -> int:
-    axes = 1 if geometry.kernel[1] == 1 else 2
-    return min((4, 2), key=lambda tile: _winograd_tiles(geometry, size, tile) * (tile + 2) ** axes)
+def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
+    def products(tile: int) -> int:
+        count = _winograd_tiles(geometry, size, tile)
+        for taps in geometry.kernel[1:]:
+            if taps > 1:
+                count *= -(-taps // WINOGRAD_TAPS[tile]) * (tile + WINOGRAD_TAPS[tile] - 1)
+        return count
+
+    return min(choice, key=products)
 
 
 def winograd_weight_chunk(geometry: ConvGeometry) -> int:
@@ -137,7 +161,10 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 
 
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
-    if not _winograd_serves(geometry, "weight_gradient", winograd_weight_tile(geometry)):
+    if not _winograd_plans(geometry)[0].serves(geometry):
+        return False
+    least = STRIDED_GAIN["weight_gradient"] if max(geometry.stride) > 1 else WINOGRAD_GAIN
+    if _winograd_gain(geometry, winograd_weight_tile(geometry)) < least:
         return False
     geometry = unit_stride(geometry)
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
@@ -147,9 +174,8 @@ def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
 
 def winograd_weight_tile(geometry: ConvGeometry) -> int:
     """`winograd_tile` of the weight gradient, whose sums run over the positions of the batch."""
-    if _positions(geometry) < TERMS_FOR_TILE_4:
-        return 2
-    return _better_tile(unit_stride(geometry), geometry.output_size)
+    choice = (2, 3) if _positions(geometry) < TERMS_FOR_TILE_4 else (4, 2, 3)
+    return _best_tile(unit_stride(geometry), geometry.output_size, choice)
 
 
 def _positions(geometry: ConvGeometry) -> int:
