@@ -19,10 +19,10 @@ from fastconv._kernels.weight_operands cimport Operands, describe_operands
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
 cdef int64_t MOST_TAPS = 1024             # a vector of sums each, in scratch memory
 cdef int64_t BAND_BYTES = 16 * 1024       # of both operands: in L1, beside the next band
-cdef int64_t CHANNEL_BAND_BYTES = 128 * 1024   # of several vectors of channels: in L2
-cdef int64_t CHANNEL_BAND_ROWS = 16
+cdef int64_t CHANNEL_BAND_BYTES = 512 * 1024   # of several vectors of channels: in L2
 cdef int64_t CHANNEL_VECTORS = 4          # of a task: they lie side by side in memory
-cdef int64_t BAND_ROWS = 4                # a multiple of the rows that are taken together
+cdef int64_t BAND_ROWS = 4                # a multiple of the rows that are taken together; more rows of channels, which
+                                          # lie far apart, would meet in the same places of L1
 cdef int64_t WANTED_TASKS = 16            # fewer than this, and the bands are split into parts
 cdef int64_t PARTS_ELEMENTS = 1 << 19     # but not into more sums than this many elements
 cdef double TASK_FLOPS = 4e5              # and not into tasks of less work
@@ -53,8 +53,8 @@ cdef void lay_out(const RowsLayout *plan, Call *call, bint pixels, int64_t item)
         call.rows, call.columns = BAND_BYTES // bytes_, width
     else:
         bytes_ = call.together * item * (1 + plan.stride[1] * plan.stride[2])
-        call.rows = min(height, CHANNEL_BAND_ROWS)
-        call.columns = even_block(width, CHANNEL_BAND_BYTES // bytes_ // call.rows)
+        call.rows = BAND_ROWS
+        call.columns = even_block(width, CHANNEL_BAND_BYTES // bytes_ // BAND_ROWS)
     call.rows = divide_up(even_block(height, call.rows), BAND_ROWS) * BAND_ROWS
     call.bands[0], call.bands[1] = divide_up(height, call.rows), divide_up(width, call.columns)
     call.chunks = plan.n * plan.output_size[0] * call.bands[0] * call.bands[1]
