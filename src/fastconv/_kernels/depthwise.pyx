@@ -32,7 +32,8 @@ from fastconv._kernels.native cimport (
 
 cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
 cdef int64_t MOST_STRIDE = 16                  # along a row, which is split into that many runs
-cdef int64_t FEWEST_IN_PLACE = 400             # outputs read in place: fewer do not pay the frame around them
+cdef int64_t FEWEST_IN_PLACE = 200             # outputs read in place (of a line, twice as many): fewer do not pay the
+                                               # frame around them
 cdef tuple SMALL_GROUPS = (2, 4)               # channels of a group, and outputs: larger ones have enough to reduce
 cdef int64_t MOST_TAPS_IN_PLACE = 32           # of a plane: more of them pay for a copy that lies close
 
@@ -259,7 +260,7 @@ cdef void compute_part(const Call *call, const Part *p, const Place *block, char
     end = x.extent - 1 - (x.taps - 1) * x.delta - left
     end = min(place.columns, 0 if end < 0 else end // x.step + 1)
     if (p.in_place == NULL or place.lanes < call.lanes or bottom <= top or end <= first
-            or p.y.taps * x.taps > MOST_TAPS_IN_PLACE or (bottom - top) * (end - first) < FEWEST_IN_PLACE
+            or p.y.taps * x.taps > MOST_TAPS_IN_PLACE or (bottom - top) * (end - first) < FEWEST_IN_PLACE * (2 if p.line else 1)
             or (p.line and end - first < call.kernel.depthwise_rows * call.kernel.depthwise_vectors)):
         compute_rectangle(call, p, &place, False, True, scratch)
         return
