@@ -346,10 +346,30 @@ def test_weight_gradient_of_a_broadcast_input(isa: str, axis: int) -> None:
     weight_shape, parameters = (3, 1, 5, 3), {"stride": 2, "padding": ((0, 1), (1, 0)), "groups": 3}
     grad_output = generator.integers(-3, 4, (2, 3, 4, 6)).astype(np.float32)
     gradient, expected = (
-        fastconv.grad.conv2d_weight(x, weight_shape, grad_output, **parameters)
-        for x in (input, input.copy())
+        fastconv.grad.conv2d_weight(x, weight_shape, grad_output, **parameters) for x in (input, input.copy())
     )
     np.testing.assert_array_equal(gradient, expected)
+
+
+def test_a_large_batch_with_strides() -> None:
+    """More images than are taken apart at a time, in every pass; exact in small integers."""
+    generator = np.random.default_rng(12)
+    input = generator.integers(-2, 3, (5, 3, 900, 900)).astype(np.float32)
+    weight = generator.integers(-2, 3, (48, 3, 12, 12)).astype(np.float32)
+    parameters = {"stride": 6, "padding": 1}
+    output = fastconv.conv2d(input, weight, **parameters, algorithm="winograd")
+    np.testing.assert_array_equal(output, fastconv.conv2d(input, weight, **parameters, algorithm="sliding"))
+    grad_output = generator.integers(-2, 3, output.shape).astype(np.float32)
+    gradient, expected = (
+        fastconv.grad.conv2d_input(input.shape, weight, grad_output, **parameters, algorithm=algorithm)
+        for algorithm in ("winograd", "sliding")
+    )
+    np.testing.assert_array_equal(gradient, expected)
+    gradient, expected = (
+        fastconv.grad.conv2d_weight(input, weight.shape, grad_output, **parameters, algorithm=algorithm)
+        for algorithm in ("winograd", "direct")
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_weight_gradient_of_an_empty_batch_is_zero(isa: str) -> None:

@@ -10,11 +10,12 @@ from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.dense cimport divide_up
-from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_run
+from fastconv._kernels.fc_api cimport fc_kernels
 from fastconv._kernels.filters cimport describe_filters, write_filters
 from fastconv._kernels.native cimport give_scratch, parallel, take_scratch
 from fastconv._kernels.weight_dot cimport DotGradient
 from fastconv._kernels.weight_gemm cimport GemmGradient
+from fastconv._kernels.weight_operands cimport add_sums
 from fastconv._kernels.weight_rows cimport RowsGradient
 from fastconv._kernels.weight_windows cimport WindowsGradient
 
@@ -24,16 +25,11 @@ cdef int64_t FILTERS = 16        # of a task, so that filters that are interleav
 cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
     """Add the parts of a filter in order. False if the sum counts only if finite, and is not."""
     cdef const fc_kernels *kernel = call.filters.kernel
-    cdef int64_t item = call.filters.item, weights = call.filters.size[1] * call.filters.taps, part, at_start = 0
+    cdef int64_t item = call.filters.item, weights = call.filters.size[1] * call.filters.taps, part
     cdef char *sums = call.sums + filter * weights * item
     cdef double total
-    cdef fc_run run
-    cdef fc_finish finish
-    memset(&finish, 0, sizeof(finish))
-    finish.accumulate = True
-    run.column, run.count, run.offset, run.stride = 0, weights, 0, 1
     for part in range(1, call.parts):
-        kernel.scatter(sums + part * call.filters.size[0] * weights * item, 0, sums, &at_start, 1, &run, 1, &finish)
+        add_sums(kernel, weights, sums + part * call.filters.size[0] * weights * item, sums)
     if call.way >= BY_WINDOWS:
         return True
     total = kernel.gradient_row(NULL, NULL, sums, weights, 0, 0)

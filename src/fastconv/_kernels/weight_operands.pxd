@@ -1,9 +1,10 @@
 """What every way to a weight gradient is given, in the form that its tasks read."""
 
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
-from fastconv._kernels.fc_api cimport fc_kernels
+from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_run
 from fastconv._kernels.native cimport kernels
 
 
@@ -27,3 +28,14 @@ cdef inline void describe_operands(Operands *to, const Array *input, const Array
     for axis in range(5):
         to.input_stride[axis], to.grad_stride[axis] = input.stride[axis], grad_output.stride[axis]
     to.begin, to.out_of_memory = 0, False
+
+
+cdef inline void add_sums(const fc_kernels *kernel, int64_t count, const char *sums, char *to) noexcept nogil:
+    """Add the sums of one part to those of the parts before it."""
+    cdef int64_t at_start = 0
+    cdef fc_run run
+    cdef fc_finish how
+    memset(&how, 0, sizeof(how))
+    how.accumulate = True
+    run.column, run.count, run.offset, run.stride = 0, count, 0, 1
+    kernel.scatter(sums, 0, to, &at_start, 1, &run, 1, &how)

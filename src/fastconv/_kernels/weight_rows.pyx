@@ -12,9 +12,9 @@ from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport divide_up, even_block
-from fastconv._kernels.fc_api cimport fc_finish, fc_kernels, fc_planes, fc_planes_met, fc_run
+from fastconv._kernels.fc_api cimport fc_kernels, fc_planes, fc_planes_met
 from fastconv._kernels.native cimport kernels, parallel, task_scratch
-from fastconv._kernels.weight_operands cimport Operands, describe_operands
+from fastconv._kernels.weight_operands cimport Operands, add_sums, describe_operands
 
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
 cdef int64_t MOST_TAPS = 1024             # a vector of sums each, in scratch memory
@@ -129,16 +129,6 @@ cdef void finish(const Call *call, int64_t count, const char *sums, char *to) no
     kernel.average_planes(to, sums, &planes)
 
 
-cdef void add(const fc_kernels *kernel, int64_t count, const char *totals, char *to) noexcept nogil:
-    cdef int64_t at_start = 0
-    cdef fc_run run
-    cdef fc_finish how
-    memset(&how, 0, sizeof(how))
-    how.accumulate = True
-    run.column, run.count, run.offset, run.stride = 0, count, 0, 1
-    kernel.scatter(totals, 0, to, &at_start, 1, &run, 1, &how)
-
-
 cdef void pairs_task(void *context, int64_t index) noexcept nogil:
     """A few pairs of planes, over one round of one part of the bands."""
     cdef Call *call = <Call *>context
@@ -161,7 +151,7 @@ cdef void pairs_task(void *context, int64_t index) noexcept nogil:
         finish(call, count, sums, to)
     else:
         finish(call, count, sums, sums + sums_bytes)
-        add(call.on.kernel, count * plan.taps, sums + sums_bytes, to)
+        add_sums(call.on.kernel, count * plan.taps, sums + sums_bytes, to)
 
 
 def serves(geometry):

@@ -29,9 +29,10 @@ from libc.string cimport memset
 
 from fastconv._kernels.arrays cimport Array
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
-from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run
+from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
 from fastconv._kernels.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch
 from fastconv._kernels.weight_gradient cimport WeightGradientPlan
+from fastconv._kernels.weight_operands cimport add_sums
 from fastconv._kernels.winograd_bands cimport (
     Bands, Operand, Panel, band_elements, cut_bands, describe_grad_output, describe_input, transform_bands,
 )
@@ -211,22 +212,18 @@ cdef void finish_task(void *context, int64_t index) noexcept nogil:
     """Add the parts of one block and row panel in order, and transform them back."""
     cdef Call *call = <Call *>context
     cdef const Tiles *t = &call.tiles
-    cdef int64_t item = t.itemsize, points = t.transform.points, part, at_start = 0
+    cdef int64_t item = t.itemsize, points = t.transform.points, part, count
     cdef int64_t size = call.most_rows * call.most_columns * points * call.sums_step
     cdef char *sums = call.sums + index // call.most_rows * call.parts * size * item
-    cdef fc_finish finish
-    cdef fc_run run
     cdef Block block
     find_block(call, call.first_block + index // call.most_rows, &block)
     index %= call.most_rows
     if block.row + index >= block.row_end:
         return
-    memset(&finish, 0, sizeof(finish))
-    finish.accumulate = True
-    run.column, run.count, run.offset, run.stride = 0, (block.column_end - block.column) * points * call.sums_step, 0, 1
-    sums += index * run.count * item
+    count = (block.column_end - block.column) * points * call.sums_step
+    sums += index * count * item
     for part in range(1, call.parts):
-        t.kernel.scatter(sums + part * size * item, 0, sums, &at_start, 1, &run, 1, &finish)
+        add_sums(t.kernel, count, sums + part * size * item, sums)
     if not write_panels(call, &block, block.row + index, sums):
         call.finite = False
 
