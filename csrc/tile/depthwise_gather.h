@@ -66,18 +66,6 @@ static void gather_alternating(real *to, const real *source, int64_t rows, const
 
 /* Lanes in pairs of `width` neighbours: the lower ones of each pair twice, or the upper ones. */
 #define HALF_LANE(l, width, upper) (((l) & ~(2 * (width) - 1)) | ((l) & ((width) - 1)) | (upper) * (width)) % LANES
-#if FC_VECTOR_BYTES / FC_REAL_BYTES == 16
-#define EACH_LANE(F, w, u)                                                                                     \
-    F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u), F(4, w, u), F(5, w, u), F(6, w, u), F(7, w, u), F(8, w, u), \
-    F(9, w, u), F(10, w, u), F(11, w, u), F(12, w, u), F(13, w, u), F(14, w, u), F(15, w, u)
-#elif FC_VECTOR_BYTES / FC_REAL_BYTES == 8
-#define EACH_LANE(F, w, u) \
-    F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u), F(4, w, u), F(5, w, u), F(6, w, u), F(7, w, u)
-#elif FC_VECTOR_BYTES / FC_REAL_BYTES == 4
-#define EACH_LANE(F, w, u) F(0, w, u), F(1, w, u), F(2, w, u), F(3, w, u)
-#else
-#define EACH_LANE(F, w, u) F(0, w, u), F(1, w, u)
-#endif
 #define HALF(w) (upper ? SHUFFLE(x, x, EACH_LANE(HALF_LANE, w, 1)) : SHUFFLE(x, x, EACH_LANE(HALF_LANE, w, 0)))
 
 INLINE vec half_lanes(vec x, int width, int upper)

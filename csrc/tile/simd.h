@@ -273,29 +273,33 @@ INLINE double sum_in_pairs(double_vec v)
 }
 
 /* Interleavings {a0 b0 a1 b1 ...} of the lower and of the upper halves of two vectors, and the inverse: every
- * other element of both. EACH_LANE: a list of indices, F(lane, x) for each lane. */
+ * other element of both. EACH_LANE: a list of indices, F(lane, ...) for each lane. */
 #if FC_VECTOR_BYTES / FC_REAL_BYTES == 16
-#define EACH_LANE(F, x)                                                                                     \
-    F(0, x), F(1, x), F(2, x), F(3, x), F(4, x), F(5, x), F(6, x), F(7, x), \
-    F(8, x), F(9, x), F(10, x), F(11, x), F(12, x), F(13, x), F(14, x), F(15, x)
+#define EACH_LANE(F, ...)                                                                                  \
+    F(0, __VA_ARGS__), F(1, __VA_ARGS__), F(2, __VA_ARGS__), F(3, __VA_ARGS__), F(4, __VA_ARGS__),         \
+    F(5, __VA_ARGS__), F(6, __VA_ARGS__), F(7, __VA_ARGS__), F(8, __VA_ARGS__), F(9, __VA_ARGS__),         \
+    F(10, __VA_ARGS__), F(11, __VA_ARGS__), F(12, __VA_ARGS__), F(13, __VA_ARGS__), F(14, __VA_ARGS__),    \
+    F(15, __VA_ARGS__)
 #define ZIP_LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define ZIP_UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #define UNZIP_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define UNZIP_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif FC_VECTOR_BYTES / FC_REAL_BYTES == 8
-#define EACH_LANE(F, x) F(0, x), F(1, x), F(2, x), F(3, x), F(4, x), F(5, x), F(6, x), F(7, x)
+#define EACH_LANE(F, ...)                                                                                  \
+    F(0, __VA_ARGS__), F(1, __VA_ARGS__), F(2, __VA_ARGS__), F(3, __VA_ARGS__), F(4, __VA_ARGS__),         \
+    F(5, __VA_ARGS__), F(6, __VA_ARGS__), F(7, __VA_ARGS__)
 #define ZIP_LOWER 0, 8, 1, 9, 2, 10, 3, 11
 #define ZIP_UPPER 4, 12, 5, 13, 6, 14, 7, 15
 #define UNZIP_EVEN 0, 2, 4, 6, 8, 10, 12, 14
 #define UNZIP_ODD 1, 3, 5, 7, 9, 11, 13, 15
 #elif FC_VECTOR_BYTES / FC_REAL_BYTES == 4
-#define EACH_LANE(F, x) F(0, x), F(1, x), F(2, x), F(3, x)
+#define EACH_LANE(F, ...) F(0, __VA_ARGS__), F(1, __VA_ARGS__), F(2, __VA_ARGS__), F(3, __VA_ARGS__)
 #define ZIP_LOWER 0, 4, 1, 5
 #define ZIP_UPPER 2, 6, 3, 7
 #define UNZIP_EVEN 0, 2, 4, 6
 #define UNZIP_ODD 1, 3, 5, 7
 #else
-#define EACH_LANE(F, x) F(0, x), F(1, x)
+#define EACH_LANE(F, ...) F(0, __VA_ARGS__), F(1, __VA_ARGS__)
 #define ZIP_LOWER 0, 2
 #define ZIP_UPPER 1, 3
 #define UNZIP_EVEN 0, 2

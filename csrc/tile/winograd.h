@@ -353,7 +353,7 @@ INLINE void winograd_weight_body(int my, int mx, real *u, int64_t point_step, co
 INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_step, const real *sums, int64_t point_step,
                                      int64_t width)
 {
-    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), columns = TILE_TAPS(mx);
+    const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), rows = TILE_TAPS(my), columns = TILE_TAPS(mx);
     vec doubt = {0};
     for (int64_t i = 0; i < width; i += LANES) {
         const mask valid = first_lanes(limit(width - i));
@@ -366,7 +366,7 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
             winograd_grad_weight_1d(my, column, 1, half + x, span_x);
         }
         UNROLL
-        for (int y = 0; y < TILE_TAPS(my); y++) {
+        for (int y = 0; y < rows; y++) {
             vec g[3];
             winograd_grad_weight_1d(mx, half + y * span_x, 1, g, 1);
             UNROLL
