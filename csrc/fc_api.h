@@ -120,7 +120,7 @@ typedef struct fc_winograd {
     int (*grad_weight)(void *taps, int64_t tap_step, const void *sums, int64_t point_step, int64_t width);
 } fc_winograd;
 
-enum { FC_WINOGRADS = 6 };
+enum { FC_WINOGRADS = 6, FC_COL2IM_TAPS = 64 };
 
 /* The windows of a pooling along one axis: tap t of output o lies at o * stride - before + t * dilation of an input
  * that has the positions [0, extent). */
@@ -265,6 +265,13 @@ typedef struct fc_kernels {
      * address of (n=0, first channel, 0, 0, 0). */
     void (*pack_windows)(void *panels, int64_t width, const fc_window *window, const void *source, int64_t pixel,
                          int64_t count, int64_t channels, int64_t first_tap, int64_t taps);
+
+    /* The sum of all windows' columns where these came from: target[d * stride[0] + h * stride[1] + w] is that of
+     * columns[tap * tap_step + position] over the taps of one channel, at the position (of window->extent, dense) that
+     * each has for it. `window` says where; its steps are 1, and a kernel row has at most FC_COL2IM_TAPS taps. With
+     * bias (row 0) and activation if finish->final. */
+    void (*col2im)(void *target, const int64_t *stride, const void *columns, int64_t tap_step, const fc_window *window,
+                   const fc_finish *finish);
 
     /* A depthwise convolution from gathered rows: see fc_depthwise. `out` is the first output, `source` where the
      * windows start. Its tiles are up to depthwise_rows x depthwise_vectors vectors; it reads less than a vector past

@@ -120,6 +120,12 @@ class ConvCase:
         return (*self.batch, self.groups * self.out_per_group, *spatial)
 
     @property
+    def gradient_algorithm(self) -> str:
+        """One of those that compute the input gradient of this case."""
+        served = set(self.stride) == {1} and self.kernel[-1] <= 64
+        return "col2im" if served and self.seed % 3 == 0 else self.algorithm
+
+    @property
     def algorithm(self) -> str:
         """One of those that compute the forward pass and the input gradient of this case."""
         serving = ["auto", "direct"]

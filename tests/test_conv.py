@@ -392,7 +392,13 @@ def test_an_algorithm_that_cannot_serve_is_refused() -> None:
         fastconv.conv2d(input, weight, stride=2, algorithm="fft")
     with pytest.raises(ValueError, match=r"algorithm='fft'.*kernel"):
         fastconv.conv2d(input, weight[..., :2], algorithm="fft")
-    for algorithm in ("sliding", "depthwise"):
+    with pytest.raises(ValueError, match=r"algorithm='col2im'.*forward"):
+        fastconv.conv2d(input, weight, algorithm="col2im")
+    with pytest.raises(ValueError, match=r"algorithm='col2im'.*stride"):
+        fastconv.grad.conv2d_input(input.shape, weight, output[..., :4, :4], 2, algorithm="col2im")
+    with pytest.raises(ValueError, match=r"algorithm='col2im'.*64 wide"):
+        fastconv.grad.conv1d_input((1, 1, 70), np.ones((1, 1, 65)), np.ones((1, 1, 6)), algorithm="col2im")
+    for algorithm in ("sliding", "depthwise", "col2im"):
         with pytest.raises(ValueError, match=rf"algorithm='{algorithm}'.*weight gradient"):
             fastconv.grad.conv2d_weight(input, depthwise.shape, output, groups=4, algorithm=algorithm)
     with pytest.raises(ValueError, match=r"algorithm='winograd'.*dilation"):

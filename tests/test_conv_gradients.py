@@ -58,8 +58,8 @@ def test_input_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase) -> N
     expected = gradient(*arguments, **case.parameters, algorithm="reference")
     for isa in runnable_isas():
         fastconv.set_isa(isa)
-        result = gradient(*arguments, **case.parameters, algorithm=case.algorithm)
-        assert_close(result, expected, case.exact, f"{case.algorithm} on {isa}")
+        result = gradient(*arguments, **case.parameters, algorithm=case.gradient_algorithm)
+        assert_close(result, expected, case.exact, f"{case.gradient_algorithm} on {isa}")
     np.testing.assert_array_equal(weight, before[0])
     np.testing.assert_array_equal(grad_output, before[1])
 
@@ -334,6 +334,54 @@ def test_weight_gradient_with_strides_is_as_precise(
     result = fastconv.grad.conv2d_weight(input, exact.shape, grad_output, stride, algorithm=algorithm)
     error, allowed = (np.sqrt(np.mean(np.square(r - exact))) for r in (result, plain))
     assert error <= 2 * allowed
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("filters", [3, 16, 600])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "col2im"])
+def test_input_gradient_of_small_planes_is_as_precise_as_plain_accumulation(
+    isa: str, algorithm: str, filters: int, dtype: type
+) -> None:
+    """Likewise, where most of a window lies in the padding, and sums are formed in two steps."""
+    generator = np.random.default_rng(10)
+    grad_output = generator.standard_normal((2, filters, 10, 9)).astype(dtype)
+    weight = generator.standard_normal((filters, 6, 5, 5)).astype(dtype)
+    exact, plain = np.zeros((2, 6, 14, 13), np.longdouble), np.zeros((2, 6, 14, 13), dtype)
+    for k, y, x in np.ndindex(filters, 5, 5):
+        taps, gradient = weight[k, :, y, x, None, None], grad_output[:, k, None]
+        exact[..., y : y + 10, x : x + 9] += taps.astype(np.longdouble) * gradient
+        plain[..., y : y + 10, x : x + 9] += taps * gradient
+    for layout in ("C", "channels_last"):
+        source = lay_out(grad_output, layout, 1)
+        result = fastconv.grad.conv2d_input(exact.shape, weight, source, algorithm=algorithm)
+        error, allowed = (np.sqrt(np.mean(np.square(r - exact))) for r in (result, plain))
+        assert error <= 2 * allowed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_col2im_reaches_exactly_the_elements_under_a_window(isa: str, value: float) -> None:
+    """What is not finite in grad_output spreads to its own window and nowhere else."""
+    weight = np.zeros((3, 2, 3, 5), np.float32)
+    for position in np.ndindex(6, 7):
+        grad_output = np.ones((1, 3, 6, 7), np.float32)
+        grad_output[(0, 1, *position)] = value
+        gradient = fastconv.grad.conv2d_input((1, 2, 8, 11), weight, grad_output, algorithm="col2im")
+        expected = np.zeros((8, 11), bool)
+        expected[position[0] : position[0] + 3, position[1] : position[1] + 5] = True
+        np.testing.assert_array_equal(~np.isfinite(gradient[0]), np.broadcast_to(expected, (2, 8, 11)))
+
+
+def test_auto_takes_col2im_where_padding_is_most_of_a_gradient() -> None:
+    """LeNet's second layer: half of the products would be with zeros. Algorithms are told by their bits."""
+    generator = np.random.default_rng(12)
+    weight = generator.standard_normal((16, 6, 5, 5)).astype(np.float32)
+    grad_output = generator.standard_normal((2, 16, 10, 10)).astype(np.float32)
+    auto, col2im, sliding = (
+        fastconv.grad.conv2d_input((2, 6, 14, 14), weight, grad_output, algorithm=algorithm)
+        for algorithm in ("auto", "col2im", "sliding")
+    )
+    np.testing.assert_array_equal(auto, col2im)
+    assert (auto != sliding).any()
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

@@ -233,7 +233,8 @@ def test_ctrl_c_ends_a_long_call(call: str) -> None:
     every one of these calls would go on for many seconds.
     """
     code = (
-        "import time, numpy as np, fastconv\n"
+        "import signal, time, numpy as np, fastconv\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
         f"fastconv.set_isa({runnable_isas()[-1]!r}); fastconv.set_num_threads(2)\n"
         "def big(*shape): return np.broadcast_to(np.float32(1), shape)\n"
         "out = np.zeros((64, 128, 242, 242), 'f') if 'out=' in %r else None\n"

@@ -89,8 +89,6 @@ typedef struct input_rows {
     int64_t rows, place_step;
 } input_rows;
 
-INLINE int clamp_lane(int64_t lane) { return lane < 0 ? 0 : lane > LANES ? LANES : (int)lane; }
-
 /* Elements from position x on; those outside the row read as `fill`. */
 INLINE vec elements_at(int inside, const real *row, int64_t x, int64_t extent, vec fill)
 {

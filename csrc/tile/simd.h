@@ -139,6 +139,9 @@ INLINE vec load_or(const real *p, mask m, vec fill)
     return fill;
 #endif
 }
+/* A place counted from lane 0, or the nearest end of the vector. */
+INLINE int clamp_lane(int64_t lane) { return lane < 0 ? 0 : lane > LANES ? LANES : (int)lane; }
+
 INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }
 INLINE void store_first(real *p, vec v, int n) { store_masked(p, v, first_lanes(n)); }
 

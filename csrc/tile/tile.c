@@ -4,6 +4,7 @@
  */
 #include "gemm.h"
 #include "pack.h"
+#include "col2im.h"
 #include "winograd.h"
 #include "winograd_channels.h"
 #include "depthwise.h"
@@ -56,6 +57,7 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .pack = pack,
     .clear = clear,
     .pack_windows = pack_windows,
+    .col2im = col2im,
     .gradient_row = gradient_row,
     .descend = descend,
     .dot = dot,

@@ -132,13 +132,13 @@ INLINE void plan_parts(int m, const fc_winograd_run *runs, int run_count, row_pa
         int count = 0;
         for (const fc_winograd_run *run = runs; run < runs + run_count; run++) {
             const int64_t begin = run->lane * m - q * LANES, end = begin + run->tiles * m;
-            if (limit(begin) == limit(end)) continue;
+            if (clamp_lane(begin) == clamp_lane(end)) continue;
             const int64_t low = begin + (run->low > 0 ? run->low : 0), high = begin + run->high;
             const int64_t rest_low = low - m > begin ? low - m : begin, rest_high = high - m;
             parts->part[q][count++] = (row_part){
                 run, -begin,
-                lane_range(limit(low), limit(high < end ? high : end)),
-                lane_range(limit(rest_low), limit(rest_high < end ? rest_high : end)),
+                lane_range(clamp_lane(low), clamp_lane(high < end ? high : end)),
+                lane_range(clamp_lane(rest_low), clamp_lane(rest_high < end ? rest_high : end)),
             };
         }
         found[q] = count;
@@ -356,7 +356,7 @@ INLINE int winograd_grad_weight_body(int my, int mx, real *taps, int64_t tap_ste
     const int span_y = TILE_SPAN(my), span_x = TILE_SPAN(mx), rows = TILE_TAPS(my), columns = TILE_TAPS(mx);
     vec doubt = {0};
     for (int64_t i = 0; i < width; i += LANES) {
-        const mask valid = first_lanes(limit(width - i));
+        const mask valid = first_lanes(clamp_lane(width - i));
         vec half[3 * MAX_SPAN];
         UNROLL
         for (int x = 0; x < span_x; x++) {

@@ -23,9 +23,6 @@
 
 enum { MAX_TILE = 4 };
 
-/* Lanes of a vector that lie in front of place x. */
-INLINE int limit(int64_t x) { return x < 0 ? 0 : x > LANES ? LANES : (int)x; }
-
 #define P ((real)0.625)
 #define Q ((real)1.5)
 

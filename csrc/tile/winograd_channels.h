@@ -52,7 +52,7 @@ INLINE void transform_tile(int my, int mx, int outputs, int inside, const fc_win
         for (; c + LANES <= channels; c += LANES)
             transform_vector(my, mx, outputs, 1, run, first, c, first_lanes(LANES), v + c, point_step);
     for (; c < channels; c += LANES)
-        transform_vector(my, mx, outputs, inside, run, first, c, first_lanes(limit(channels - c)), v + c, point_step);
+        transform_vector(my, mx, outputs, inside, run, first, c, first_lanes(clamp_lane(channels - c)), v + c, point_step);
 }
 
 INLINE void transform_tiles(int my, int mx, int outputs, real *v, int64_t point_step, int64_t tile_step,
@@ -79,7 +79,7 @@ INLINE vec output_tile(int my, int mx, const fc_winograd_run *run, int64_t first
 {
     const int span_x = TILE_SPAN(mx), span_y = TILE_SPAN(my), finishes = finish->column_bias || finish->activation;
     for (int64_t c = 0; c < channels; c += LANES) {
-        const mask valid = first_lanes(limit(channels - c));
+        const mask valid = first_lanes(clamp_lane(channels - c));
         vec half[MAX_SPAN * MAX_SPAN], bias = {0};
         if (finish->column_bias) bias = load_masked((const real *)finish->column_bias + c, valid);
         UNROLL

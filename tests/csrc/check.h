@@ -66,6 +66,7 @@ void check_gemm_non_finite(void);
 void check_scatter(void);
 void check_pack(void);
 void check_pack_windows(void);
+void check_col2im(void);
 void check_winograd(void);
 void check_gradient_row(void);
 void check_descend(void);

@@ -64,6 +64,7 @@ int main(void)
         {"scatter", check_scatter},
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
+        {"col2im", check_col2im},
         {"winograd", check_winograd},
         {"gradient_row", check_gradient_row},
         {"descend", check_descend},

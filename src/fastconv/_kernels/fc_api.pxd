@@ -75,7 +75,7 @@ cdef extern from "fc_api.h" nogil:
         int (*grad_weight)(void *taps, int64_t tap_step, const void *sums, int64_t point_step,
                            int64_t width) noexcept nogil
 
-    enum: FC_WINOGRADS
+    enum: FC_WINOGRADS, FC_COL2IM_TAPS
 
     ctypedef struct fc_pool_axis:
         int64_t extent
@@ -211,6 +211,8 @@ cdef extern from "fc_api.h" nogil:
         void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
                              int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
                              int64_t taps) noexcept nogil
+        void (*col2im)(void *target, const int64_t *stride, const void *columns, int64_t tap_step,
+                       const fc_window *window, const fc_finish *finish) noexcept nogil
         double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
                                double slope) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,

@@ -6,7 +6,7 @@ from fastconv._kernels.arrays cimport Array
 
 cdef enum:
     FORMS = 8              # of one weight that are kept; later ones are packed for each call
-    FORM_DENSE, FORM_SLIDING, FORM_PIXEL_ROWS, FORM_WINOGRAD
+    FORM_DENSE, FORM_SLIDING, FORM_PIXEL_ROWS, FORM_WINOGRAD, FORM_COL2IM
 
 
 cdef struct Form:

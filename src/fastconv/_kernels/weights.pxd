@@ -26,3 +26,12 @@ cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel,
                            bint forward) noexcept nogil
 cdef void pack_weight_panel(const Weights *w, int64_t group, int64_t panel, int64_t channel, int64_t channels,
                             int64_t tap, int64_t taps, char *to) noexcept nogil
+
+
+cdef inline int64_t tap_offset(const Weights *w, int64_t tap) noexcept nogil:
+    """Where a tap's kernel element lies in memory, from the first kernel element on."""
+    cdef const Dense *d = w.dense
+    cdef int64_t kw = tap % d.window.taps[2], kdh = tap // d.window.taps[2]
+    return ((d.kernel_begin[0] + kdh // d.window.taps[1] * d.kernel_step[0]) * w.tap_stride[0]
+            + (d.kernel_begin[1] + kdh % d.window.taps[1] * d.kernel_step[1]) * w.tap_stride[1]
+            + (d.kernel_begin[2] + kw * d.kernel_step[2]) * w.tap_stride[2])

@@ -8,6 +8,7 @@
   F(2, 3) and F(3, 2) have at most twice that error on dense inputs (more where nearly all are zero: they
   round by the tile, not by the window); F(4, 3), which takes precision "high", at most 1e-5 of the output's
   rms.
+- col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide; as direct.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
   float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
   numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
@@ -23,6 +24,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
+from fastconv._kernels.col2im import Col2imPlan
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
@@ -38,7 +40,7 @@ from fastconv._kernels.winograd_weight_gradient import WinogradWeightGradientPla
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
-ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "fft")
+ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "col2im", "fft")
 
 #: Weight gradients that sum fewer products than this take Winograd's F(2, 3): the transforms of F(4, 3) alone
 #: round as much as plain accumulation does over a few hundred.
@@ -57,6 +59,12 @@ STRIDED_GAIN = {"forward": 1.5, "input_gradient": 1.3, "weight_gradient": 2.3}
 #: Output channels, and products of each sum, that make up for the phases of the input.
 STRIDED_CHANNELS = 48
 
+#: What adding up a column costs, in products; by what factor col2im has to win; and what a product costs
+#: Winograd with its transforms, beside those of the direct algorithms.
+COLUMN_PRODUCTS = 3
+COL2IM_MARGIN = 1.2
+TRANSFORMED_PRODUCTS = 1.6
+
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
 
@@ -69,7 +77,16 @@ DEPTHWISE_GROUP = 2
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = DensePlan | SlidingPlan | WinogradPlan | StridedWinogradPlan | DepthwisePlan | FftPlan | ReferencePlan
+Plan = (
+    DensePlan
+    | SlidingPlan
+    | Col2imPlan
+    | WinogradPlan
+    | StridedWinogradPlan
+    | DepthwisePlan
+    | FftPlan
+    | ReferencePlan
+)
 WinogradWeightPlan = WinogradWeightGradientPlan | StridedWinogradWeightGradientPlan
 WeightPlan = WeightGradientPlan | WinogradWeightPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
 
@@ -183,6 +200,20 @@ def _positions(geometry: ConvGeometry) -> int:
     return geometry.n * prod(geometry.output_size)
 
 
+def _col2im_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    """Whether the others would mostly multiply grad_output's padding; all costs are per tap and element."""
+    if not Col2imPlan.serves(geometry, direction):
+        return False
+    outputs = -(-prod(geometry.output_size) // 16) * 16  # in whole vectors
+    depth = geometry.out_channels // geometry.groups
+    cost = outputs / prod(geometry.input_size) * (1 + COLUMN_PRODUCTS / depth)
+    rival = 1.0
+    if _winograd_wins(geometry, direction, precision):
+        gain = _winograd_gain(geometry, winograd_tile(geometry, direction, precision))
+        rival = min(1.0, TRANSFORMED_PRODUCTS / gain)
+    return cost * COL2IM_MARGIN < rival
+
+
 def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if not SlidingPlan.serves(geometry, direction):
         return False
@@ -216,6 +247,7 @@ AUTO = (
         ),
         "little to reduce but taps: rows stay in cache, lanes are pixels or channels",
     ),
+    Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
     Rule(
         "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
     ),
@@ -257,6 +289,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         return SlidingPlan(geometry, direction)
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
+    if algorithm == "col2im":
+        return Col2imPlan(geometry, direction)
     if algorithm == "fft":
         return FftPlan(geometry, direction)
     if algorithm == "winograd":
@@ -271,7 +305,7 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
     check_algorithm(algorithm)
     if algorithm == "reference":
         return ReferenceWeightGradientPlan(geometry)
-    if algorithm in ("sliding", "depthwise"):
+    if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
     if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
         return FftWeightGradientPlan(geometry)
