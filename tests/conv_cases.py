@@ -219,6 +219,10 @@ def assert_close(result: np.ndarray, expected: np.ndarray, exact: bool = False, 
     assert error <= TOLERANCE[result.dtype] * largest, f"{context}: error {error}, largest output {largest}"
 
 
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.longdouble))))
+
+
 def _kernel(draw: st.DrawFn, kind: str, rank: int) -> tuple[int, ...]:
     if kind == "deep_taps":  # more than one chunk of taps
         return (1,) * (rank - 2) + (25, 23) if rank > 1 else (draw(st.integers(520, 600)),)

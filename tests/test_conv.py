@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from conv_cases import CONV, ConvCase, assert_close, buffer_and_view, conv_cases, examples, lay_out
@@ -179,127 +177,7 @@ def test_integer_like_parameters_are_accepted() -> None:
         np.testing.assert_array_equal(output, expected)
 
 
-# ---- precision -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("data", ["normal", "rectified", "uniform"])
-@pytest.mark.parametrize("channels", [16, 64, 128, 256])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
-def test_precision_is_that_of_plain_accumulation(
-    isa: str, algorithm: str, channels: int, data: str, dtype: type
-) -> None:
-    """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
-    generator = np.random.default_rng(3)
-    input = generator.standard_normal((1, channels, 15, 17)).astype(dtype)
-    if data == "rectified":  # as a ReLU leaves it: half of the products add no error
-        input = np.maximum(input, 0)
-    elif data == "uniform":
-        input = generator.random(input.shape).astype(dtype)
-    weight = generator.standard_normal((16, channels, 3, 3)).astype(dtype)
-    exact = long_double_conv(input, weight)
-    plain = np.zeros(exact.shape, dtype)
-    for c, y, x in itertools.product(range(channels), range(3), range(3)):
-        plain += weight[:, c, y, x][:, None, None] * input[:, c, None, y : y + 13, x : x + 15]
-    for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm)
-        assert rms(output - exact) <= 2 * rms(plain - exact)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("group", [1, 2, 4])
-def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: type) -> None:
-    """Likewise, where each output has few channels and many taps to add up."""
-    generator = np.random.default_rng(5)
-    input = generator.standard_normal((1, 16, 40, 44)).astype(dtype)
-    weight = generator.standard_normal((16, group, 9, 9)).astype(dtype)
-    exact = np.zeros((1, 16, 32, 36), np.longdouble)
-    plain = np.zeros(exact.shape, dtype)
-    for c, y, x in itertools.product(range(group), range(9), range(9)):
-        window = input[:, np.arange(16) // group * group + c, y : y + 32, x : x + 36]
-        exact += weight[:, c, y, x][:, None, None].astype(np.longdouble) * window
-        plain += weight[:, c, y, x][:, None, None] * window
-    for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, groups=16 // group, algorithm="depthwise")
-        assert rms(output - exact) <= 2 * rms(plain - exact)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (40, 5, 2), (40, 4, 2), (40, 4, 1)])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
-def test_precision_with_strides(
-    isa: str, algorithm: str, channels: int, kernel: int, stride: int, dtype: type
-) -> None:
-    """Likewise, where Winograd's tiles lie in the phases of the input."""
-    generator = np.random.default_rng(6)
-    input = generator.standard_normal((1, channels, 60, 64)).astype(dtype)
-    weight = generator.standard_normal((16, channels, kernel, kernel)).astype(dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(input, (kernel, kernel), (2, 3))
-    windows = windows[:, :, ::stride, ::stride]
-    exact = np.einsum("ncyxij,kcij->nkyx", windows, weight, dtype=np.longdouble)
-    plain = np.zeros(exact.shape, dtype)
-    for c, y, x in np.ndindex(weight.shape[1:]):
-        plain += weight[:, c, y, x][:, None, None] * windows[:, c, None, :, :, y, x]
-    for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, stride=stride, algorithm=algorithm)
-        assert rms(output - exact) <= 2 * rms(plain - exact)
-
-
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:
-    """rms error relative to the output's rms: 1e-5 for "high", 5e-3 for "medium", in both directions."""
-    generator = np.random.default_rng(3)
-    input = generator.standard_normal((2, 256, 30, 33)).astype(np.float32)
-    weight = generator.standard_normal((32, 256, 3, 3)).astype(np.float32)
-    with fastconv.precision("highest"):
-        exact = fastconv.conv2d(
-            input.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="direct"
-        )
-        wide = weight.transpose(1, 0, 2, 3).astype(np.float64)
-        exact_gradient = fastconv.grad.conv2d_input(
-            (2, 32, 30, 33), wide, input.astype(np.float64), padding=1, algorithm="direct"
-        )
-    bound = {"high": 1e-5, "medium": 5e-3}[precision]
-    with fastconv.precision(precision):
-        output = fastconv.conv2d(input, weight, padding=1, algorithm=algorithm)
-        gradient = fastconv.grad.conv2d_input(
-            (2, 32, 30, 33), weight.transpose(1, 0, 2, 3), input, padding=1, algorithm=algorithm
-        )
-    assert rms(output - exact) <= bound * rms(exact)
-    assert rms(gradient - exact_gradient) <= bound * rms(exact_gradient)
-
-
-def rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.longdouble))))
-
-
-def long_double_conv(input: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """3x3 without padding in the widest floats NumPy has here."""
-    height, width = input.shape[2] - 2, input.shape[3] - 2
-    output = np.zeros((input.shape[0], weight.shape[0], height, width), np.longdouble)
-    for c, y, x in itertools.product(range(input.shape[1]), range(3), range(3)):
-        window = input[:, c, None, y : y + height, x : x + width].astype(np.longdouble)
-        output += weight[:, c, y, x][:, None, None] * window
-    return output
-
-
-def test_long_sums_in_float64(isa: str) -> None:
-    """1e-12 of the output's maximum also where 4,608 products with random signs meet in one output."""
-    generator = np.random.default_rng(4)
-    input, weight = generator.standard_normal((1, 512, 5, 5)), generator.standard_normal((8, 512, 3, 3))
-    exact = reference.conv(input, weight, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    assert_close(fastconv.conv2d(input, weight, padding=1), exact)
-
-
-def test_denormals_are_not_flushed(isa: str) -> None:
-    """The smallest numbers pass a kernel of ones unharmed."""
-    for dtype in (np.float32, np.float64):
-        tiny = np.full((1, 1, 4, 40), np.finfo(dtype).smallest_subnormal, dtype)
-        np.testing.assert_array_equal(fastconv.conv2d(tiny, np.ones((1, 1, 1, 1), dtype)), tiny)
-
-
-# ---- what is not finite ----------------------------------------------------------------------------
+# ---- what is hardly a number -----------------------------------------------------------------------
 
 NON_FINITE_GEOMETRIES = {
     # name: input (C, *size), weight (K, C, *kernel), stride, pads, dilation
@@ -371,7 +249,14 @@ def test_activations_let_nan_through(isa: str, activation: str | None, layout: s
     assert np.isnan(output).all()
 
 
-# ---- algorithms --------------------------------------------------------------------------------------
+def test_denormals_are_not_flushed(isa: str) -> None:
+    """The smallest numbers pass a kernel of ones unharmed."""
+    for dtype in (np.float32, np.float64):
+        tiny = np.full((1, 1, 4, 40), np.finfo(dtype).smallest_subnormal, dtype)
+        np.testing.assert_array_equal(fastconv.conv2d(tiny, np.ones((1, 1, 1, 1), dtype)), tiny)
+
+
+# ---- algorithms ------------------------------------------------------------------------------------
 
 
 def test_an_algorithm_that_cannot_serve_is_refused() -> None:

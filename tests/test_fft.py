@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conv_cases import rms
 
 import fastconv
 from fastconv import grad
@@ -28,10 +29,6 @@ def passes_of(geometry: tuple) -> tuple:
     parameters = dict(zip(("padding", "dilation", "groups"), geometry[2:], strict=True))
     gradients = getattr(grad, f"conv{rank}d_input"), getattr(grad, f"conv{rank}d_weight")
     return getattr(fastconv, f"conv{rank}d"), *gradients, parameters
-
-
-def rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.longdouble))))
 
 
 @each_geometry
