@@ -134,6 +134,18 @@ LARGE_LAYERS = {
         "0",
         "16 / 9 * w.nbytes",
     ),
+    "input gradient of small planes": (
+        "g, w = full(8, 512, 14, 14, dtype='d'), full(512, 64, 9, 9, dtype='d')",
+        "fastconv.grad.conv2d_input((8, 64, 22, 22), w, g, algorithm='col2im')",
+        "8 * 64 * 22 * 22 * 8",
+        "w.nbytes",
+    ),
+    "input gradient of large planes, channels-last, from few columns": (
+        "g, w = channels_last(full(2, 8, 5)), full(8, 128, 2)",
+        "fastconv.grad.conv1d_input((2, 128, 400000), w, g, dilation=399995, algorithm='col2im')",
+        "2 * 128 * 400000 * 4",
+        "w.nbytes",
+    ),
     "input gradient, stride 2": (
         "g, w = full(8, 64, 56, 56), full(64, 64, 3, 3)",
         "fastconv.grad.conv2d_input((8, 64, 112, 112), w, g, stride=2, padding=1)",

@@ -23,8 +23,11 @@ from fastconv._kernels.native cimport kernels, parallel, task_scratch, worker_th
 from fastconv._kernels.packed cimport FORM_COL2IM, Form, Lease, give_back, lease
 from fastconv._kernels.weights cimport Weights, describe_weights, tap_offset
 
-cdef int64_t CHUNK_DEPTH = 512          # products of a sum whose weight panel stays in L1
+cdef enum:
+    CHUNK_DEPTH = 512                   # products of a sum whose weight panel stays in L1
+
 cdef int64_t COLUMN_BYTES = 32 * 1024   # stay in L1 until they are added up
+cdef int64_t PLANE_BYTES = 256 * 1024   # of grad_input, added up beside each other, stay in L2
 cdef int64_t LARGEST_SCRATCH = 1 << 19  # elements: planes that need more are not served
 cdef int64_t LINE = 16                  # elements: every row of scratch memory begins with a cache line
 cdef int64_t TASKS_PER_THREAD = 4       # that even out the threads
@@ -99,12 +102,12 @@ cdef void multiply(const Call *call, const char *weights, const char *stage, int
     """The columns of a block: panel by panel of the weights, whose depth is one run."""
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.item, depth = call.dense.depth, first = 0, count, low, high, column, i, width
-    cdef int64_t stage_row[512]
+    cdef int64_t stage_row[CHUNK_DEPTH]
     cdef int64_t column_row[FC_MAX_ROWS]
     cdef fc_finish add
     add.final, add.row_bias, add.column_bias = False, NULL, NULL
     add.activation, add.slope = 0, 0
-    for i in range(min(depth, CHUNK_DEPTH)):
+    for i in range(min(depth, <int64_t>CHUNK_DEPTH)):
         stage_row[i] = i * call.step
     for i in range(call.width):
         column_row[i] = i * call.step
@@ -214,6 +217,11 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
 # ---- plans -------------------------------------------------------------------------------------------
 
 
+def staged_outputs(geometry):
+    """Elements of a column: outputs of one channel of an image, in whole cache lines."""
+    return whole_lines(geometry.output_size[0] * geometry.output_size[1] * geometry.output_size[2])
+
+
 cdef class Col2imPlan(Subconvolutions):
     """The input gradient of one geometry of stride 1, by col2im.
 
@@ -230,7 +238,7 @@ cdef class Col2imPlan(Subconvolutions):
     @staticmethod
     def serves(geometry, direction):
         """Whether it is an input gradient of stride 1, and one channel's columns are few enough."""
-        outputs = whole_lines(geometry.output_size[0] * geometry.output_size[1] * geometry.output_size[2])
+        outputs = staged_outputs(geometry)
         inputs = geometry.input_size[0] * geometry.input_size[1] * geometry.input_size[2]
         taps = geometry.kernel[0] * geometry.kernel[1] * geometry.kernel[2]
         depth = geometry.out_channels // geometry.groups
@@ -247,7 +255,8 @@ cdef class Col2imPlan(Subconvolutions):
         wanted = max(divide_up(TASKS_PER_THREAD * threads, images) if threads > 1 else 1,
                      <int64_t>(d.flops / images / TASK_FLOPS) + 1)
         call.channels = even_block(d.channels, min(
-            divide_up(d.channels, wanted), COLUMN_BYTES // (d.taps * max(LINE, call.step) * call.item)))
+            divide_up(d.channels, wanted), COLUMN_BYTES // (d.taps * max(LINE, call.step) * call.item),
+            PLANE_BYTES // (max(LINE, plane_elements(call)) * call.item)))
         call.blocks = divide_up(d.channels, call.channels)
         call.parts = min(wanted, call.blocks)
         call.width = even_block(call.channels * d.taps, call.kernel.max_rows)

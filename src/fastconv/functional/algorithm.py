@@ -1,18 +1,20 @@
 """Which algorithm computes a convolution: what each can serve, and `auto`'s rules in one table.
 
+At precision "highest" the rms error is at most twice that of adding up one by one in the same dtype.
+
 - reference serves everything; its error is that of rounding the result.
-- direct serves everything; its rms error is at most that of plain accumulation.
-- sliding serves strides up to 8 and kernels of moderate reach; likewise.
-- depthwise serves one input channel per group, or 2 or 4 and as many outputs; likewise.
+- direct serves everything.
+- sliding serves strides up to 8 and kernels of moderate reach.
+- depthwise serves one input channel per group, or 2 or 4 and as many outputs.
 - winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
-  F(2, 3) and F(3, 2) have at most twice that error on dense inputs (more where nearly all are zero: they
-  round by the tile, not by the window); F(4, 3), which takes precision "high", at most 1e-5 of the output's
+  F(2, 3) and F(3, 2) keep that bound on dense inputs (and may exceed it where nearly all are zero: they round
+  by the tile, not by the window); F(4, 3), which takes precision "high", errs by at most 1e-5 of the output's
   rms.
-- col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide; as direct.
+- col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide.
 - fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
-  float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results, whole
-  numbers too, have at most twice the error of plain accumulation. It is relative to the largest numbers of a
-  block, wherever they lie; sums of zeros are exactly zero in float32, in float64 only in the padding.
+  float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results are not
+  exact for whole numbers either. Its error is relative to the largest numbers of a block, wherever they lie;
+  sums of zeros are exactly zero in float32, in float64 only in the padding.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -24,7 +26,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from fastconv._kernels.col2im import Col2imPlan
+from fastconv._kernels.col2im import Col2imPlan, staged_outputs
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
@@ -204,9 +206,8 @@ def _col2im_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool
     """Whether the others would mostly multiply grad_output's padding; all costs are per tap and element."""
     if not Col2imPlan.serves(geometry, direction):
         return False
-    outputs = -(-prod(geometry.output_size) // 16) * 16  # in whole vectors
     depth = geometry.out_channels // geometry.groups
-    cost = outputs / prod(geometry.input_size) * (1 + COLUMN_PRODUCTS / depth)
+    cost = staged_outputs(geometry) / prod(geometry.input_size) * (1 + COLUMN_PRODUCTS / depth)
     rival = 1.0
     if _winograd_wins(geometry, direction, precision):
         gain = _winograd_gain(geometry, winograd_tile(geometry, direction, precision))
