@@ -1,9 +1,9 @@
 """Convolutions of stride 1 by Winograd's minimal filtering, fused per block of tiles.
 
 Products are formed per point of the transformed tiles: sums[point] = u[point] . v[point], with u the transformed
-weights and v the transformed inputs (winograd_tiles.pyx). Tiles are of 2 x 2 outputs, 3 x 3 of
-kernels that are even, or 4 x 4, which multiply less and round more: functional/algorithm.py says when. Whichever of u and v is smaller is transformed once per call; the
-other never leaves the cache:
+weights and v the transformed inputs (winograd_tiles.pyx). Tiles are of 2 x 2 outputs, 3 x 3 of kernels that are even,
+or 4 x 4, which multiply less and round more: functional/algorithm.py says when. Whichever of u and v is smaller is
+transformed once per call; the other never leaves the cache:
 
     many tiles, few weights: a task owns a block of tiles and, if need be, a part of the output channels (`tiles_task`)
         transform the block's inputs, as much of the depth as stays in L2

@@ -157,7 +157,7 @@ def conv2d(
         Splits the channels into that many independent convolutions; `groups == C` is depthwise.
     activation : {None, "relu", "leaky_relu", "relu6"}
         Applied after the bias; "leaky_relu" has slope 0.01.
-    algorithm : {"auto", "direct", "sliding", "winograd", "depthwise", "col2im", "fft", "reference"}
+    algorithm : {"auto", "direct", "sliding", "winograd", "depthwise", "fft", "reference"}
         "auto" chooses by shape and precision (`conv_info` tells); one named here is used or, where it cannot
         serve the call, refused. "reference" is the plain loop nest that all others are tested against.
     out : ndarray, optional
