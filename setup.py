@@ -12,6 +12,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 DEBUG = os.environ.get("FASTCONV_DEBUG") == "1"
 SANITIZE = os.environ.get("FASTCONV_SANITIZE", "")
@@ -21,6 +22,9 @@ WERROR = os.environ.get("FASTCONV_WERROR") == "1"
 OPTIMIZATION = "-O0" if DEBUG else "-O1" if SANITIZE else "-O3"  # sanitized tiles take minutes at -O3
 C_FLAGS = ["-std=gnu11", OPTIMIZATION, "-g" if DEBUG or SANITIZE else "-g0"]
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+VARIANT = ("-debug" if DEBUG else "") + (
+    f"-{SANITIZE}" if SANITIZE else ""
+)  # of what is kept from the last build
 WARNING_FLAGS = ["-Wall", "-Wextra", *(["-Werror"] if WERROR else [])]
 
 # Instruction sets per architecture; csrc/fc_dispatch.c lists the same names, best first.
@@ -78,11 +82,15 @@ class BuildTiles(build_ext):
 
     def _compile_tile(self, job: tuple[str, list[str], int]) -> list[str]:
         isa, flags, real_bytes = job
+        source, folder = "csrc/tile/tile.c", f"{self.build_temp}/{isa}_{real_bytes}{VARIANT}"
+        objects = self.compiler.object_filenames([source], output_dir=folder)
+        made_from = ["setup.py", source, *map(str, Path("csrc").rglob("*.h"))]
+        if not self.force and not any(newer_group(made_from, name) for name in objects):
+            return objects  # setuptools itself looks at times for whole extensions only
         return self.compiler.compile(
-            ["csrc/tile/tile.c"],
-            output_dir=f"{self.build_temp}/{isa}_{real_bytes}",
+            [source],
+            output_dir=folder,
             macros=[("FC_ISA", isa), ("FC_REAL_BYTES", str(real_bytes))],
-            depends=[str(p) for p in Path("csrc").rglob("*.h")],
             extra_postargs=[*C_FLAGS, *flags, *SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
         )
 
