@@ -78,6 +78,7 @@ class BuildTiles(build_ext):
             tiles = [name for names in pool.map(self._compile_tile, jobs) for name in names]
         native = next(e for e in self.extensions if e.name.endswith(".native"))
         native.extra_objects = tiles
+        native.depends = [*native.depends, *tiles]
         super().build_extensions()
 
     def _compile_tile(self, job: tuple[str, list[str], int]) -> list[str]:
@@ -111,6 +112,7 @@ def extension(name: str) -> Extension:
             "-O0" if DEBUG else "-O2",
             *C_FLAGS[2:],
             *SANITIZE_FLAGS,
+            *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra
             "-fvisibility=hidden",
         ],
         extra_link_args=["-pthread", *SANITIZE_FLAGS],

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.corners import CORNERS
+
 
 @dataclass(frozen=True)
 class ConvCase:
@@ -231,7 +233,7 @@ TRAIN_STEP = (
 )
 
 #: Every case by its id.
-CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE, *MAX_POOL, *TRAIN_STEP)}
+CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE, *MAX_POOL, *TRAIN_STEP, *CORNERS)}
 
 
 def examples(case: TrainCase) -> tuple[np.ndarray, np.ndarray]:

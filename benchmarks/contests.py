@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cases import CONV, MAX_POOL, TRAIN_STEP, VERY_LARGE
+from benchmarks.corners import CORNERS
 from benchmarks.problems import CONV_KINDS, Problem
 from benchmarks.worker import PEERS
 
@@ -105,6 +106,13 @@ CONTESTS = (
         "A very large kernel",
         "63x63, forward: by FFT, which runs on one thread.",
         ("forward",), tuple(case.id for case in VERY_LARGE), "fastconv", PEERS,
+    ),
+    Contest(
+        "corners",
+        "Off the beaten track",
+        "Calls that picture nets do not make, beside the line that one would write with NumPy, SciPy, torch."
+        " What is slower here by orders of magnitude is a fault.",
+        ("corner",), tuple(case.id for case in CORNERS), "fastconv", ("scipy", "torch"), None, 1.0,
     ),
     Contest(
         "channels-last",

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks import naive
 from benchmarks.cases import ConvCase, PoolCase, TrainCase, parameters
+from benchmarks.corners import CornerCase, corner_exact
 from benchmarks.problems import STEPS, Problem, conv_arrays, part, pool_input
 from benchmarks.training import NaiveStep
 from fastconv import conv1d, conv2d, conv3d, grad
@@ -16,7 +17,10 @@ from fastconv import conv1d, conv2d, conv3d, grad
 
 @lru_cache(maxsize=1)
 def exact(problem: Problem) -> np.ndarray:
-    """By the loops of algorithm="reference" or of `naive`, neither of which fastconv's fast paths share."""
+    """By the loops of algorithm="reference" or of `naive`, neither of which fastconv's fast paths share.
+
+    Of a corner, by another engine.
+    """
     case = problem.case
     if isinstance(case, ConvCase):
         return conv_part(problem.kind, case)
@@ -25,6 +29,8 @@ def exact(problem: Problem) -> np.ndarray:
         if problem.kind in ("max_pool", "max_pool_indices"):
             return output
         return naive.max_pool_input(case.input_shape, indices, output)
+    if isinstance(case, CornerCase):
+        return corner_exact(case)
     return losses(case)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 import fastconv
 from benchmarks.cases import ConvCase, PoolCase
+from benchmarks.corners import CornerCase, corner_arrays, corner_call
 from benchmarks.peers import CannotError, Engine, Job, train_job
 from benchmarks.problems import Problem, conv_arrays, pool_input
 from benchmarks.training import FastStep
@@ -32,6 +33,8 @@ class Fastconv(Engine):
             return self._conv(problem.kind, case)
         if isinstance(case, PoolCase):
             return self._pool(problem.kind, case)
+        if isinstance(case, CornerCase):
+            return Job(corner_call("fastconv", case, corner_arrays(case)))
         return train_job(lambda learning_rate: FastStep(case, learning_rate))
 
     def _ordered(self, array: np.ndarray) -> np.ndarray:

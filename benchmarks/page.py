@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from benchmarks.contests import CONTESTS, Contest
+from benchmarks.corners import CornerCase
 from benchmarks.problems import Problem
 from benchmarks.results import Memory, Run
 from benchmarks.tables import (
@@ -132,6 +133,7 @@ def section(run: Run, contest: Contest, pictures: set[str]) -> Iterator[str]:
     )
     yield table([*head, "error", "peer's"], body)
     yield all_times(run, contest, with_kind)
+    yield from lines_of(contest)
 
 
 #: Of `cells`, behind the number of threads.
@@ -181,6 +183,22 @@ def all_times(run: Run, contest: Contest, with_kind: bool) -> str:
     )
     head = ["case", *(f"{engine}, {threads}" for engine, threads in columns)]
     return f"<details><summary>All engines, with threads</summary>\n\n{table(head, body)}\n\n</details>"
+
+
+def lines_of(contest: Contest) -> Iterator[str]:
+    """What the engines were given where that is a line of code, folded away."""
+    corners = [problem.case for problem in contest.problems() if isinstance(problem.case, CornerCase)]
+    if not corners:
+        return
+    text = []
+    for corner in corners:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in corner.arrays.items())
+        text.append(f"# {corner.id}: {shapes}")
+        for engine, line in corner.lines.items():
+            text += [part for part in ((corner.before or {}).get(engine), line) if part]
+        text.append("")
+    code = "\n".join(text).rstrip()
+    yield f"<details><summary>The lines compared</summary>\n\n```python\n{code}\n```\n\n</details>"
 
 
 def threads_section(run: Run) -> Iterator[str]:

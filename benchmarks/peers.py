@@ -33,6 +33,7 @@ from benchmarks.cases import (
     examples,
     parameters,
 )
+from benchmarks.corners import CornerCase, corner_arrays, corner_call
 from benchmarks.problems import STEPS, Problem, conv_arrays, pool_input
 
 #: Larger convolutions would take the loops over taps longer than anybody waits.
@@ -63,6 +64,13 @@ class Engine:
     def job(self, problem: Problem, threads: int) -> Job:
         """Make everything ready."""
         raise NotImplementedError
+
+
+def corner_job(engine: str, case: CornerCase, given: Callable[[np.ndarray], Any] = np.asarray) -> Job:
+    """The engine's line, on arrays in the form that it is given them."""
+    if engine not in case.lines:
+        raise CannotError("no line for it")
+    return Job(corner_call(engine, case, {name: given(array) for name, array in corner_arrays(case).items()}))
 
 
 def train_job(make: Callable[[float], Callable[[], float]]) -> Job:
@@ -102,6 +110,8 @@ class Torch(Engine):
         case = problem.case
         if isinstance(case, ConvCase):
             return self._conv(problem.kind, case)
+        if isinstance(case, CornerCase):
+            return corner_job("torch", case, self._tensor)
         if self.channels_last:
             raise CannotError("compared with contiguous tensors")
         if isinstance(case, PoolCase):
@@ -313,7 +323,10 @@ class Ncnn(Engine):
 
 
 class SciPy(Engine):
-    """Overlap-add by FFT, for one input channel per group and stride 1: there is nothing to sum over."""
+    """Overlap-add by FFT, for one input channel per group and stride 1: there is nothing to sum over.
+
+    Of the corners it has what one would write with NumPy or SciPy.
+    """
 
     packages = ("scipy",)
 
@@ -321,6 +334,8 @@ class SciPy(Engine):
         self.signal = importlib.import_module("scipy.signal")
 
     def job(self, problem: Problem, threads: int) -> Job:
+        if isinstance(problem.case, CornerCase):
+            return corner_job("scipy", problem.case)
         case = forward_case(problem, ("float32", "float64"))
         if case.in_channels != case.groups or (case.stride, case.dilation) != (1, 1):
             raise CannotError("no sum over channels, no stride")

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.cases import CASES, ConvCase, PoolCase, TrainCase, normal_numbers
+from benchmarks.corners import CornerCase
 
 CONV_KINDS = ("forward", "grad_input", "grad_weight")
 POOL_KINDS = ("max_pool", "max_pool_indices", "max_pool_input", "max_pool_backprop")
 TRAIN_KINDS = ("train_step",)
+CORNER_KINDS = ("corner",)
 
 #: Multiplications and additions that computing the exact value of a part may take.
 EXACT_FLOPS = 10**8
@@ -29,13 +31,14 @@ class Problem:
     Kinds of convolutions: forward, grad_input, grad_weight. Of pools: max_pool, max_pool_indices (which also
     tells where each maximum was, as training needs it), max_pool_input (the gradient, from such indices),
     max_pool_backprop (the gradient in a net, whose layer remembers what it likes). Of networks: train_step.
+    Of corners: corner.
     """
 
     kind: str
     case_id: str
 
     @property
-    def case(self) -> ConvCase | PoolCase | TrainCase:
+    def case(self) -> ConvCase | PoolCase | TrainCase | CornerCase:
         return CASES[self.case_id]
 
     @property

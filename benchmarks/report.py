@@ -2,7 +2,7 @@
 
 Examples:
 
-    python -m benchmarks.report              all of it, about fifteen minutes, into docs/
+    python -m benchmarks.report              all of it, about twenty minutes, into docs/
     python -m benchmarks.report --quick      a few cases, half a minute, into build/report/
     python -m benchmarks.report --pass forward --case rn50-64,rn50-128 --threads 1
     python -m benchmarks.report --from docs/performance.json      page and pictures again, without measuring

@@ -129,7 +129,7 @@ def test_wheel_has_modules_stubs_and_no_sources(wheel: Path) -> None:
     assert compiled, "no compiled module"
     assert compiled == stubs
     assert "fastconv/py.typed" in files
-    sources = [name for name in files if name.endswith((".pyx", ".c", ".h", ".o"))]
+    sources = [name for name in files if name.endswith((".pyx", ".pxd", ".c", ".h", ".o"))]
     assert not sources, sources
     foreign = {name.split("/")[0] for name in files} - {
         "fastconv",

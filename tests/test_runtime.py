@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import os
 import platform
 import subprocess
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -168,6 +173,71 @@ def test_precision_of_a_block_ends_with_it() -> None:
             raise KeyError
         assert fastconv.get_precision() == "medium"
     assert fastconv.get_precision() == "high"
+
+
+def test_a_block_lowers_the_precision_of_its_own_thread_alone() -> None:
+    """Blocks of two threads overlap, and the first to begin ends first: each sees its own."""
+    begun, ended, seen = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        begun.wait()
+        with fastconv.precision("medium"):
+            seen.append(fastconv.get_precision())
+            begun.clear()
+            ended.wait()
+            seen.append(fastconv.get_precision())
+        seen.append(fastconv.get_precision())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with fastconv.precision("high"):
+        begun.set()
+        while begun.is_set():
+            time.sleep(0.001)
+        assert fastconv.get_precision() == "high"
+    assert fastconv.get_precision() == "highest"
+    ended.set()
+    thread.join()
+    assert seen == ["medium", "medium", "highest"]
+
+
+def test_calls_beside_a_block_keep_their_bits() -> None:
+    """A "highest" call is not given a faster algorithm because another thread has allowed itself one."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 32, 24, 24), np.float32), rng.standard_normal((32, 32, 3, 3), np.float32)
+    expected = fastconv.conv2d(x, w)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # the thread is there before the block: it cannot inherit anything
+        with fastconv.precision("high"):
+            assert not np.array_equal(fastconv.conv2d(x, w), expected), "the block must change something"
+            assert np.array_equal(pool.submit(fastconv.conv2d, x, w).result(), expected)
+            inside = pool.submit(contextvars.copy_context().run, fastconv.conv2d, x, w).result()
+            assert np.array_equal(inside, fastconv.conv2d(x, w))
+
+
+def test_tasks_have_a_precision_each() -> None:
+    async def task(word: str) -> list[str]:
+        seen = []
+        with fastconv.precision(word):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                seen.append(fastconv.get_precision())
+        return seen
+
+    async def both() -> list[list[str]]:
+        return await asyncio.gather(task("high"), task("medium"))
+
+    assert asyncio.run(both()) == [["high"] * 3, ["medium"] * 3]
+
+
+def test_the_default_is_the_processs_and_a_block_is_stronger() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # as above
+        with fastconv.precision("high"):
+            fastconv.set_precision("medium")
+            assert fastconv.get_precision() == "high"
+            assert pool.submit(fastconv.get_precision).result() == "medium"
+    assert fastconv.get_precision() == "medium"
 
 
 @pytest.mark.parametrize("word", ["low", "HIGH", "", None, 1, ["high"]])

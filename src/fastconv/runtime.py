@@ -72,12 +72,15 @@ def runnable_isas() -> tuple[str, ...]:
 def set_precision(precision: str) -> None:
     """Set how exact float32 and float64 convolutions must be; after `torch.set_float32_matmul_precision`.
 
+    This is the default of the whole process, for every thread; where a `with precision(...)` block is open, the
+    block's precision stays in force until it ends.
+
     Parameters
     ----------
     precision : {"highest", "high", "medium"}
         Bound of the rms error against exact arithmetic. "highest" (default): at most twice that of plain
         accumulation in the arrays' own dtype. "high": at most 1e-5 of the output's rms. "medium": 5e-3 of it.
-        A precision allows faster algorithms, it does not demand them. It holds for the whole process.
+        A precision allows faster algorithms, it does not demand them.
 
     Raises
     ------
@@ -93,13 +96,29 @@ def set_precision(precision: str) -> None:
 
 
 def get_precision() -> str:
-    """The precision in force; see `set_precision`."""
+    """The precision in force here: that of the innermost `with precision(...)` block, or the process's."""
     return native.precision()
 
 
 @contextmanager
 def precision(precision: str) -> Iterator[None]:
-    """`set_precision` for a `with` block.
+    """A precision for the calls of a `with` block, and for nobody else's.
+
+    It belongs to the context (`contextvars`, PEP 567): calls of other threads and asyncio tasks keep their own, and
+    blocks of several threads may overlap. A thread started inside the block starts with the process's precision, as
+    Python's threads start with an empty context, unless it is run in a copy of the context
+    (`contextvars.copy_context().run`, `asyncio.to_thread`) or Python inherits contexts itself (the default of
+    free-threaded Python 3.14).
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        See `set_precision`.
+
+    Raises
+    ------
+    ValueError
+        Any other word.
 
     Examples
     --------
@@ -108,12 +127,11 @@ def precision(precision: str) -> Iterator[None]:
     ...     fastconv.get_precision()
     'high'
     """
-    before = native.precision()
-    set_precision(precision)
+    token = native.context_precision.set(native.level_of(precision))
     try:
         yield
     finally:
-        set_precision(before)
+        native.context_precision.reset(token)
 
 
 def config() -> dict[str, object]:

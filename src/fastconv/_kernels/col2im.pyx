@@ -82,8 +82,8 @@ cdef inline int64_t packed_weights(const Dense *d) noexcept nogil:
 
 cdef void fill_stage(const Call *call, const char *source, char *stage) noexcept nogil:
     """The channels of a group of one image, dense: rows that continue each other in one go."""
-    cdef const int64_t *size = call.source.size
-    cdef const int64_t *stride = call.source.stride
+    cdef const int64_t *size = &call.source.size[0]
+    cdef const int64_t *stride = &call.source.stride[0]
     cdef int64_t run = size[4], lines = size[3], planes = size[2], row, at
     if lines == 1 or stride[3] == run * stride[4]:
         run, lines = run * lines, 1
@@ -137,8 +137,8 @@ cdef void add_up(const Call *call, const char *columns, int64_t first, int64_t c
     """grad_input of a block, whose first channel is the group's number `first`, from its columns. Rows with gaps
     between their elements go through `planes`."""
     cdef const Dense *d = call.dense
-    cdef const int64_t *size = d.window.count
-    cdef const int64_t *stride = call.out.stride
+    cdef const int64_t *size = &d.window.count[0]
+    cdef const int64_t *stride = &call.out.stride[0]
     cdef bint apart = stride[4] != 1 and size[2] > 1
     cdef int64_t dense[2]
     cdef const int64_t *to_stride = &stride[2]

@@ -98,7 +98,7 @@ cdef int add_taps(const Call *call, const Part *p, const Place *place, const Win
                   fc_taps *to, char *weights, int64_t *used) noexcept nogil:
     """Taps [first, first + columns) of a few kernel rows, and their weights, unless these are there already."""
     cdef const Axis *x = &p.x[phase]
-    cdef const int64_t *stride = call.weight_stride
+    cdef const int64_t *stride = &call.weight_stride[0]
     cdef int64_t column_stride = x.kernel_step * stride[4]
     cdef int64_t row_stride = p.period * column_stride if p.line else p.y.kernel_step * stride[3]
     cdef int64_t from_ = (channel_weight + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]

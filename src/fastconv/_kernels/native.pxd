@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.fc_api cimport fc_kernels, fc_task
 
 cdef const fc_kernels *kernels(bint float64) noexcept nogil
-cdef int precision_level() noexcept nogil
+cdef int precision_level() except -1
 cdef int worker_threads(double flops) noexcept nogil
 cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1
 cdef void *task_scratch(size_t size_bytes) noexcept nogil

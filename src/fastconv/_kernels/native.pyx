@@ -1,9 +1,15 @@
-"""Links csrc and owns what is global: the instruction set in use, the number of threads and the precision."""
+"""Links csrc and owns what is global: the instruction set in use, the number of threads and the precision.
+
+The precision is a number for the whole process, and over it one for a context (PEP 567), which is what a `with` block
+sets: blocks of other threads and tasks do not see it.
+"""
 
 import operator
 import os
+from contextvars import ContextVar
 from time import perf_counter
 
+from cpython.contextvars cimport get_value
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
@@ -24,16 +30,19 @@ PRECISIONS = ("highest", "high", "medium")
 
 cdef const fc_kernels *tables[<int>FC_DTYPES]
 cdef int thread_count = 1
-cdef int precision_in_use = 0
+cdef int process_precision = 0           # where no context has one of its own
+context_precision = ContextVar("fastconv.precision")
+cdef object local_precision = context_precision   # found without looking up a name in every call
 
 
 cdef const fc_kernels *kernels(bint float64) noexcept nogil:
     return tables[<int>(FC_FLOAT64 if float64 else FC_FLOAT32)]
 
 
-cdef int precision_level() noexcept nogil:
-    """Which of `PRECISIONS` is in force."""
-    return precision_in_use
+cdef int precision_level() except -1:
+    """Which of `PRECISIONS` is in force here."""
+    level = get_value(local_precision)
+    return process_precision if level is None else level
 
 
 cdef int worker_threads(double flops) noexcept nogil:
@@ -138,16 +147,21 @@ def set_num_threads(count, argument="count"):
 
 
 def precision():
-    """The precision in force, one of `PRECISIONS`."""
-    return PRECISIONS[precision_in_use]
+    """The precision in force here, one of `PRECISIONS`."""
+    return PRECISIONS[precision_level()]
+
+
+def level_of(name):
+    """What `context_precision` is set to for one of `PRECISIONS`."""
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name!r}: must be one of {', '.join(PRECISIONS)}")
+    return PRECISIONS.index(name)
 
 
 def set_precision(name):
-    """Set the precision in force."""
-    global precision_in_use
-    if name not in PRECISIONS:
-        raise ValueError(f"precision={name!r}: must be one of {', '.join(PRECISIONS)}")
-    precision_in_use = PRECISIONS.index(name)
+    """Set the precision of the process."""
+    global process_precision
+    process_precision = level_of(name)
 
 
 def fma_peak(dtype="float32", seconds=0.2):

@@ -139,8 +139,8 @@ cdef void find_phase(const Call *call, int64_t index, Phase *phase) noexcept nog
 cdef void split_pixels(const Call *call, const Phase *phase, int64_t z, int64_t y) noexcept nogil:
     """A row of a phase whose channels lie side by side; position (z, y) exists in the whole."""
     cdef const fc_kernels *kernel = call.kernel
-    cdef const int64_t *to_stride = call.parts.stride
-    cdef const int64_t *stride = call.whole.stride
+    cdef const int64_t *to_stride = &call.parts.stride[0]
+    cdef const int64_t *stride = &call.whole.stride[0]
     cdef int64_t low = phase.low[2], high = phase.high[2], columns = call.parts.size[4]
     cdef char *to = phase.part + (z * to_stride[2] + y * to_stride[3]) * call.item
     kernel.clear(to, to_stride[4], call.channels, low)
@@ -155,7 +155,7 @@ cdef void split_pixels(const Call *call, const Phase *phase, int64_t z, int64_t 
 cdef void split_plane(const Call *call, const Phase *phase, int64_t z, int64_t channel) noexcept nogil:
     """A plane of a phase whose rows are runs; plane z exists in the whole."""
     cdef const fc_kernels *kernel = call.kernel
-    cdef const int64_t *stride = call.whole.stride
+    cdef const int64_t *stride = &call.whole.stride[0]
     cdef int64_t item = call.item, row = call.parts.stride[3], columns = call.parts.size[4], low = phase.low[2]
     cdef int64_t top = phase.low[1], rows = phase.high[1] - top, high = phase.high[2]
     cdef char *to = phase.part + (channel * call.parts.stride[1] + z * call.parts.stride[2]) * item
@@ -178,7 +178,7 @@ cdef void split_plane(const Call *call, const Phase *phase, int64_t z, int64_t c
 cdef void split_task(void *context, int64_t index) noexcept nogil:
     """One phase of one group of one image."""
     cdef const Call *call = <const Call *>context
-    cdef const int64_t *stride = call.parts.stride
+    cdef const int64_t *stride = &call.parts.stride[0]
     cdef int64_t z, y, channel
     cdef bint exists
     cdef Phase phase
@@ -204,8 +204,8 @@ cdef void split_task(void *context, int64_t index) noexcept nogil:
 cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
     """One phase of one group of one image, into pixels whose channels lie side by side."""
     cdef const Call *call = <const Call *>context
-    cdef const int64_t *stride = call.parts.stride
-    cdef const int64_t *to_stride = call.whole.stride
+    cdef const int64_t *stride = &call.parts.stride[0]
+    cdef const int64_t *to_stride = &call.whole.stride[0]
     cdef const Phases *p = &call.phases
     cdef int64_t z, y, low
     cdef Phase phase
@@ -261,8 +261,8 @@ cdef void join_plane_task(void *context, int64_t index) noexcept nogil:
     """One plane of one channel of the whole, all phases of it."""
     cdef const Call *call = <const Call *>context
     cdef const Phases *p = &call.phases
-    cdef const int64_t *stride = call.parts.stride
-    cdef const int64_t *to_stride = call.whole.stride
+    cdef const int64_t *stride = &call.parts.stride[0]
+    cdef const int64_t *to_stride = &call.whole.stride[0]
     cdef int64_t plane = index % call.whole.size[2], z = plane - p.first[0], row, y, channel, n, number
     cdef char *to
     cdef const char *part

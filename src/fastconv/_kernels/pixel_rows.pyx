@@ -141,7 +141,7 @@ cdef void sweep(const Walk *walk, const char *windows, const char *weights, int6
                 const char *bias, int64_t rows, int64_t columns, char *scratch) noexcept nogil:
     """One weight panel over the pixels of a block. `out` is the first pixel's first channel."""
     cdef const Dense *d = walk.dense
-    cdef const int64_t *stride = walk.call.out.stride
+    cdef const int64_t *stride = &walk.call.out.stride[0]
     cdef int64_t item = walk.itemsize, row = 0, row_count, column, count, i, filled = 0
     cdef int64_t down = d.window.step[1] * walk.row_step, second
     cdef int64_t across = walk.width
@@ -202,7 +202,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef Walk *walk = <Walk *>context
     cdef const Dense *d = walk.dense
     cdef const Array *source = walk.call.source
-    cdef const int64_t *stride = walk.call.out.stride
+    cdef const int64_t *stride = &walk.call.out.stride[0]
     cdef int64_t item = walk.itemsize, panel, channel, channels
     cdef int64_t column = index % walk.blocks * walk.columns
     cdef int64_t row = index // walk.blocks % walk.strips * walk.rows

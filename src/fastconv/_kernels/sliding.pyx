@@ -196,7 +196,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t column = index // call.parts % call.blocks * call.columns
     cdef int64_t rest = index // call.parts // call.blocks
     cdef int64_t row = rest % call.strips * call.rows
-    cdef const int64_t *outputs = call.staging.stage.outputs
+    cdef const int64_t *outputs = &call.staging.stage.outputs[0]
     cdef int64_t od = rest // call.strips % outputs[0]
     cdef int64_t group, n, first, i, channel = 0, channels, base, item = call.staging.itemsize
     cdef const Dense *d

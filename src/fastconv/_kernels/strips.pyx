@@ -103,7 +103,7 @@ cdef int64_t tap_place(const Strips *strips, const Place *place, int64_t tap) no
 
 cdef int64_t list_offsets(const Strips *strips, const Place *place, const Chunk *chunk, int64_t *offset) noexcept nogil:
     """Where `copy_input` puts each position of a chunk, as its first tap sees it; returns how many there are."""
-    cdef const Axis *axis = strips.axis
+    cdef const Axis *axis = &strips.axis[0]
     cdef int64_t count = 0, n, d, h, w, base, step = axis[2].stride // axis[2].step * place.position[2]
     for n in range(chunk.n_count):
         for d in range(chunk.count[0]):
@@ -139,7 +139,7 @@ cdef void copy_input(const Strips *strips, const Chunk *chunk, const fc_kernels 
                      const char *source, const int64_t *stride, int64_t channels, char *to,
                      const Place *place) noexcept nogil:
     """The input under a chunk's windows. What lies in the padding is not written: zeros are there already."""
-    cdef const Axis *axis = strips.axis
+    cdef const Axis *axis = &strips.axis[0]
     cdef int64_t n, k, d, from_offset, to_offset
     cdef int64_t run[3]
     cdef int64_t low[3]

@@ -40,7 +40,7 @@ cdef struct Call:
 
 cdef void copy_gradient(const DotLayout *plan, const Call *call, const Chunk *chunk, int64_t channel,
                         int64_t channels, char *to) noexcept nogil:
-    cdef const int64_t *stride = call.on.grad_stride
+    cdef const int64_t *stride = &call.on.grad_stride[0]
     cdef int64_t item = call.on.item, n, d
     for n in range(chunk.n_count):
         for d in range(chunk.count[0]):

@@ -66,7 +66,7 @@ cdef struct Task:
 cdef void place_input(Call *call) noexcept nogil:
     """Panels of neighbouring channels, each a box of positions."""
     cdef const GemmLayout *plan = call.plan
-    cdef const Axis *axis = plan.strips.axis
+    cdef const Axis *axis = &plan.strips.axis[0]
     cdef Place *place = &call.place
     call.width = min(plan.channels, <int64_t>call.on.kernel.max_columns)
     place.position[2] = call.width
@@ -86,8 +86,8 @@ cdef void place_input(Call *call) noexcept nogil:
 
 cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
     """The positions of a chunk are adjacent in each channel and image of grad_output, and channels a good way apart."""
-    cdef const Axis *axis = plan.strips.axis
-    cdef const int64_t *stride = call.on.grad_stride
+    cdef const Axis *axis = &plan.strips.axis[0]
+    cdef const int64_t *stride = &call.on.grad_stride[0]
     return ((axis[2].block == 1 or stride[4] == 1) and (axis[1].block == 1 or stride[3] == axis[2].count)
             and (axis[0].block == 1 or stride[2] == axis[1].count * axis[2].count)
             and stride[1] * call.on.item % ALIAS_BYTES != 0)
@@ -98,7 +98,7 @@ cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64
                    bint accumulate) noexcept nogil:
     """The products of one tile over a chunk: in one go, or image by image where grad_output lies."""
     cdef const fc_kernels *kernel = call.on.kernel
-    cdef const int64_t *stride = call.on.grad_stride
+    cdef const int64_t *stride = &call.on.grad_stride[0]
     cdef const char *grad
     cdef int64_t n
     cdef fc_finish finish
@@ -150,7 +150,7 @@ cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64
 cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     """Which blocks a task has, and its scratch memory. False if that is short."""
     cdef const GemmLayout *plan = call.plan
-    cdef const Axis *axis = plan.strips.axis
+    cdef const Axis *axis = &plan.strips.axis[0]
     cdef int64_t panels = divide_up(plan.channels, call.width), block, elements, sums, turned
     cdef int64_t positions = plan.strips.block_n * axis[0].block * axis[1].block * axis[2].block
     block = index % plan.channel_blocks
@@ -256,7 +256,7 @@ cdef class GemmGradient:
 
     cdef int64_t scratch_elements(self) noexcept:
         cdef const GemmLayout *p = &self.layout
-        cdef const Axis *axis = p.strips.axis
+        cdef const Axis *axis = &p.strips.axis[0]
         cdef int64_t rows = divide_up(p.rows, p.row_blocks), channels = divide_up(p.channels, p.channel_blocks), d
         cdef int64_t input = p.strips.block_n, grad = p.strips.block_n
         for d in range(3):

@@ -140,7 +140,7 @@ cdef void write_taps(const Call *call, const Panel *panel, int64_t high, int64_t
                      char *out) noexcept nogil:
     """The taps of one filter's channels, taps[tap][channel], to grad_weight."""
     cdef const fc_kernels *kernel = call.tiles.kernel
-    cdef const int64_t *stride = call.out_stride
+    cdef const int64_t *stride = &call.out_stride[0]
     cdef int64_t item = call.tiles.itemsize, width = kernel.max_columns, y, x, row = call.tiles.transform.taps
     if stride[4] == 1 and (high == 1 or wide == row == stride[3]):
         kernel.pack(out, stride[1], high * wide, panel.channels, taps, width, 1)
@@ -156,7 +156,7 @@ cdef bint write_panels(const Call *call, const Block *block, int64_t i, const ch
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, width = t.kernel.max_columns, side = t.transform.taps, piece, row, rows, j, top, left, base
     cdef int64_t plane
-    cdef const int64_t *stride = call.out_stride
+    cdef const int64_t *stride = &call.out_stride[0]
     cdef double taps[9 * FC_MAX_COLUMNS]
     cdef bint finite = True
     cdef Panel panel
