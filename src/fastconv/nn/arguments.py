@@ -81,8 +81,10 @@ def float_dtype(name: str, dtype: Any) -> np.dtype:
 
 
 def frozen(value: Any) -> Any:
-    """`value` as plain Python: lists (of lists) as tuples, so that nobody can change a layer from outside, and
-    what NumPy and others have for numbers and words as numbers and words, which any file can hold."""
+    """`value` as plain Python: lists (of lists) as tuples, so that nobody can change a layer from outside.
+
+    What NumPy and others have for numbers and words becomes numbers and words, which any file can hold.
+    """
     if isinstance(value, (list, tuple)):
         return tuple(frozen(entry) for entry in value)
     if isinstance(value, (np.generic, np.ndarray)):

@@ -211,6 +211,10 @@ class Held(Parameter):
         """Zeros: what the original has gathered stays with it."""
         return np.zeros_like(self._origin.value)
 
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        """Nobody learns from it."""
+
     def add_grad(self, gradient: np.ndarray) -> None:
         """Nobody learns from it."""
 

@@ -106,7 +106,7 @@ class Layer:
         --------
         >>> import numpy as np
         >>> from fastconv import nn
-        >>> net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2, rng=1))
+        >>> net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
         >>> x = np.ones((5, 3), np.float32)
         >>> votes, backprop = net.vjp(x, training=False)
         >>> bool((votes == net(x)).all()), backprop(np.eye(5, 2, dtype=np.float32)).shape
@@ -151,7 +151,7 @@ class Layer:
         return prepared
 
     def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray] | None:
-        """This layer with its weight packed, as a function, if it has one; `constant` gives values to keep."""
+        """This layer with its weight packed, as a function, if it can be; `constant` gives what to keep."""
         return None
 
     def _variants(self) -> Iterable[Layer]:
@@ -202,7 +202,7 @@ class Layer:
 
     def children(self) -> dict[str, Layer]:
         """The layers inside by name: "conv", "blocks.0"; a layer that is used twice is there twice."""
-        return self._own(Layer)  # type: ignore[type-abstract]
+        return self._own(Layer)
 
     def _own(self, kind: type[_Kind]) -> dict[str, _Kind]:
         """All of one kind that the attributes are or hold, by path.

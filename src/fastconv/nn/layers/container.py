@@ -195,7 +195,7 @@ class Sequential(Layer):
         backprops: list[Any] = []
         i, front, rectified = 0, input, self._plan.rectified
         try:
-            for k, (i, layer) in enumerate(self._plan.stages):
+            for k, (i, layer) in enumerate(self._plan.stages):  # noqa: B007 - named in the message
                 further = to_input or bool(backprops)  # whether what lies in front wants a gradient
                 if k in rectified:
                     front, input = input, layer(input)

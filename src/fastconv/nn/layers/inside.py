@@ -46,9 +46,9 @@ def containers_inside(value: Any, within: tuple[Any, ...] = ()) -> Iterator[list
 
 
 def replaced(
-    value: Any, kind: type[Kind], replace: Callable[[Kind], Any], within: tuple[Any, ...] = ()
+    value: Any, kind: tuple[type, ...], replace: Callable[[Any], Any], within: tuple[Any, ...] = ()
 ) -> Any:
-    """`value` with every `kind` in it replaced; containers that hold none are passed on, the others copied."""
+    """`value` with all of a kind in it replaced; containers that hold none are passed on, others copied."""
     if isinstance(value, kind):
         return replace(value)
     if not isinstance(value, _CONTAINERS) or any(value is outer for outer in within):

@@ -25,8 +25,8 @@ from fastconv.nn.parameter import Buffer, Held, Parameter
 def learner_of(net: Layer, wanted: Collection[Parameter]) -> Layer:
     """`net` if all its parameters are `wanted`, else a copy in which the others stay as they are.
 
-    - A layer that has parameters, none of them wanted, is frozen with all that is inside it: batch norm by its
-      running statistics, dropout off, no gradients added, none computed in front of all that learns.
+    - A layer that has parameters, none of them wanted, is frozen with all that is inside it: batch norm by
+      its running statistics, dropout off, no gradients added, none computed in front of all that learns.
     - A layer with some wanted parameters trains; the gradients of the others are not computed.
     - A layer without parameters trains, unless it stands inside a frozen one.
     """
@@ -53,6 +53,34 @@ def learner_of(net: Layer, wanted: Collection[Parameter]) -> Layer:
 
     result: Layer = keep(net)
     return result
+
+
+class Learner:
+    """What `learner_of` makes of a net, for as long as there is the same inside the net.
+
+    Raises
+    ------
+    ValueError
+        The net has none of the parameters wanted.
+    """
+
+    def __init__(self, net: Layer, wanted: Collection[Parameter]) -> None:
+        learned = set(map(id, wanted))
+        if not any(id(parameter) in learned for parameter in net.parameters()):
+            raise ValueError(
+                "optimizer: has none of the net's parameters; make it with net.parameters(), and copy or "
+                "pickle net and optimizer together"
+            )
+        self._net, self.layer = net, learner_of(net, wanted)
+        self._growing = [(container, _contents(container)) for container in net._may_grow()]
+
+    def is_of(self, net: Layer) -> bool:
+        """Whether this is still how `net` learns."""
+        return net is self._net and all(_contents(container) == seen for container, seen in self._growing)
+
+
+def _contents(container: list[Any] | dict[Any, Any]) -> list[int]:
+    return list(map(id, container.values() if isinstance(container, dict) else container))
 
 
 class _Frozen(StandIn):

@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar
-
-_Layer = TypeVar("_Layer")
+from typing import Any
 
 
 class StandIn:
@@ -25,7 +23,7 @@ class StandIn:
 
 
 @lru_cache(maxsize=256)
-def _cast_as(role: type[StandIn], original: type) -> type:
+def _cast_as(role: Any, original: Any) -> Any:
     members = {
         "_role": role,
         "_original": original,
@@ -35,12 +33,12 @@ def _cast_as(role: type[StandIn], original: type) -> type:
     return type(original.__name__, (role, original), members)
 
 
-def _again(role: type[StandIn], original: type) -> Any:
+def _again(role: Any, original: Any) -> Any:
     made = _cast_as(role, original)
     return made.__new__(made)
 
 
-def take_role(role: type[StandIn], layer: Any, **attributes: Any) -> None:
+def take_role(role: Any, layer: Any, **attributes: Any) -> None:
     """Give a layer, a copy that nobody else has, a role and what that needs."""
     object.__setattr__(layer, "__class__", _cast_as(role, type(layer)))
     vars(layer).update(attributes)
@@ -52,10 +50,10 @@ class Copies:
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
 
-    def of(self, layer: _Layer, replace: Callable[[Any], Any]) -> _Layer:
+    def of(self, layer: Any, replace: Callable[[Any], Any]) -> Any:
         """A copy in which `replace` has been asked about every layer, parameter and buffer."""
         made = self._made.get(id(layer))
         if made is None:
             made = self._made[id(layer)] = copy.copy(layer)
             made._replace_inside(replace)
-        return made  # type: ignore[no-any-return]
+        return made
