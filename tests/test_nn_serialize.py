@@ -126,8 +126,14 @@ def test_permissions_are_those_of_any_new_file(tmp_path) -> None:
     assert (tmp_path / "net.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-class Mine(nn.ReLU):
-    pass
+class Forgetful(nn.ReLU):
+    def __init__(self, size: int) -> None:
+        self.width = size
+
+
+class Holding(nn.ReLU):
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
 
 
 def test_nets_that_cannot_be_saved(tmp_path) -> None:
@@ -136,7 +142,13 @@ def test_nets_that_cannot_be_saved(tmp_path) -> None:
         deep = nn.Sequential(deep)
     for net, error, message in [
         ("net", TypeError, "net: must be a layer, not str"),
-        (nn.Sequential(Mine()), TypeError, "Mine is not a layer of fastconv.nn; save net.state_dict"),
+        (
+            nn.Sequential(Forgetful(3)),
+            TypeError,
+            "Forgetful does not keep its argument 'size' under that name",
+        ),
+        (Holding(object()), TypeError, "Holding: argument thing: a object cannot be written to a file"),
+        (type("ReLU", (nn.ReLU,), {})(), TypeError, "ReLU is not fastconv's layer of that name"),
         (deep, ValueError, "more than 64 deep"),
     ]:
         with pytest.raises(error, match=message):

@@ -8,7 +8,6 @@ in cache.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.geometry import as_array, check_shape, whole_number
-from fastconv.nn.archive import read_archive, write_archive
+from fastconv.nn.archive import File, read_archive, write_archive
 from fastconv.nn.arguments import real
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.learner import Learner
@@ -311,8 +310,8 @@ class Optimizer:
                 here[...] = there
             position += count
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the `state_dict` to one file, as `nn.save` writes a net.
+    def save(self, path: File) -> None:
+        """Write the `state_dict` to one file, a path or a binary file object, as `nn.save` writes a net.
 
         Raises
         ------
@@ -324,7 +323,7 @@ class Optimizer:
         header = {key: state[key] for key in ("type", "lr", "steps")}
         write_archive(path, "optimizer", header, arrays)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, path: File) -> None:
         """Continue from a file that `save` wrote.
 
         Raises

@@ -305,11 +305,17 @@ class Layer:
         twin = copy.deepcopy(self)
         for buffer in twin.named_buffers().values():
             buffer.cast(dtype)
-        for _, layer in twin.walk():
-            for each in (layer, *layer._variants()):
-                if "dtype" in vars(each):
-                    vars(each)["dtype"] = dtype
+        twin._tell_dtype(dtype)
         return twin
+
+    def _tell_dtype(self, dtype: np.dtype | None = None) -> None:
+        """Make the attribute `dtype` of all layers that of their arrays, which were cast; else this."""
+        for _, layer in self.walk():
+            buffer = next(iter(layer.named_buffers().values()), None)
+            told = dtype if buffer is None else buffer.value.dtype
+            for each in (layer, *layer._variants()):
+                if told is not None and "dtype" in vars(each):
+                    vars(each)["dtype"] = told
 
     def walk(self) -> Iterator[tuple[str, Layer]]:
         """(path, layer) of this layer and all inside, each once; the path ends in a dot, or is empty."""

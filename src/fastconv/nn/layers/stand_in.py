@@ -40,7 +40,8 @@ def _again(role: Any, original: Any) -> Any:
 
 def take_role(role: Any, layer: Any, **attributes: Any) -> None:
     """Give a layer, a copy that nobody else has, a role and what that needs."""
-    object.__setattr__(layer, "__class__", _cast_as(role, type(layer)))
+    original: Any = type(layer)
+    object.__setattr__(layer, "__class__", _cast_as(role, original))
     vars(layer).update(attributes)
 
 
