@@ -6,19 +6,15 @@ learned are *frozen* in it, which means that they run as in inference and nobody
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from fastconv.nn.layers.base import (
-    Backprop,
-    Layer,
-    ParameterBackprop,
-    takes_training,
-    vjp_of,
-)
-from fastconv.nn.layers.stand_in import Copies, StandIn, take_role
+from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, takes_training
+from fastconv.nn.layers.stand_in import Copies, StandIn, stand_in, take_role
 from fastconv.nn.parameter import Buffer, Held, Parameter
 
 
@@ -30,29 +26,53 @@ def learner_of(net: Layer, wanted: Collection[Parameter]) -> Layer:
     - A layer with some wanted parameters trains; the gradients of the others are not computed.
     - A layer without parameters trains, unless it stands inside a frozen one.
     """
-    learned = set(map(id, wanted))
-    training, frozen = Copies(), Copies()
-    held: dict[int, Held] = {}
+    return _Freezing(wanted).kept(net)  # type: ignore[no-any-return]
 
-    def hold(value: Any) -> Any:
-        if isinstance(value, Buffer):
-            return held.setdefault(id(value), Held(value))
-        twin = frozen.of(value, hold)
-        if not isinstance(twin, StandIn):
-            take_role(_Frozen, twin, _origin=value)
-        return twin
 
-    def keep(value: Any) -> Any:
+class _Freezing:
+    """The copies that one net needs."""
+
+    def __init__(self, wanted: Collection[Parameter]) -> None:
+        self._wanted = set(map(id, wanted))
+        self._training, self._frozen = Copies(), Copies()
+        self._held: dict[int, Held] = {}
+        self._in_front: dict[int, Layer] = {}
+
+    def kept(self, value: Any) -> Any:
+        """What a layer, parameter or buffer is where only what is wanted learns."""
         if isinstance(value, Buffer):
-            return hold(value) if isinstance(value, Parameter) and id(value) not in learned else value
+            learns = id(value) in self._wanted or not isinstance(value, Parameter)
+            return value if learns else self.frozen(value)
         parameters = value.parameters()
-        count = sum(id(parameter) in learned for parameter in parameters)
+        count = sum(id(parameter) in self._wanted for parameter in parameters)
         if count == len(parameters):
             return value
-        return training.of(value, keep) if count else hold(value)
+        if not count:
+            return self.frozen(value)
+        if type(value).vjp_parameters is not Layer.vjp_parameters:
+            return self._training.of(value, self.kept)
+        twin = self._training.of(value, self.in_front)
+        if not isinstance(twin, StandIn):
+            take_role(_FromItsFront, twin)
+        return twin
 
-    result: Layer = keep(net)
-    return result
+    def frozen(self, value: Any) -> Any:
+        """What stands anywhere inside a layer that does not learn."""
+        if isinstance(value, Buffer):
+            return self._held.setdefault(id(value), Held(value))
+        twin = self._frozen.of(value, self.frozen)
+        if not isinstance(twin, StandIn):
+            take_role(_Frozen, twin, _stands_for=value)
+        return twin
+
+    def in_front(self, value: Any) -> Any:
+        """As `kept`, inside a layer of one's own that does not say what lies in front of all that learns."""
+        kept = self.kept(value)
+        if isinstance(value, Buffer):
+            return kept
+        if id(value) not in self._in_front:
+            self._in_front[id(value)] = stand_in(_PerhapsInFront, kept, _stands_for=kept)
+        return self._in_front[id(value)]
 
 
 class Learner:
@@ -83,17 +103,25 @@ def _contents(container: list[Any] | dict[Any, Any]) -> list[int]:
     return list(map(id, container.values() if isinstance(container, dict) else container))
 
 
-class _Frozen(StandIn):
-    """Trains as the original infers."""
+class _For(StandIn):
+    """Stands for another layer and calls that."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._layer(*arguments, **options)
 
+    @property
+    def _layer(self) -> Layer:
+        layer: Layer = vars(self)["_stands_for"]
+        return layer
+
+
+class _Frozen(_For):
+    """Trains as the original infers."""
+
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
-        if takes_training(self._layer):
-            return vjp_of(self._layer, input, False)
-        # a layer of one's own that only knows training: its parameters are held, what is inside it is frozen
-        return super().vjp(input)  # type: ignore[misc,no-any-return]
+        # a layer of one's own may only know training; its parameters are held, what is inside it is frozen
+        options = {"training": False} if takes_training(self._layer) else {}
+        return super().vjp(input, **options)  # type: ignore[misc,no-any-return]
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         return self._layer(input), _nothing
@@ -101,11 +129,47 @@ class _Frozen(StandIn):
     def _own(self, kind: Any) -> dict[str, Any]:
         return {}  # to those who ask what there is to learn
 
-    @property
-    def _layer(self) -> Layer:
-        layer: Layer = vars(self)["_origin"]
-        return layer
-
 
 def _nothing(grad_output: np.ndarray) -> None:
     """Backprop to parameters that do not learn."""
+
+
+# ---- the front of a layer of one's own -----------------------------------------------------------------
+
+#: Arrays whose gradient nobody asks for, by id, while a layer of one's own runs what is inside it.
+_unasked: ContextVar[dict[int, weakref.ref[np.ndarray]] | None] = ContextVar("unasked", default=None)
+
+
+class _FromItsFront(StandIn):
+    """Runs its own `vjp`, telling the layers inside that the gradient of the input is not asked for."""
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        token = _unasked.set({id(input): weakref.ref(input)} if isinstance(input, np.ndarray) else {})
+        try:
+            return self.vjp(input)  # type: ignore[attr-defined,no-any-return]
+        finally:
+            _unasked.reset(token)
+
+
+class _PerhapsInFront(_For):
+    """Computes no gradient of an input that is known not to need one: what it returns for it is zeros."""
+
+    def vjp(self, input: np.ndarray, *others: Any, **options: Any) -> tuple[np.ndarray, Backprop]:
+        known = _unasked.get()
+        layer = self._layer
+        if others or options or not known or id(input) not in known or known[id(input)]() is not input:
+            return layer.vjp(input, *others, **options)
+        output, learn = layer.vjp_parameters(input)
+        learns, shape, dtype = layer._learns(), input.shape, input.dtype
+        if not learns:
+            known[id(output)] = weakref.ref(output)
+
+        def backprop(grad_output: np.ndarray) -> np.ndarray:
+            if learns:
+                learn(grad_output)
+            return np.zeros(shape, dtype)
+
+        return output, backprop
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        return self._layer.vjp_parameters(input)

@@ -45,6 +45,13 @@ def take_role(role: Any, layer: Any, **attributes: Any) -> None:
     vars(layer).update(attributes)
 
 
+def stand_in(role: Any, layer: Any, **attributes: Any) -> Any:
+    """A copy of `layer`, sharing all it holds, in a role."""
+    twin = copy.copy(layer)
+    take_role(role, twin, **attributes)
+    return twin
+
+
 class Copies:
     """Copies of layers that share what they hold, but for what stands inside them; one per layer."""
 
