@@ -216,6 +216,18 @@ def test_a_pickled_convolution_gives_the_same_bits(case: str) -> None:
                 kept[...] = 1
 
 
+@pytest.mark.parametrize("offset", [0, 1])
+def test_arrays_beside_a_pickle_are_read_where_they_lie(offset: int) -> None:
+    """Joblib maps them from a file; at an odd address they are copied."""
+    weight, x = array(5, 3, 3, 3), array(1, 3, 9, 9)
+    buffers: list[Any] = []
+    data = pickle.dumps(fastconv.pack_weight(weight), 5, buffer_callback=buffers.append)
+    mapped = [memoryview(bytes(offset) + bytes(buffer))[offset:] for buffer in buffers]
+    again = pickle.loads(data, buffers=mapped)
+    assert np.array_equal(again(x), fastconv.conv2d(x, weight))
+    assert np.may_share_memory(again.weight, np.frombuffer(mapped[0], np.uint8)) is (offset == 0)
+
+
 def test_a_pickled_linear_layer_gives_the_same_bits() -> None:
     x, weight, bias = array(5, 30), array(20, 30), array(20)
     packed = PackedLinear(weight, bias, "relu")

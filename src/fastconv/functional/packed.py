@@ -103,11 +103,10 @@ def packed_conv(
     algorithm: str = "auto",
 ) -> PackedConv:
     """As `pack_weight`, of arguments that have been checked and arrays that nobody else can write to."""
-    for array in (weight, bias):
-        if array is not None:
-            array.flags.writeable = False  # as it was, where a pickle has been loaded
     parameters = (stride, padding, dilation, groups, activation, algorithm)
-    return PackedConv(find_forward, any_conv, weight, bias, *parameters)
+    return PackedConv(
+        find_forward, any_conv, _kept(weight), None if bias is None else _kept(bias), *parameters
+    )
 
 
 def _reduced_conv(packed: PackedConv) -> tuple[Any, ...]:
@@ -167,12 +166,16 @@ class PackedLinear:
 
 def packed_linear(weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> PackedLinear:
     """As `PackedLinear`, of arguments that have been checked and arrays that nobody else can write to."""
-    for array in (weight, bias):
-        if array is not None:
-            array.flags.writeable = False
     packed = PackedLinear.__new__(PackedLinear)
-    packed._keep(weight, bias, activation)
+    packed._keep(_kept(weight), None if bias is None else _kept(bias), activation)
     return packed
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """The array itself, read-only; a copy only of what a pickle has put at an odd address."""
+    array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
+    array.flags.writeable = False
+    return array
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

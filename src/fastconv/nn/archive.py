@@ -69,9 +69,9 @@ def write_archive(file: File, kind: str, header: Mapping[str, Any], arrays: Mapp
     if _is_open(file, "write"):
         _write_at_once(file, members)
         return
-    path = os.path.realpath(os.fspath(file))  # type: ignore[arg-type]  # no file object
+    path = os.path.realpath(os.fsdecode(file))  # type: ignore[arg-type]  # no file object
     if os.path.islink(path):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(file))  # type: ignore[arg-type]
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as special:
             _write_at_once(special, members)
@@ -109,10 +109,12 @@ def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
     _write_members(whole, members)
     rest = whole.getbuffer()
     while rest:
-        count = file.write(rest)  # an unbuffered file may take less than all
+        count = file.write(rest)
+        if not isinstance(file, io.RawIOBase):
+            return
         if count is None:
             raise BlockingIOError(errno.EAGAIN, "path: the file takes no more without waiting")
-        rest = rest[count:]
+        rest = rest[count:]  # an unbuffered file may take less than all
 
 
 def _write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
@@ -241,4 +243,4 @@ def file_name(file: File) -> str:
     """What messages call a file."""
     if hasattr(file, "read"):
         return str(getattr(file, "name", type(file).__name__))
-    return os.fspath(file)
+    return os.fsdecode(file)
