@@ -273,6 +273,48 @@ def test_what_is_frozen_in_the_middle_passes_gradients_on() -> None:
                 assert abs((errors[0] - errors[1]) / 2e-6 - parameter.grad[i]) < 1e-7
 
 
+class Adapted(nn.Layer):
+    """A frozen layer, and what is learned beside it added in place, or on the way in."""
+
+    def __init__(self, base: nn.Layer, adapter: nn.Linear, head: nn.Linear, shift: float) -> None:
+        self.base, self.adapter, self.head = base, adapter, head
+        self.shift = nn.Parameter(np.full(1, shift))
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        return self.head((self.base(input) + self.adapter(input)) * self.shift.value)
+
+    def vjp(self, input: np.ndarray):
+        features, base_back = self.base.vjp(input)
+        added, adapter_back = self.adapter.vjp(input)
+        features += added
+        total = features.copy()
+        features *= self.shift.value
+        output, head_back = self.head.vjp(features)
+
+        def backprop(grad_output: np.ndarray) -> np.ndarray:
+            grad = head_back(grad_output)
+            self.shift.add_grad((grad * total).sum())
+            grad = grad * self.shift.value
+            return base_back(grad) + adapter_back(grad)
+
+        return output, backprop
+
+
+@pytest.mark.parametrize("shift", [-1.0, 1.0, 0.5])
+def test_what_is_changed_in_place_behind_a_frozen_layer_learns_as_it_would(shift: float) -> None:
+    """Skipping a gradient that nobody needs must not skip one that somebody does."""
+    net = Adapted(*(nn.Linear(4, 4, rng=i, **F64) for i in range(3)), shift)  # type: ignore[arg-type]
+    whole = copy.deepcopy(net)
+    x = rng().standard_normal((6, 4))
+    learn(net, [*net.adapter.parameters(), *net.head.parameters(), net.shift], x)
+    learn(whole, whole.parameters(), x)
+    for name, parameter in net.named_parameters().items():
+        if name.startswith("base"):
+            assert not parameter.grad.any()
+        else:
+            np.testing.assert_array_equal(parameter.grad, whole.named_parameters()[name].grad)
+
+
 def test_layers_without_parameters_train_unless_what_they_stand_in_is_frozen() -> None:
     """Dropout and a batch norm without weights, beside frozen layers: on, as in training; inside: off."""
     norm, inner = nn.BatchNorm1d(4, affine=False, **F64), nn.BatchNorm1d(4, affine=False, **F64)

@@ -7,6 +7,7 @@ learned are *frozen* in it, which means that they run as in inference and nobody
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections.abc import Collection
 from contextvars import ContextVar
 from typing import Any
@@ -136,15 +137,40 @@ def _nothing(grad_output: np.ndarray) -> None:
 
 # ---- the front of a layer of one's own -----------------------------------------------------------------
 
-#: Arrays whose gradient nobody asks for, by id, while a layer of one's own runs what is inside it.
-_unasked: ContextVar[dict[int, weakref.ref[np.ndarray]] | None] = ContextVar("unasked", default=None)
+
+class _Unasked:
+    """Arrays whose gradient nobody asks for, while a layer of one's own runs what is inside it.
+
+    One that it has changed in place may depend on something else by now, and is another array: the checksum
+    tells.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}
+
+    def add(self, array: np.ndarray) -> None:
+        if isinstance(array, np.ndarray):
+            self._known[id(array)] = weakref.ref(array), _checksum(array)
+
+    def __contains__(self, array: np.ndarray) -> bool:
+        reference, checksum = self._known.get(id(array), (None, 0))
+        return reference is not None and reference() is array and checksum == _checksum(array)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(array.ravel(order="K").view(np.uint8).data)
+
+
+_unasked: ContextVar[_Unasked | None] = ContextVar("unasked", default=None)
 
 
 class _FromItsFront(StandIn):
     """Runs its own `vjp`, telling the layers inside that the gradient of the input is not asked for."""
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        token = _unasked.set({id(input): weakref.ref(input)} if isinstance(input, np.ndarray) else {})
+        unasked = _Unasked()
+        unasked.add(input)
+        token = _unasked.set(unasked)
         try:
             return self.vjp(input)  # type: ignore[attr-defined,no-any-return]
         finally:
@@ -155,14 +181,13 @@ class _PerhapsInFront(_For):
     """Computes no gradient of an input that is known not to need one: what it returns for it is zeros."""
 
     def vjp(self, input: np.ndarray, *others: Any, **options: Any) -> tuple[np.ndarray, Backprop]:
-        known = _unasked.get()
-        layer = self._layer
-        if others or options or not known or id(input) not in known or known[id(input)]() is not input:
+        unasked, layer = _unasked.get(), self._layer
+        if others or options or unasked is None or input not in unasked:
             return layer.vjp(input, *others, **options)
         output, learn = layer.vjp_parameters(input)
         learns, shape, dtype = layer._learns(), input.shape, input.dtype
         if not learns:
-            known[id(output)] = weakref.ref(output)
+            unasked.add(output)
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
             if learns:
