@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import multiprocessing
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,6 +210,164 @@ def test_bad_states_change_nothing(tmp_path) -> None:
     for key in ("exp_avg", "exp_avg_sq"):
         for a, b in zip(after[key], good[key]):
             np.testing.assert_array_equal(a, b)
+
+
+# ---- copies --------------------------------------------------------------------------------------------
+
+
+def nudge(parameters, **settings) -> nn.Nudge:
+    return nn.Nudge(parameters, 0.05, momentum=0.5)
+
+
+COPIED = pytest.mark.parametrize(
+    ("optimizer", "settings"), [*[(case[0], case[2]) for case in CASES], (nudge, {})]
+)
+
+
+def pair(optimizer, settings) -> tuple[nn.Sequential, nn.Optimizer]:
+    """A net with dropout and batch norm, and an optimizer that has taken some steps."""
+    draw = np.random.default_rng(1)
+    net = nn.Sequential(
+        nn.Linear(3, 4, rng=draw),
+        nn.BatchNorm1d(4),
+        nn.ReLU(),
+        nn.Dropout(0.3, rng=draw),
+        nn.Linear(4, 2, rng=draw),
+    )
+    learner = optimizer(net.parameters(), **settings)
+    go_on(net, learner)
+    return net, learner
+
+
+def go_on(net: nn.Layer, learner: nn.Optimizer) -> None:
+    x = rng().standard_normal((8, 3)).astype(np.float32)
+    for _ in range(3):
+        learner.learn(net, nn.MSELoss(), x, np.ones((8, 2), np.float32))
+
+
+def assert_equal_nets(a: nn.Layer, b: nn.Layer) -> None:
+    for name, value in a.state_dict().items():
+        np.testing.assert_array_equal(value, b.state_dict()[name])
+
+
+def in_another_process(data: bytes) -> bytes:
+    net, learner = pickle.loads(data)
+    go_on(net, learner)
+    return pickle.dumps((net, learner))
+
+
+@COPIED
+def test_net_and_optimizer_copied_together_learn_as_the_originals(optimizer, settings) -> None:
+    """Bit for bit, whichever comes first, through copies and pickles, and more than once."""
+    for twins in (
+        lambda net, learner: copy.deepcopy((net, learner)),
+        lambda net, learner: copy.deepcopy((learner, net))[::-1],
+        lambda net, learner: pickle.loads(pickle.dumps((net, learner))),
+        lambda net, learner: pickle.loads(pickle.dumps((learner, net)))[::-1],
+    ):
+        net, learner = pair(optimizer, settings)
+        net2, learner2 = twins(net, learner)
+        before = net.state_dict()
+        go_on(net2, learner2)
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+        assert (net2.state_dict()["4.weight"] != before["4.weight"]).any()
+        net3, learner3 = pickle.loads(pickle.dumps((net2, learner2)))
+        go_on(net, learner)
+        go_on(net, learner)
+        go_on(net3, learner3)
+        assert_equal_nets(net, net3)
+        assert learner3.steps == learner.steps
+
+
+def test_a_pair_goes_on_in_another_process() -> None:
+    net, learner = pair(nn.Adam, {"lr": 0.05})
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (data,) = pool.map(in_another_process, [pickle.dumps((net, learner))])
+    net2, learner2 = pickle.loads(data)
+    go_on(net, learner)
+    go_on(net, learner)
+    go_on(net2, learner2)
+    assert_equal_nets(net, net2)
+
+
+@COPIED
+def test_an_optimizer_copied_alone_learns_the_net_or_says_why_not(optimizer, settings) -> None:
+    """copy.copy: the same parameters, a state of its own. Deeper copies have parameters of no net."""
+    net, learner = pair(optimizer, settings)
+    twin_net, twin = pair(optimizer, settings)
+    again = copy.copy(twin)
+    go_on(net, learner)
+    go_on(twin_net, again)
+    assert_equal_nets(net, twin_net)
+    assert twin.steps == 3
+    assert again.steps == 6
+    x = np.ones((4, 3), np.float32)
+    for alone in (copy.deepcopy(learner), pickle.loads(pickle.dumps(learner))):
+        before = net.state_dict()
+        with pytest.raises(ValueError, match="copy or pickle net and optimizer together"):
+            go_on(net, alone)
+        with pytest.raises(ValueError, match="optimizer: "):
+            nn.fit(net, x, np.ones((4, 2), np.float32), loss=nn.MSELoss(), optimizer=alone, epochs=1)
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_net_copied_alone_is_refused_by_the_optimizer_of_the_original() -> None:
+    """By `astype` too: it makes a copy, which needs an optimizer of its own."""
+    net, learner = pair(nn.Adam, {})
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net.astype(np.float32)):
+        with pytest.raises(ValueError, match="has none of the net's parameters"):
+            go_on(other, learner)
+
+
+@CASE
+def test_an_optimizer_follows_parameters_that_are_cast(optimizer, formula, settings) -> None:
+    """In place, between steps: it goes on in the other dtype, its state with it."""
+    found = parameters(np.float64)
+    learner = optimizer(found, **settings)
+    reference = parameters(np.float64)
+    other = optimizer(reference, **settings)
+    for t in range(6):
+        if t == 3:
+            for parameter in found:
+                parameter.cast(np.dtype(np.float32))
+        set_grads(found, t)
+        set_grads(reference, t)
+        learner.step()
+        other.step()
+    for a, b in zip(found, reference):
+        assert a.value.dtype == np.float32
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-4, atol=1e-5)
+    for name in learner._state:
+        for a, b in zip(learner.state_dict()[name], other.state_dict()[name]):
+            assert a.dtype == np.float32
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_an_optimizer_of_ones_own_is_copied_with_all_it_has() -> None:
+    class Signs(nn.Optimizer):
+        _state = ("seen",)
+
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters, 0.1, 0.0)
+            self.notes = ["a"]
+
+        def _update(self, row) -> None:
+            row.state["seen"] += 1
+            np.multiply(np.sign(row.gradient(0.0)), self.lr, out=row.work)
+
+    net = nn.Linear(2, 2, rng=0)
+    learner = Signs(net.parameters())
+    x = np.ones((2, 2), np.float32)
+    learner.learn(net, nn.MSELoss(), x, x)
+    net2, learner2 = copy.deepcopy((net, learner))
+    learner2.notes.append("b")
+    for one, other in ((net, learner), (net2, learner2)):
+        other.learn(one, nn.MSELoss(), x, x)
+    assert_equal_nets(net, net2)
+    assert learner.notes == ["a"]
+    assert (learner2.state_dict()["seen"][0] == 2).all()
 
 
 P = [nn.Parameter(np.ones(2))]

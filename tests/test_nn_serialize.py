@@ -6,10 +6,13 @@ import io
 import json
 import os
 import pickle
+import stat
 import struct
+import threading
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,8 +129,14 @@ def test_permissions_are_those_of_any_new_file(tmp_path) -> None:
     assert (tmp_path / "net.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-class Mine(nn.ReLU):
-    pass
+class Forgetful(nn.ReLU):
+    def __init__(self, size: int) -> None:
+        self.width = size
+
+
+class Holding(nn.ReLU):
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
 
 
 def test_nets_that_cannot_be_saved(tmp_path) -> None:
@@ -136,12 +145,244 @@ def test_nets_that_cannot_be_saved(tmp_path) -> None:
         deep = nn.Sequential(deep)
     for net, error, message in [
         ("net", TypeError, "net: must be a layer, not str"),
-        (nn.Sequential(Mine()), TypeError, "Mine is not a layer of fastconv.nn; save net.state_dict"),
+        (
+            nn.Sequential(Forgetful(3)),
+            TypeError,
+            "Forgetful does not keep its argument 'size' under that name",
+        ),
+        (Holding(object()), TypeError, "Holding: argument thing: a object cannot be written to a file"),
+        (type("ReLU", (nn.ReLU,), {})(), TypeError, "ReLU is not fastconv's layer of that name"),
         (deep, ValueError, "more than 64 deep"),
     ]:
         with pytest.raises(error, match=message):
             nn.save(net, tmp_path / "net.npz")
     assert os.listdir(tmp_path) == []
+
+
+def test_numpy_numbers_are_plain_from_the_start(tmp_path) -> None:
+    """Whatever the constructors accept: whole numbers, reals, truth, words; in tuples, lists, 0-d arrays."""
+    i, f = np.int64, np.float32
+    nets = [
+        (nn.Linear(i(4), np.array([1, 2]).max() + 1), nn.Linear(4, 3)),
+        (nn.Conv2d(i(2), i(4), i(3), (i(1), 2), [i(1), i(0)], i(1), i(2), np.True_),
+         nn.Conv2d(2, 4, 3, (1, 2), (1, 0), 1, 2)),
+        (nn.Conv2d(1, 1, np.array(3), padding=np.str_("same"), activation=np.str_("relu")),
+         nn.Conv2d(1, 1, 3, padding="same", activation="relu")),
+        (nn.ConvTranspose2d(1, 1, i(2), i(2), i(0), (i(1), 1)), nn.ConvTranspose2d(1, 1, 2, 2, 0, (1, 1))),
+        (nn.MaxPool2d(i(2), i(2), i(1), (i(1), 1), np.True_), nn.MaxPool2d(2, 2, 1, (1, 1), True)),
+        (nn.AvgPool2d(i(2), divisor_override=i(3), count_include_pad=np.False_),
+         nn.AvgPool2d(2, divisor_override=3, count_include_pad=False)),
+        (nn.LPPool2d(f(2), i(2)), nn.LPPool2d(2.0, 2)),
+        (nn.AdaptiveAvgPool2d((i(2), None)), nn.AdaptiveAvgPool2d((2, None))),
+        (nn.BatchNorm2d(i(2), f(0.5), f(0.25), np.True_), nn.BatchNorm2d(2, 0.5, 0.25)),
+        (nn.LayerNorm((i(2), 3), f(0.5), np.True_, np.False_), nn.LayerNorm((2, 3), 0.5, bias=False)),
+        (nn.LocalResponseNorm(i(3), f(0.5)), nn.LocalResponseNorm(3, 0.5)),
+        (nn.GELU(np.str_("tanh")), nn.GELU("tanh")),
+        (nn.Threshold(f(0.5), i(2)), nn.Threshold(0.5, 2.0)),
+        (nn.PReLU(i(2), f(0.5)), nn.PReLU(2, 0.5)),
+        (nn.Flatten(i(1), i(-1)), nn.Flatten()),
+        (nn.Softmax(i(1)), nn.Softmax(1)),
+        (nn.Dropout(f(0.25)), nn.Dropout(0.25)),
+        (nn.Concat(nn.Identity(), dim=i(1)), nn.Concat(nn.Identity())),
+    ]  # fmt: skip
+    for given, plain in nets:
+        assert repr(given) == repr(plain)
+        nn.save(given, tmp_path / "net")
+        assert repr(nn.load(tmp_path / "net")) == repr(plain)
+
+
+def test_a_symbolic_link_is_followed(tmp_path) -> None:
+    """What it names is replaced, also through a second link and where nothing is yet; the link stays."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "inner").symlink_to(Path("store") / "net.npz")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "inner")
+    for bias in (True, False):
+        nn.save(nn.Linear(2, 2, bias=bias), tmp_path / "link.npz")
+        assert (tmp_path / "link.npz").is_symlink()
+        assert (tmp_path / "inner").is_symlink()
+        assert repr(nn.load(tmp_path / "store" / "net.npz")) == repr(nn.Linear(2, 2, bias=bias))
+    assert os.listdir(tmp_path / "store") == ["net.npz"]
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(OSError, match="Too many levels"):
+        nn.save(nn.ReLU(), tmp_path / "circle")
+    assert sorted(os.listdir(tmp_path)) == ["circle", "inner", "link.npz", "store"]
+
+
+def test_a_file_keeps_its_mode(tmp_path) -> None:
+    """Also a private one, which is never readable for others while it is written; optimizers' files too."""
+    learner = nn.Adam(small_net().parameters())
+    for write_file in (lambda path: nn.save(small_net(), path), learner.save):
+        path = tmp_path / "net.npz"
+        path.write_bytes(b"old")
+        path.chmod(0o640)
+        write_file(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert path.read_bytes() != b"old"
+        path.unlink()
+
+
+def test_file_objects(tmp_path) -> None:
+    """In memory, on disk, with something in front; the same bytes as by path; optimizers alike."""
+    net = small_net()
+    nn.save(net, tmp_path / "net.npz")
+    memory = io.BytesIO()
+    memory.write(b"in front")
+    nn.save(net, memory)
+    assert memory.getvalue() == b"in front" + (tmp_path / "net.npz").read_bytes()
+    memory.seek(8)
+    assert repr(nn.load(memory)) == repr(net)
+    with open(tmp_path / "net.npz", "rb") as file:
+        assert repr(nn.load(file)) == repr(net)
+    with open(tmp_path / "unbuffered", "wb", buffering=0) as file:
+        nn.save(net, file)
+    assert (tmp_path / "unbuffered").read_bytes() == (tmp_path / "net.npz").read_bytes()
+    learner, other = nn.Adam(net.parameters(), 0.25), nn.Adam(net.parameters())
+    memory = io.BytesIO()
+    learner.save(memory)
+    memory.seek(0)
+    other.load(memory)
+    assert other.lr == 0.25
+    with pytest.raises(ValueError, match="BytesIO: not a whole net file"):
+        nn.load(io.BytesIO(memory.getvalue()))
+    with (
+        pytest.raises(ValueError, match=r"net\.npz: not a whole optimizer file"),
+        open(tmp_path / "net.npz", "rb") as file,
+    ):
+        other.load(file)
+    for text in (io.StringIO(), open(tmp_path / "text", "w+")):  # noqa: SIM115
+        with pytest.raises(TypeError, match="binary mode"):
+            nn.save(net, text)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="binary mode"):
+            nn.load(text)  # type: ignore[arg-type]
+        text.close()
+
+
+def test_pipes(tmp_path) -> None:
+    """Opened, and by name: a pipe is written to, not replaced."""
+    net = small_net()
+    os.mkfifo(tmp_path / "pipe")
+    reader, writer = os.pipe()
+    with open(reader, "rb") as source, open(writer, "wb") as target:
+        thread = threading.Thread(target=lambda: (nn.save(net, target), target.close()))
+        thread.start()
+        assert repr(nn.load(source)) == repr(net)
+        thread.join()
+    thread = threading.Thread(target=nn.save, args=(net, tmp_path / "pipe"))
+    thread.start()
+    assert repr(nn.load(tmp_path / "pipe")) == repr(net)
+    thread.join()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_nothing_is_written_to_a_file_object_if_the_net_cannot_be_saved() -> None:
+    memory = io.BytesIO()
+    with pytest.raises(TypeError, match="Forgetful"):
+        nn.save(nn.Sequential(small_net(), Forgetful(3)), memory)
+    assert memory.getvalue() == b""
+
+
+# ---- layers of one's own -------------------------------------------------------------------------------
+
+
+class Block(nn.Layer):
+    """Makes its layers itself; keeps its arguments under their names, as layers do."""
+
+    def __init__(self, channels: int, *, scale: float = 1.0, rng: Any = None) -> None:
+        self.channels, self.scale = channels, scale
+        self.steps = [
+            nn.Conv2d(channels, channels, 3, padding=1, rng=rng),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+        self.gain = nn.Parameter(np.array([scale], np.float32), "gain")
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        for step in self.steps:
+            input = step(input)
+        return input * self.gain.value
+
+
+class Wraps(nn.Layer):
+    """Is given its layers, in all the ways there are."""
+
+    def __init__(
+        self, first: nn.Layer, *layers: nn.Layer, heads: dict[str, list[nn.Layer]], size: Any = None
+    ) -> None:
+        self.first, self.layers, self.heads, self.size = first, layers, heads, size
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        input = self.first(input)
+        for layer in self.layers:
+            input = layer(input)
+        return self.heads["x"][0](input) + self.heads["x"][1](input)
+
+
+def test_layers_of_ones_own_come_back(tmp_path) -> None:
+    """By name and arguments, with the arrays of layers that they make themselves, also shared and cast."""
+    shared = nn.Conv2d(2, 2, 1, rng=0)
+    for dtype in (np.float32, np.float64):
+        net = nn.Sequential(
+            Block(2, scale=0.5, rng=1),
+            Wraps(
+                shared, Block(2, rng=2), heads={"x": [shared, nn.ReLU()]}, size=(1, [2.5, None], {"a": True})
+            ),
+        ).astype(dtype)
+        for buffer in net.named_buffers().values():
+            buffer.value = abs(rng().standard_normal(buffer.value.shape)).astype(dtype)
+        nn.save(net, tmp_path / "net.npz")
+        again = nn.load(tmp_path / "net.npz", layers=[Block, Wraps])
+        assert repr(again) == repr(net)
+        assert list(again.state_dict()) == list(net.state_dict())
+        x = rng().standard_normal((2, 2, 5, 5)).astype(dtype)
+        assert np.array_equal(again(x), net(x))
+        assert again[1].first is again[1].heads["x"][0]
+        assert again[1].size == (1, [2.5, None], {"a": True})
+        assert type(again[1].heads["x"]) is list
+        assert again[0].steps[0].dtype == dtype
+
+
+def test_a_class_that_is_missing_is_named_with_the_way_to_give_it(tmp_path) -> None:
+    nn.save(nn.Sequential(Block(2), Wraps(nn.ReLU(), heads={})), tmp_path / "net.npz")
+    for given, names in (((), "Block, Wraps"), ((Block,), "Wraps")):
+        with pytest.raises(ValueError, match=rf"net\.npz: holds layers of your own.*layers=\[{names}\]"):
+            nn.load(tmp_path / "net.npz", layers=given)
+
+
+def test_classes_given_are_checked(tmp_path) -> None:
+    nn.save(nn.ReLU(), tmp_path / "net.npz")
+    for wrong, error in (
+        ([Block(2)], TypeError),
+        ([int], TypeError),
+        (["Block"], TypeError),
+        ([type("ReLU", (nn.ReLU,), {})], ValueError),
+        ([Block, type("Block", (nn.ReLU,), {})], ValueError),
+    ):
+        with pytest.raises(error, match="layers: "):
+            nn.load(tmp_path / "net.npz", layers=wrong)  # type: ignore[arg-type]
+    assert repr(nn.load(tmp_path / "net.npz", layers=[Block, Block, nn.ReLU])) == "ReLU()"
+
+
+def test_numpy_numbers_that_a_layer_of_ones_own_keeps_are_written_as_numbers(tmp_path) -> None:
+    nn.save(Block(np.int64(2), scale=np.float32(0.5)), tmp_path / "net.npz")
+    assert repr(nn.load(tmp_path / "net.npz", layers=[Block])) == "Block(channels=2, scale=0.5)"
+
+
+def test_a_class_that_has_changed_since_is_told_apart(tmp_path) -> None:
+    """Other arguments, other arrays: one ValueError that names the file."""
+    nn.save(Block(2), tmp_path / "net.npz")
+
+    def renamed(**members: Any) -> type:
+        return type("Block", (Block,), members)
+
+    def fewer(self, channels: int, *, scale: float) -> None:
+        self.channels, self.scale, self.steps = channels, scale, [nn.Conv2d(channels, channels, 3)]
+
+    def other(self, width: int) -> None:
+        Block.__init__(self, width)
+
+    for changed, message in ((fewer, "Block is made with arrays"), (other, "must have the arguments width")):
+        with pytest.raises(ValueError, match=rf"net\.npz: not a whole net file.*{message}"):
+            nn.load(tmp_path / "net.npz", layers=[renamed(__init__=changed)])
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -286,6 +527,7 @@ BAD = {
         **ARRAYS,
         "0.weight.npy": npy_claiming((2, 3), "|O", pickle.dumps(1) + b"\0" * 24),
     },
+    "own layer of a name of ours": {"__header__.npy": header([{**RELU, "own": {}}])},
     "refers to itself": {"__header__.npy": header([sequential(0)])},
     "refers to a later layer": {"__header__.npy": header([sequential(1), RELU])},
     "refers to a layer before the first": {"__header__.npy": header([RELU, sequential(-1)])},

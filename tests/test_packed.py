@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
 import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +20,7 @@ import pytest
 
 import fastconv
 from fastconv import nn
+from fastconv.functional.packed import PackedLinear
 
 RNG = np.random.default_rng(11)
 
@@ -98,9 +109,9 @@ def test_what_is_packed_is_a_copy() -> None:
     bias[...] = 0
     assert np.array_equal(packed(input), expected)
     assert packed.bias is not None
-    for copy in (packed.weight, packed.bias):
+    for kept in (packed.weight, packed.bias):
         with pytest.raises(ValueError, match="read-only"):
-            copy[...] = 1
+            kept[...] = 1
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -186,7 +197,227 @@ def test_more_shapes_than_a_packed_convolution_remembers() -> None:
             assert np.array_equal(packed(x), fastconv.conv1d(x, weight))
 
 
+# ---- pickles and copies --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_pickled_convolution_gives_the_same_bits(case: str) -> None:
+    """Before its first call and after; arrays still read-only, parameters as they were, in every protocol."""
+    input_shape, weight_shape, parameters = CASES[case]
+    input, weight, bias = array(*input_shape), array(*weight_shape), array(weight_shape[0])
+    packed = fastconv.pack_weight(weight, bias, **parameters, activation="relu6")
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(packed, protocol))
+        assert np.array_equal(again(input), packed(input))
+        assert repr(again) == repr(packed)
+        assert again.bias is not None
+        for kept in (again.weight, again.bias):
+            with pytest.raises(ValueError, match="read-only"):
+                kept[...] = 1
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_arrays_beside_a_pickle_are_read_where_they_lie(offset: int) -> None:
+    """Joblib maps them from a file; at an odd address they are copied."""
+    weight, x = array(5, 3, 3, 3), array(1, 3, 9, 9)
+    buffers: list[Any] = []
+    data = pickle.dumps(fastconv.pack_weight(weight), 5, buffer_callback=buffers.append)
+    mapped = [memoryview(bytes(offset) + bytes(buffer))[offset:] for buffer in buffers]
+    again = pickle.loads(data, buffers=mapped)
+    assert np.array_equal(again(x), fastconv.conv2d(x, weight))
+    assert np.may_share_memory(again.weight, np.frombuffer(mapped[0], np.uint8)) is (offset == 0)
+
+
+def test_a_pickled_linear_layer_gives_the_same_bits() -> None:
+    x, weight, bias = array(5, 30), array(20, 30), array(20)
+    packed = PackedLinear(weight, bias, "relu")
+    for again in (pickle.loads(pickle.dumps(packed)), copy.copy(packed), copy.deepcopy(packed)):
+        assert np.array_equal(again(x), packed(x))
+        with pytest.raises(ValueError, match="read-only"):
+            again.weight[...] = 1
+
+
+def test_a_copy_of_what_never_changes_costs_nothing() -> None:
+    """Weights are not doubled by copying what holds them."""
+    packed = fastconv.pack_weight(array(4, 3, 3, 3))
+    prepared = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).prepare()
+    for one in (packed, prepared):
+        assert copy.copy(one) is one
+        assert copy.deepcopy({"a": [one]})["a"][0] is one
+
+
+def test_parameters_of_a_packed_convolution_cannot_be_changed_from_outside() -> None:
+    stride = [1, 1]
+    packed = fastconv.pack_weight(array(2, 1, 3, 3), stride=stride, groups=np.int64(1))
+    expected = packed(array(1, 1, 8, 8)).shape
+    stride[:] = [2, 2]
+    for size in (8, 9):
+        assert packed(array(1, 1, size, size)).shape[2] == size - 2
+    assert expected == (1, 2, 6, 6)
+    assert packed.stride == (1, 1)
+
+
+def call(pickled: bytes) -> bytes:
+    packed, input = pickle.loads(pickled)
+    return pickle.dumps(packed(input))
+
+
+def test_other_processes_get_the_same_bits() -> None:
+    """Spawned, as joblib and multiprocessing do; convolutions, fully connected layers and nets."""
+    net, shape = nets()["residual"]
+    jobs = [
+        (fastconv.pack_weight(array(4, 3, 3, 3), padding=1), array(2, 3, 9, 9)),
+        (PackedLinear(array(4, 6)), array(2, 6)),
+        (net.prepare(), array(2, *shape)),
+    ]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        results = pool.map(call, [pickle.dumps(job) for job in jobs])
+    for (packed, input), result in zip(jobs, results):
+        assert np.array_equal(pickle.loads(result), packed(input))
+
+
+def test_a_pickle_is_loaded_on_any_instruction_set(tmp_path: Path) -> None:
+    """Made on one machine, called on another: the bits are those of the machine that calls."""
+    isas = fastconv.runtime.runnable_isas()
+    net, shape = nets()["lenet"]
+    weight, x, image = array(32, 16, 3, 3), array(1, 16, 20, 20), array(1, *shape)
+    packed, prepared = fastconv.pack_weight(weight, padding=1), net.prepare()
+    for isa in isas:
+        fastconv.set_isa(isa)
+        packed(x)
+        prepared(image)
+        data = pickle.dumps((packed, prepared))
+        for other in isas:
+            fastconv.set_isa(other)
+            loaded, loaded_net = pickle.loads(data)
+            assert np.array_equal(loaded(x), fastconv.conv2d(x, weight, padding=1))
+            assert np.array_equal(loaded_net(image), net(image))
+    (tmp_path / "packed").write_bytes(data)
+    code = "import pickle, sys; p, n = pickle.load(open(sys.argv[1], 'rb')); print(p, n)"
+    environment = {**os.environ, "FASTCONV_ISA": "baseline" if "baseline" in isas else isas[0]}
+    command = [sys.executable, "-c", code, str(tmp_path / "packed")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.stdout == f"{packed} {prepared}\n", run.stderr
+
+
 # ---- nets --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lenet", "residual", "one layer", "rows", "nothing"])
+def test_a_pickled_prepared_net_gives_the_same_bits(name: str) -> None:
+    """Containers, fused activations, pools and all; with the same words where it refuses."""
+    net, shape = nets()[name]
+    prepared = net.prepare()
+    again = pickle.loads(pickle.dumps(prepared))
+    for n in (1, 5):
+        x = array(n, *shape)
+        assert np.array_equal(again(x), net(x))
+    assert repr(again) == repr(prepared) == f"Prepared({net!r})"
+    if name == "lenet":
+        with pytest.raises(ValueError, match=r"layer 0, Conv2d\(in_channels=1"):
+            again(array(1, 3, 20, 20))
+
+
+# ---- memory ------------------------------------------------------------------------------------------
+
+
+def held(make: Callable[[], Any]) -> int:
+    """Bytes that Python objects take for as long as what is made is there."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = make()
+        gc.collect()
+        found = tracemalloc.get_traced_memory()[0]
+        del made
+        return found
+    finally:
+        tracemalloc.stop()
+
+
+def wide() -> nn.Layer:
+    """More than 2 MiB of weights."""
+    return nn.Sequential(
+        nn.Conv2d(64, 128, 3, padding=1, rng=0),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(512, 1024, rng=1),
+        nn.ReLU(),
+    )
+
+
+WEIGHTS = 4 * (128 * 64 * 9 + 128 + 1024 * 512 + 1024)
+
+
+def test_a_net_that_only_infers_holds_its_weights_once() -> None:
+    """Gradients are made when somebody trains, and only then; copies and pickles do not make them."""
+
+    def infer() -> nn.Layer:
+        net = wide()
+        net(np.zeros((1, 64, 8, 8), np.float32))
+        net.zero_grad()
+        return pickle.loads(pickle.dumps(copy.deepcopy(net)))
+
+    assert WEIGHTS <= held(wide) < 1.05 * WEIGHTS
+    assert WEIGHTS <= held(infer) < 1.05 * WEIGHTS
+
+    def explain() -> nn.Layer:
+        net = wide()
+        _, backprop = net.vjp(np.zeros((1, 64, 8, 8), np.float32), training=False)
+        backprop(np.zeros((1, 1024), np.float32))
+        return net
+
+    assert WEIGHTS <= held(explain) < 1.05 * WEIGHTS
+    assert held(lambda: nn.SGD(wide().parameters(), 0.1)) > 1.9 * WEIGHTS
+
+
+def test_a_frozen_part_has_no_gradients() -> None:
+    def learn() -> Any:
+        net = nn.Sequential(wide(), nn.Linear(1024, 2, rng=2))
+        optimizer = nn.SGD(net[1].parameters(), 0.1)
+        x = np.zeros((2, 64, 8, 8), np.float32)
+        optimizer.learn(net, nn.MSELoss(), x, np.zeros((2, 2), np.float32))
+        return net, optimizer
+
+    assert held(learn) < 1.1 * WEIGHTS
+
+
+def test_a_prepared_net_holds_its_weights_once_beside_what_is_packed() -> None:
+    """Neither the net it was made from nor gradients; loaded from a pickle no more than that."""
+    example = np.zeros((1, 64, 8, 8), np.float32)
+
+    def trained() -> nn.Layer:
+        net = wide()
+        for parameter in net.parameters():
+            parameter.grad += 1
+        return net
+
+    assert WEIGHTS <= held(lambda: trained().prepare(example)) < 1.05 * WEIGHTS
+    data = pickle.dumps(trained().prepare(example))
+    assert WEIGHTS <= len(data) < 1.05 * WEIGHTS
+    assert held(lambda: pickle.loads(data)) < 1.05 * WEIGHTS
+
+
+def test_gradients_are_made_once_by_threads_that_meet() -> None:
+    """The first to ask makes the array; nothing that was added before or meanwhile is lost."""
+    for _ in range(20):
+        parameter = nn.Parameter(np.zeros((64, 64)))
+        begin = threading.Barrier(4)
+        seen: list[np.ndarray] = []
+
+        def work(parameter: Any = parameter, begin: Any = begin, seen: Any = seen) -> None:
+            begin.wait()
+            seen.append(parameter.grad)
+            parameter.add_grad(np.ones((64, 64)))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(map(id, seen))) == 1
+        assert (parameter.grad == 4).all()
 
 
 def nets() -> dict[str, tuple[nn.Layer, tuple[int, ...]]]:

@@ -491,6 +491,12 @@ cdef class PackedConv:
         return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,
                               self.groups, self.activation, self.algorithm, out)
 
+    def __copy__(self):
+        return self  # nothing changes it
+
+    def __deepcopy__(self, memo):
+        return self
+
     def __repr__(self):
         given = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("stride", "padding", "dilation", "groups",
                                                                          "activation", "algorithm"))

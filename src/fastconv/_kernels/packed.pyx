@@ -25,6 +25,9 @@ cdef class PackedWeight:
         for i in range(self.count):
             free(self.memory[i])
 
+    def __reduce__(self):
+        return PackedWeight, ()  # forms are for this process's machine: they are made again when needed
+
     cdef char *find(self, const Form *form) noexcept:
         """The weight in a form, or NULL."""
         cdef char *found = NULL

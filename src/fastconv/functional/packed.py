@@ -4,10 +4,15 @@ Every convolution first packs its weight into the form that its inner loops read
 large image, but most of the work where the image is small and the weight is large. A packed convolution is an
 explicit object that has a copy of the weight and keeps the packed form; nothing is ever remembered about
 arrays of yours.
+
+The copy is kept beside the packed form, so the price is twice the weight: another memory order, precision or
+instruction set packs from it, and a pickle holds it alone. What is packed never changes: a copy of it is the
+object itself.
 """
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 import numpy as np
@@ -19,7 +24,7 @@ from fastconv._kernels.product import multiply
 from fastconv.functional.algorithm import check_algorithm
 from fastconv.functional.conv import any_conv, check_activation, check_bias, find_forward
 from fastconv.functional.linear import check_linear_weight, linear, product_plan
-from fastconv.geometry import as_array, conv_geometry, dilated_kernel, per_axis, whole_number
+from fastconv.geometry import as_array, conv_geometry, dilated_kernel, hashable, per_axis, whole_number
 
 __all__ = ["PackedConv", "PackedLinear", "pack_weight"]
 
@@ -58,7 +63,8 @@ def pack_weight(
     Notes
     -----
     The packed form depends on algorithm, instruction set and memory order: it is made when a call first needs
-    it, and kept in the object, beside the weight itself.
+    it, and kept in the object, beside the weight itself. The object can be pickled, for joblib or
+    multiprocessing; the form is made again where it is loaded, be it on another instruction set.
 
     Examples
     --------
@@ -80,8 +86,36 @@ def pack_weight(
     conv_geometry(probe, weight.shape, stride, padding, dilation, groups, spatial_rank)
     if bias is not None:
         bias = _frozen(check_bias(bias, weight.shape[0], weight.dtype))
+    # as plain numbers, which nobody can change from outside
+    numbers = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    plain = {name: hashable(name, value) for name, value in numbers.items()}
+    return packed_conv(_frozen(weight), bias, **plain, activation=activation, algorithm=algorithm)
+
+
+def packed_conv(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    activation: str | None,
+    algorithm: str = "auto",
+) -> PackedConv:
+    """As `pack_weight`, of arguments that have been checked and arrays that nobody else can write to."""
     parameters = (stride, padding, dilation, groups, activation, algorithm)
-    return PackedConv(find_forward, any_conv, _frozen(weight), bias, *parameters)
+    return PackedConv(
+        find_forward, any_conv, _kept(weight), None if bias is None else _kept(bias), *parameters
+    )
+
+
+def _reduced_conv(packed: PackedConv) -> tuple[Any, ...]:
+    """How a `PackedConv` is pickled: as the call that makes it."""
+    options = (packed.stride, packed.padding, packed.dilation, packed.groups, packed.activation)
+    return packed_conv, (packed.weight, packed.bias, *options, packed.algorithm)
+
+
+copyreg.pickle(PackedConv, _reduced_conv)
 
 
 class PackedLinear:
@@ -101,9 +135,12 @@ class PackedLinear:
         weight = as_array("weight", weight)
         check_linear_weight(weight)
         check_activation(activation)
-        self.weight, self.bias, self.activation = _frozen(weight), None, activation
         if bias is not None:
-            self.bias = _frozen(check_bias(bias, weight.shape[0], weight.dtype))
+            bias = _frozen(check_bias(bias, weight.shape[0], weight.dtype))
+        self._keep(_frozen(weight), bias, activation)
+
+    def _keep(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> None:
+        self.weight, self.bias, self.activation = weight, bias, activation
         self._packed = PackedWeight()
 
     def __call__(self, input: Any) -> np.ndarray:
@@ -116,6 +153,29 @@ class PackedLinear:
         activation = ACTIVATIONS[self.activation]
         multiply(plan, weight, False, input, True, out, True, self.bias, activation, self._packed)
         return out
+
+    def __copy__(self) -> PackedLinear:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> PackedLinear:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return packed_linear, (self.weight, self.bias, self.activation)
+
+
+def packed_linear(weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> PackedLinear:
+    """As `PackedLinear`, of arguments that have been checked and arrays that nobody else can write to."""
+    packed = PackedLinear.__new__(PackedLinear)
+    packed._keep(_kept(weight), None if bias is None else _kept(bias), activation)
+    return packed
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """The array itself, read-only; a copy only of what a pickle has put at an odd address."""
+    array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
+    array.flags.writeable = False
+    return array
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -7,18 +7,23 @@ The file is a plain .npz (`numpy.load` opens it): uncompressed .npy members, the
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
 import os
 import secrets
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
+
+#: A path, or a binary file object that is open.
+File: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 HEADER = "__header__"
 VERSION = 1
@@ -44,31 +49,52 @@ _DAMAGE = (
 )
 
 
-def write_archive(
-    path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> None:
-    """Write `header` and `arrays` to `path`: a new file beside it first, which then takes its place.
+def write_archive(file: File, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write `header` and `arrays` to `file`.
+
+    To a path: a new file beside it first, which then takes its place, and its mode. Of a symbolic link, what
+    it names is replaced. To a file object, a pipe or a device: in one piece, once all of it is made.
 
     Raises
     ------
+    TypeError
+        A file object that takes text.
     OSError
         The file cannot be written; one that was there before is still whole.
     """
-    path = os.path.abspath(os.fspath(path))
     text = json.dumps({"format": "fastconv", "kind": kind, "version": VERSION, "header": header}).encode()
     if len(text) > JSON_LIMIT:
         raise ValueError(f"header: {len(text)} bytes of JSON, must be at most {JSON_LIMIT}")
     members = {HEADER: np.frombuffer(text, np.uint8), **arrays}
+    if _is_open(file, "write"):
+        _write_at_once(file, members)
+        return
+    path = os.path.realpath(os.fsdecode(file))  # type: ignore[arg-type]  # no file object
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as special:
+            _write_at_once(special, members)
+        return
+    _replace(path, members)
+
+
+def _is_open(file: Any, method: str) -> bool:
+    """Whether `file` is a file object rather than a path."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("path: the file must be open in binary mode, not for text")
+    return hasattr(file, method)
+
+
+def _replace(path: str, members: Mapping[str, np.ndarray]) -> None:
+    """Make a file beside `path`, then let it take its place."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
     try:
         with open(beside, "xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for member, array in members.items():
-                    # a fixed date, so that equal contents make equal files
-                    info = zipfile.ZipInfo(f"{member}.npy", (1980, 1, 1, 0, 0, 0))
-                    with archive.open(info, "w", force_zip64=True) as stream:
-                        np.lib.format.write_array(stream, np.asarray(array), (1, 0), allow_pickle=False)
+            if os.path.exists(path):
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
+            _write_members(file, members)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -76,6 +102,28 @@ def write_archive(
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
+    whole = io.BytesIO()
+    _write_members(whole, members)
+    rest = whole.getbuffer()
+    while rest:
+        count = file.write(rest)
+        if not isinstance(file, io.RawIOBase):
+            return
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, "path: the file takes no more without waiting")
+        rest = rest[count:]  # an unbuffered file may take less than all
+
+
+def _write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for member, array in members.items():
+            # a fixed date, so that equal contents make equal files
+            info = zipfile.ZipInfo(f"{member}.npy", (1980, 1, 1, 0, 0, 0))
+            with archive.open(info, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(array), (1, 0), allow_pickle=False)
 
 
 class Archive:
@@ -161,19 +209,38 @@ def _fill(stream: IO[bytes], array: np.ndarray) -> None:
 
 
 @contextlib.contextmanager
-def read_archive(path: str | os.PathLike[str], kind: str) -> Iterator[Archive]:
+def read_archive(file: File, kind: str) -> Iterator[Archive]:
     """Open a file that `write_archive` wrote; whatever goes wrong inside becomes one `ValueError`.
+
+    A file object is read from where it stands to its end.
 
     Raises
     ------
+    TypeError
+        A file object that gives text.
     OSError
         The file cannot be opened.
     ValueError
         It is not such a file, or damaged, or holds something else; the message names the file.
     """
-    with open(path, "rb") as file:
+    name = file_name(file)
+    with contextlib.ExitStack() as stack:
+        source: IO[bytes]
+        if _is_open(file, "read"):
+            source = io.BytesIO(file.read())  # type: ignore[union-attr]
+        else:
+            source = stack.enter_context(open(file, "rb"))  # type: ignore[arg-type]
+            if not source.seekable():  # a pipe by name
+                source = io.BytesIO(source.read())
         try:
-            with zipfile.ZipFile(file) as archive:
-                yield Archive(archive, os.fstat(file.fileno()).st_size, kind)
+            with zipfile.ZipFile(source) as archive:
+                yield Archive(archive, source.seek(0, os.SEEK_END), kind)
         except _DAMAGE as error:
-            raise ValueError(f"{os.fspath(path)}: not a whole {kind} file of fastconv: {error}") from error
+            raise ValueError(f"{name}: not a whole {kind} file of fastconv: {error}") from error
+
+
+def file_name(file: File) -> str:
+    """What messages call a file."""
+    if hasattr(file, "read"):
+        return str(getattr(file, "name", type(file).__name__))
+    return os.fsdecode(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -80,5 +81,12 @@ def float_dtype(name: str, dtype: Any) -> np.dtype:
 
 
 def frozen(value: Any) -> Any:
-    """`value` with lists (of lists) turned into tuples, so that nobody can change a layer from outside."""
-    return tuple(frozen(entry) for entry in value) if isinstance(value, (list, tuple)) else value
+    """`value` as plain Python: lists (of lists) as tuples, so that nobody can change a layer from outside.
+
+    What NumPy and others have for numbers and words becomes numbers and words, which any file can hold.
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(frozen(entry) for entry in value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array, whole_number
+from fastconv.geometry import as_array, flag, whole_number
 from fastconv.nn.arguments import Rng, generator, real
-from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.base import Layer, vjp_of
 
 #: Step sizes tried, relative to the larger of 1 and the number moved; the first that sees a smooth function
 #: counts.
@@ -107,18 +107,27 @@ class _Array:
 
 
 def gradcheck(
-    net: Layer | Function, x: Any, *, tolerance: float = 1e-6, limit: int = 200, rng: Rng = 0
+    net: Layer | Function,
+    x: Any,
+    *,
+    training: bool = True,
+    tolerance: float = 1e-6,
+    limit: int = 200,
+    rng: Rng = 0,
 ) -> GradcheckReport:
     """Compare backprop with central differences in float64, for the input and all parameters.
 
     The function is run as in training: dropout on, with the same mask every time, and batch norm by the
-    statistics of the batch. The net itself is not touched: a float64 copy is checked.
+    statistics of the batch; or with `training=False` as in inference, where only the input has a gradient.
+    The net itself is not touched: a float64 copy is checked.
 
     Parameters
     ----------
     net : Layer, or function from an array to (output, backprop)
         The output of a function may be an array or a number.
     x : array, float32 or float64
+    training : bool, default True
+        Which gradient of a layer to check: see `Layer.vjp`.
     tolerance : float, default 1e-6
         Relative to the largest slope of each array.
     limit : int, default 200
@@ -152,10 +161,11 @@ def gradcheck(
     limit = whole_number("limit", limit, 1)
     draw = generator("rng", rng)
     x = as_array("x", x).astype(np.float64)
+    training = flag("training", training)
     twin = net.astype(np.float64) if isinstance(net, Layer) else None
     if twin is None and not callable(net):
         raise TypeError(f"net: must be a layer or a function, not {type(net).__name__}")
-    run = _Repeatable(twin if twin is not None else net)
+    run = _Repeatable(twin if twin is not None else net, training)
     output, backprop = run(x)
     again, _ = run(x)
     if not np.array_equal(output, again, equal_nan=True):
@@ -163,7 +173,7 @@ def gradcheck(
     if not np.isfinite(output).all():
         raise ValueError("net: gives NaN or infinity for this x; there is nothing to compare")
     weights = draw.standard_normal(np.shape(output))
-    parameters = {} if twin is None else twin.named_parameters()
+    parameters = twin.named_parameters() if twin is not None and training else {}
     for parameter in parameters.values():
         parameter.zero_grad()
     grad_x = np.asarray(backprop(weights if np.ndim(output) else float(weights)))
@@ -183,13 +193,13 @@ def gradcheck(
 
 
 class _Repeatable:
-    """A net or function in training mode, whose generators draw the same numbers at every call."""
+    """A net or function, whose generators draw the same numbers at every call."""
 
-    def __init__(self, net: Any) -> None:
-        self._function: Function = net.vjp if isinstance(net, Layer) else net
-        layers = net.walk() if isinstance(net, Layer) else ()
-        found = [value for _, layer in layers for value in vars(layer).values()]
-        self._generators = [value for value in found if isinstance(value, np.random.Generator)]
+    def __init__(self, net: Any, training: bool) -> None:
+        is_layer = isinstance(net, Layer)
+        self._function: Function = (lambda x: vjp_of(net, x, training)) if is_layer else net
+        layers = net.walk() if is_layer else ()
+        self._generators = [g for _, layer in layers for g in layer._own(np.random.Generator).values()]
         self._states = [value.bit_generator.state for value in self._generators]
 
     def __call__(self, x: np.ndarray) -> tuple[Any, Callable[[Any], Any]]:

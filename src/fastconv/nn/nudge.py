@@ -118,7 +118,7 @@ class Nudge(SGD):
             nudged = time.perf_counter() - began
             self.zero_grad()
             began = time.perf_counter()
-            prediction, backprop = net.vjp_parameters(input)
+            prediction, backprop = self._learning(net).vjp_parameters(input)
             backprop(loss.gradient(prediction, target)[1])
             propagated = time.perf_counter() - began
             furthest = max(float(np.abs(p.grad - s).max()) for p, s in zip(self.parameters, slopes))
@@ -141,7 +141,10 @@ class Nudge(SGD):
         for parameter in self.parameters:
             places = [i for i, found in enumerate(inside) if id(parameter) in found]
             if not places:
-                raise ValueError(f"optimizer: {parameter!r} belongs to no layer of the net")
+                raise ValueError(
+                    f"optimizer: {parameter!r} belongs to no layer of the net; make it with "
+                    "net.parameters(), and copy or pickle net and optimizer together"
+                )
             front = stages[places[0] : places[-1] + 1]
             behind = stages[places[-1] + 1 :]
             yield parameter, self._parameter_slopes(parameter, front, behind, inputs[places[0]], loss, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 
@@ -67,17 +66,20 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """See `Optimizer.step`: one pass over values, gradients and momentum."""
+        self._follow()
         self.steps += 1
-        values, gradients, velocities = self._pieces
-        descend(values, gradients, velocities, self.lr, self.momentum, self.weight_decay, self.nesterov)
+        descend(*self._pieces, self.lr, self.momentum, self.weight_decay, self.nesterov)
 
-    @cached_property
-    def _pieces(self) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]:
-        values = [value for row in self._rows for value in row.values]
-        gradients = [gradient for row in self._rows for gradient in row.grads]
-        if not self.momentum:
-            return values, gradients, None
-        return values, gradients, [p for row in self._rows for p in row.split(row.state["momentum_buffer"])]
+    def _bind(self) -> None:
+        super()._bind()
+        velocities = None
+        if self.momentum:
+            velocities = [part for row in self._rows for part in row.split(row.state["momentum_buffer"])]
+        self._pieces = (
+            [value for row in self._rows for value in row.values],
+            [gradient for row in self._rows for gradient in row.grads],
+            velocities,
+        )
 
 
 class RMSProp(Optimizer):

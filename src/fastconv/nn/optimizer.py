@@ -8,7 +8,6 @@ in cache.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.geometry import as_array, check_shape, whole_number
-from fastconv.nn.archive import read_archive, write_archive
+from fastconv.nn.archive import File, read_archive, write_archive
 from fastconv.nn.arguments import real
 from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.learner import Learner
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.parameter import Parameter
 
@@ -28,6 +28,10 @@ ROW = 32768
 
 #: Bytes of the block by which malloc is told what a training step will allocate: see `_keep_freed_memory`.
 STEP_BYTES = 2**24
+
+
+# What an optimizer has that only makes sense beside the arrays of its own parameters, or a net.
+_OVER_ARRAYS = ("_arrays", "_rows", "_learner", "_pieces")
 
 
 class Row:
@@ -118,6 +122,15 @@ def _rows(parameters: list[Parameter], state: tuple[str, ...]) -> list[Row]:
 class Optimizer:
     """Base of all optimizers; one of your own defines `_update` and names its state per element.
 
+    Of a net, `learn` (and so `nn.fit`) trains the parameters that the optimizer was made with. Layers that
+    only have others stay as they are: no gradient reaches their parameters, batch norm in them goes by its
+    running statistics and moves none, dropout is off, and gradients go back no further than to the first
+    layer that learns. So `nn.Adam(net[-1].parameters())` trains the head alone.
+
+    Copied or pickled together, net and optimizer go on as the originals would. An optimizer copied alone by
+    `copy.copy` learns the same parameters as the original, with a state of its own; by `copy.deepcopy` or
+    pickle it has copies of the parameters, which belong to no net, and `learn` refuses the original net.
+
     Attributes
     ----------
     parameters : list of Parameter
@@ -141,11 +154,25 @@ class Optimizer:
         self.lr = real("lr", lr, at_least=0)
         self.weight_decay = real("weight_decay", weight_decay, at_least=0)
         self.steps = 0
+        self._learner: Learner | None = None
+        self._bind()
+
+    def _bind(self) -> None:
+        """Lay rows over the arrays that the parameters have now; the state is zeros."""
+        self._arrays = [parameter.value for parameter in self.parameters]
         self._rows = _rows(self.parameters, self._state)
         _keep_freed_memory()
 
+    def _follow(self) -> None:
+        """Parameters that were cast have other arrays: lay the rows over those, with the state as it was."""
+        if any(parameter.value is not array for parameter, array in zip(self.parameters, self._arrays)):
+            state = self._states()
+            self._bind()
+            self._restore(state)
+
     def step(self) -> None:
         """Move every parameter by its gradient."""
+        self._follow()
         self.steps += 1
         self._before_step()
         for row in self._rows:
@@ -174,10 +201,12 @@ class Optimizer:
 
         Raises
         ------
+        ValueError
+            The net has none of this optimizer's parameters.
         FloatingPointError
             The loss is not finite; then nothing has moved.
         """
-        prediction, backprop = net.vjp_parameters(input)
+        prediction, backprop = self._learning(net).vjp_parameters(input)
         value, grad_prediction = loss.gradient(prediction, target)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
@@ -191,6 +220,12 @@ class Optimizer:
         self.step()
         return value, prediction
 
+    def _learning(self, net: Layer) -> Layer:
+        """The net as it trains with this optimizer; decided once for a net."""
+        if self._learner is None or not self._learner.is_of(net):
+            self._learner = Learner(net, self.parameters)
+        return self._learner.layer
+
     def _before_step(self) -> None:
         """What a step needs once, not per row."""
 
@@ -202,13 +237,32 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """What continuing needs: type, lr, steps, and copies of the arrays kept per parameter."""
-        state: dict[str, Any] = {"type": type(self).__name__, "lr": self.lr, "steps": self.steps}
+        return {"type": type(self).__name__, "lr": self.lr, "steps": self.steps, **self._states()}
+
+    def _states(self) -> dict[str, list[np.ndarray]]:
+        """Copies of the arrays kept, in the shapes of the parameters, by name."""
+        state = {}
         for name in self._state:
-            arrays = [np.empty_like(parameter.value) for parameter in self.parameters]
+            state[name] = [np.empty_like(parameter.value) for parameter in self.parameters]
             for row in self._rows:
-                self._move(row, name, arrays, out=True)
-            state[name] = arrays
+                self._move(row, name, state[name], out=True)
         return state
+
+    def _restore(self, state: Mapping[str, list[np.ndarray]]) -> None:
+        for name, arrays in state.items():
+            for row in self._rows:
+                self._move(row, name, arrays, out=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Rows are views of parameters' arrays, which a copy does not have: it lays its own."""
+        state = {name: value for name, value in vars(self).items() if name not in _OVER_ARRAYS}
+        return {**state, "_kept": self._states()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: value for name, value in state.items() if name != "_kept"})
+        self.parameters, self._learner = list(self.parameters), None
+        self._bind()
+        self._restore(state["_kept"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`; everything but lr and steps stays as this optimizer was made.
@@ -238,9 +292,8 @@ class Optimizer:
                 array = as_array(f"state[{name!r}][{i}]", value, parameter.value.dtype)
                 check_shape(f"state[{name!r}][{i}]", array, parameter.value.shape)
                 loaded[name].append(np.ascontiguousarray(array))
-        for name, arrays in loaded.items():
-            for row in self._rows:
-                self._move(row, name, arrays, out=False)
+        self._follow()
+        self._restore(loaded)
         self.lr, self.steps = lr, steps
 
     @staticmethod
@@ -257,8 +310,8 @@ class Optimizer:
                 here[...] = there
             position += count
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the `state_dict` to one file, as `nn.save` writes a net.
+    def save(self, path: File) -> None:
+        """Write the `state_dict` to one file, a path or a binary file object, as `nn.save` writes a net.
 
         Raises
         ------
@@ -270,7 +323,7 @@ class Optimizer:
         header = {key: state[key] for key in ("type", "lr", "steps")}
         write_archive(path, "optimizer", header, arrays)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, path: File) -> None:
         """Continue from a file that `save` wrote.
 
         Raises

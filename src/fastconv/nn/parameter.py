@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastconv.geometry import as_array, check_shape
+
+_Self = TypeVar("_Self", bound="Buffer")
+_SelfParameter = TypeVar("_SelfParameter", bound="Parameter")
 
 
 class Buffer:
@@ -66,8 +70,14 @@ class Buffer:
             setattr(self, name, value)
         self.lock = threading.Lock()
 
+    def snapshot(self: _Self) -> _Self:
+        """A copy of the value as it is now, without a gradient."""
+        twin = copy.copy(self)
+        twin._value = self._value.copy()
+        return twin
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, shape={self._value.shape}, dtype={self._value.dtype})"
+        return f"{type(self).__name__}({self.name!r}, shape={self.value.shape}, dtype={self.value.dtype})"
 
 
 class Parameter(Buffer):
@@ -83,7 +93,8 @@ class Parameter(Buffer):
     Attributes
     ----------
     value, grad : ndarray, C-contiguous, of one shape and dtype
-        The same arrays for as long as the parameter lives: assigning to them copies into them.
+        The same arrays for as long as the parameter lives: assigning to them copies into them. `grad` is made
+        when it is first asked for or added to; a net that only infers holds its weights once.
 
     Examples
     --------
@@ -100,42 +111,50 @@ class Parameter(Buffer):
 
     def __init__(self, value: Any, name: str = "") -> None:
         super().__init__(value, name)
-        self._grad = np.zeros_like(self._value)
-        self._stale = False  # what `grad` holds counts as zeros
+        self._grad: np.ndarray | None = None
+        self._stale = True  # what `grad` holds, if it is there, counts as zeros
 
     @property
     def grad(self) -> np.ndarray:
         """The gradient gathered since it was last set to zero; `parameter.grad = other` copies into it."""
         self.settle_grad()
-        return self._grad
+        return self._room()
 
     @grad.setter
     def grad(self, grad: Any) -> None:
         _copy_into(self.grad, f"{self.name}.grad", grad)
 
+    def _room(self) -> np.ndarray:
+        """The array of the gradient, whatever it holds; made under the lock."""
+        if self._grad is None:
+            self._grad = np.empty_like(self._value)
+        return self._grad
+
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to `grad`; safe when several threads run nets that share this parameter."""
         with self.lock:
+            room = self._room()
             if self._stale:
-                self._grad[...] = gradient
+                room[...] = gradient
                 self._stale = False
             else:
-                self._grad += gradient
+                room += gradient
 
     def add_grad_of(self, gradient: Callable[..., np.ndarray], *arguments: Any) -> None:
         """Add `gradient(*arguments)`, which takes `out=`: the first one is written to where it belongs."""
         if self._stale:
             with self.lock:
                 if self._stale:
-                    gradient(*arguments, out=self._grad)
+                    gradient(*arguments, out=self._room())
                     self._stale = False
                     return
         self.add_grad(gradient(*arguments))
 
     def zero_grad(self) -> None:
         """Set `grad` to zero."""
-        self._grad.fill(0)
-        self._stale = False
+        self.forget_grad()
+        if self._grad is not None:
+            self.settle_grad()
 
     def forget_grad(self) -> None:
         """As `zero_grad`, but zeros are only written if no gradient is: `settle_grad` must follow."""
@@ -144,15 +163,66 @@ class Parameter(Buffer):
     def settle_grad(self) -> None:
         """Write the zeros that `forget_grad` has promised, if they still stand."""
         if self._stale:
-            self.zero_grad()
+            with self.lock:
+                if self._stale:
+                    self._room().fill(0)
+                    self._stale = False
 
     def cast(self, dtype: np.dtype) -> None:
         """Hold value and gradient as `dtype` from now on, in new arrays."""
         super().cast(dtype)
-        self._grad = self.grad.astype(dtype)
+        self._grad = None if self._stale or self._grad is None else self._grad.astype(dtype)
+
+    def snapshot(self: _SelfParameter) -> _SelfParameter:
+        """A copy of the value as it is now, without a gradient."""
+        twin = super().snapshot()
+        twin._grad, twin._stale = None, True
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_grad": self.grad, "_stale": False}
+        return {
+            **super().__getstate__(),
+            "_grad": None if self._stale else self._grad,
+            "_stale": self._stale or self._grad is None,
+        }
+
+
+class Held(Parameter):
+    """A parameter, or buffer, of a layer that does not learn: read through this, and never changed."""
+
+    __slots__ = ("_origin",)
+
+    def __init__(self, origin: Buffer) -> None:
+        self._origin = origin
+        self.name, self.lock = origin.name, origin.lock
+
+    @property
+    def value(self) -> np.ndarray:
+        """The value held; of what training would change in place, a copy."""
+        value = self._origin.value
+        return value if isinstance(self._origin, Parameter) else value.copy()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        """Stays what it is."""
+
+    @property
+    def grad(self) -> np.ndarray:
+        """Zeros: what the original has gathered stays with it."""
+        return np.zeros_like(self._origin.value)
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        """Nobody learns from it."""
+
+    def add_grad(self, gradient: np.ndarray) -> None:
+        """Nobody learns from it."""
+
+    def add_grad_of(self, gradient: Callable[..., np.ndarray], *arguments: Any) -> None:
+        """Nobody learns from it: not even computed."""
+
+    def zero_grad(self) -> None:
+        """Nothing has been gathered."""
 
 
 def _copy_into(target: np.ndarray, name: str, value: Any) -> None:

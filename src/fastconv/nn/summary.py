@@ -60,10 +60,13 @@ class Summary:
 
     def __str__(self) -> str:
         lines = [("layer", "output shape", "parameters", "FLOPs")]
+        around: list[str] = []  # what the layer stands in, ends of paths of the rows above
         for row in self.rows:
-            depth = row.path.count(".") + 1 if row.path else 0
-            name = row.path.rpartition(".")[2]
-            label = "  " * depth + (f"{name} {row.text}" if name else row.text)
+            while around and not f"{row.path}.".startswith(around[-1]):
+                around.pop()
+            name = row.path[len(around[-1]) :] if around else row.path
+            label = "  " * len(around) + (f"{name} {row.text}" if name else row.text)
+            around.append(f"{row.path}." if row.path else "")
             count = "shared" if row.shared and row.parameters else f"{row.parameters:,}"
             lines.append((label, str(row.output_shape), count, f"{row.flops:,}"))
         widths = [max(map(len, column)) for column in zip(*lines)]
@@ -81,7 +84,10 @@ class Summary:
 
 
 def summary(net: Layer, input_shape: Any) -> Summary:
-    """Shapes, parameters and FLOPs of a net for inputs of one shape; works on shapes, computes nothing.
+    """Shapes, parameters and FLOPs of a net for inputs of one shape.
+
+    Works on shapes and computes nothing, but for layers of one's own: those that do not say what shape they
+    make (`output_shape`) or what they call (`trace`) are run with zeros.
 
     Parameters
     ----------

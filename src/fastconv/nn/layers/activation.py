@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import functional, grad
 from fastconv.functional.elementwise import check_approximate, check_bounds
 from fastconv.geometry import LIMIT, axis_number, real_number, whole_number
-from fastconv.nn.arguments import float_dtype
+from fastconv.nn.arguments import float_dtype, frozen
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
 
@@ -29,7 +29,7 @@ class Activation(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return type(self)._function(input, *self._settings)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         cls, settings = type(self), self._settings
         return cls._function(input, *settings), lambda grad_output: cls._gradient(
@@ -134,8 +134,8 @@ class GELU(Activation):
 
     def __init__(self, approximate: str = "none") -> None:
         check_approximate(approximate)
-        self.approximate = approximate
-        self._settings = (approximate,)
+        self.approximate = frozen(approximate)
+        self._settings = (self.approximate,)
 
 
 class SiLU(Activation):
@@ -304,12 +304,13 @@ class PReLU(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.prelu(input, self.weight.value)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         weight = self.weight.value
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
-            self.weight.add_grad(grad.prelu_weight(input, weight, grad_output))
+            if training:
+                self.weight.add_grad(grad.prelu_weight(input, weight, grad_output))
             return grad.prelu_input(input, grad_output, weight)
 
         return self(input), backprop
@@ -352,7 +353,7 @@ class Softmax(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return type(self)._function(input, self.dim)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         output, gradient, dim = self(input), type(self)._gradient, self.dim
         return output, lambda grad_output: gradient(output, grad_output, dim)

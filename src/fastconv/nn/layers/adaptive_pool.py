@@ -56,7 +56,7 @@ class AdaptiveAvgPool(_Adaptive):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _ADAPTIVE_AVG[self.spatial_rank][0](input, self.output_size)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         gradient, shape = _ADAPTIVE_AVG[self.spatial_rank][1], input.shape
         return self(input), lambda grad_output: gradient(shape, grad_output)
@@ -104,7 +104,7 @@ class AdaptiveMaxPool(_Adaptive):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _ADAPTIVE_MAX[self.spatial_rank](input, self.output_size)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         return _adaptive_max_vjp(self.spatial_rank, input, self.output_size)
 
@@ -154,7 +154,7 @@ class GlobalAvgPool(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.global_avg_pool(input)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         shape, output = input.shape, self(input)
         gradient = _ADAPTIVE_AVG[len(shape) - 2][1]
@@ -183,7 +183,7 @@ class GlobalMaxPool(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.global_max_pool(input)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         spatial_rank = len(_global_shape(input.shape)) - 2
         return _adaptive_max_vjp(spatial_rank, input, (1,) * spatial_rank)

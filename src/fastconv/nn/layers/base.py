@@ -1,21 +1,27 @@
 """What every layer is: a function of one array, with parameters.
 
-`y = layer(x)` is inference and keeps nothing. `y, backprop = layer.vjp(x)` is training: whatever the gradient
-needs lives in the closure, so a layer may be used twice in a net and by several threads at once.
+`y = layer(x)` is inference and keeps nothing. `y, backprop = layer.vjp(x)` is training, and with
+`training=False` the gradient of inference: whatever a gradient needs lives in the closure, so a layer may be
+used twice in a net and by several threads at once.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fastconv.geometry import as_array, as_sizes, check_allocation, check_shape
 from fastconv.nn.arguments import float_dtype
+from fastconv.nn.layers.inside import containers_inside, replaced, things_inside
 from fastconv.nn.parameter import Buffer, Parameter
+
+if TYPE_CHECKING:
+    from fastconv.nn.layers.prepared import Prepared
 
 Shape = tuple[int, ...]
 
@@ -26,13 +32,19 @@ Backprop = Callable[[np.ndarray], np.ndarray]
 ParameterBackprop = Callable[[np.ndarray], object]
 
 _Self = TypeVar("_Self", bound="Layer")
+_Kind = TypeVar("_Kind")
 
 
 class Layer:
     """Base of all layers. A layer of your own defines `__call__` and `vjp`; the rest comes from here.
 
     Attributes are written once, in `__init__`, and every argument of `__init__` is kept under its own name.
-    Parameters and other layers found among the attributes are this layer's own.
+    Parameters, buffers and other layers found among the attributes, or in lists, tuples and dicts there, are
+    this layer's own: trained, saved, cast, counted and packed with it. They are looked for whenever somebody
+    asks, so that a list may still grow.
+
+    A `vjp` that takes `training` can also give the gradient of inference; one that takes only `input` trains.
+    With `vjp_parameters`, defined as well, a front of the net that does not learn costs no backward pass.
 
     Examples
     --------
@@ -44,9 +56,10 @@ class Layer:
     ...         self.weight = nn.Parameter(np.array([factor]), "weight")
     ...     def __call__(self, input):
     ...         return input * self.weight.value
-    ...     def vjp(self, input):
+    ...     def vjp(self, input, training=True):
     ...         def backprop(grad_output):
-    ...             self.weight.add_grad((grad_output * input).sum())
+    ...             if training:
+    ...                 self.weight.add_grad((grad_output * input).sum())
     ...             return grad_output * self.weight.value
     ...         return self(input), backprop
     >>> net = nn.Sequential(Scale(2.0), nn.Flatten())
@@ -59,31 +72,58 @@ class Layer:
     array([4.])
     """
 
+    #: The attribute whose entries are named by their position alone: "0", not "layers.0".
+    _positional: ClassVar[str] = ""
+
     def __call__(self, input: np.ndarray) -> np.ndarray:
         """The output for `input`: dropout off, batch norm by its running statistics, nothing kept."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
-        """Output and backprop, in training mode: dropout on, batch norm by the statistics of this batch.
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+        """Output and backprop: in training mode, or with `training=False` those of inference.
+
+        Parameters
+        ----------
+        input : ndarray
+        training : bool, default True
+            True: dropout on, batch norm by the statistics of this batch, which move the running ones. False:
+            the output is that of a call, and backprop its gradient; running statistics are used and stay,
+            dropout is off, and nothing is added to any parameter's `grad`: what a saliency map asks for.
 
         Returns
         -------
         output : ndarray
         backprop : function
-            `grad_input = backprop(grad_output)` adds into the `grad` of every parameter used and returns the
-            gradient of `input`. `input` and parameters must not change between the two calls.
+            `grad_input = backprop(grad_output)` returns the gradient of `input` and, in training, adds into
+            the `grad` of every parameter used. `input` and parameters must not change between the two calls.
+
+        Raises
+        ------
+        TypeError
+            With `training=False`: a layer of one's own inside, which the message names, only knows training.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
+        >>> x = np.ones((5, 3), np.float32)
+        >>> votes, backprop = net.vjp(x, training=False)
+        >>> bool((votes == net(x)).all()), backprop(np.eye(5, 2, dtype=np.float32)).shape
+        (True, (5, 3))
         """
         raise NotImplementedError(f"{type(self).__name__} must define vjp")
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """As `vjp`, but nobody wants the gradient of `input`: for the front of a net."""
+        """As `vjp` in training, but nobody wants the gradient of `input`: for the front of a net."""
         return self.vjp(input)
 
     def prepare(self, example: Any = None) -> Prepared:
         """This layer as it is now, made ready for inference: `prepared(x)` gives what `layer(x)` gives.
 
-        Weights of convolutions and fully connected layers are copied and packed once, not in every call.
-        Later changes to parameters do not show; prepare again after training.
+        Weights of convolutions and fully connected layers are copied and packed once, not in every call, also
+        those inside layers of one's own. Later changes to parameters do not show; prepare again after
+        training.
 
         Parameters
         ----------
@@ -101,18 +141,22 @@ class Layer:
         >>> np.array_equal(prepared(x), net(x))
         True
         """
+        from fastconv.nn.layers.prepared import Prepared
+
         prepared = Prepared(self)
         if isinstance(example, (tuple, list)):
-            found = self.parameters()
-            shape = as_sizes("example", example, (len(example),))
-            example = np.zeros(shape, found[0].value.dtype if found else np.float32)
+            example = self._zeros(as_sizes("example", example, (len(example),)))
         if example is not None:
             prepared(example)
         return prepared
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        """A function that computes what calling this layer does now, whatever becomes of its parameters."""
-        return copy.deepcopy(self)
+    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray] | None:
+        """This layer with its weight packed, as a function, if it can be; `constant` gives what to keep."""
+        return None
+
+    def _variants(self) -> Iterable[Layer]:
+        """Layers that a call runs in place of some that stand inside: they share parameters with those."""
+        return ()
 
     def _fused_name(self) -> str | None:
         """The name under which layers with weights apply this function to what they store, if they can."""
@@ -125,27 +169,66 @@ class Layer:
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output for an input of this shape (batch included), without computing it.
 
-        A layer that does not define it is asked with zeros.
+        A layer that does not define it is run with zeros.
 
         Raises
         ------
         ValueError
             The layer does not take such an input.
         """
-        found = self.parameters()
-        return self(np.zeros(input_shape, found[0].value.dtype if found else np.float32)).shape
+        return self(self._zeros(input_shape)).shape
 
     def flops(self, input_shape: Shape) -> int:
-        """Multiplications, additions, comparisons and function values for one input of this shape."""
+        """Multiplications, additions, comparisons and function values for one input of this shape.
+
+        Of a layer that does not define it: those of the layers inside, as far as it calls them.
+        """
         return sum(layer.flops(shape) for _, layer, shape in self.trace(input_shape))
 
     def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        """(name, layer, shape of its input) of the layers inside, in the order they run; mostly none."""
-        return []
+        """(name, layer, shape of its input) of the layers inside, in the order they run; mostly none.
+
+        A layer that does not define it, but has layers inside, is run with zeros to see what it calls.
+        """
+        from fastconv.nn.layers.observed import observe
+
+        return observe(self, self._zeros(input_shape)) if self.children() else []
+
+    def _zeros(self, shape: Shape) -> np.ndarray:
+        parameter = next(iter(self.parameters()), None)
+        return np.zeros(shape, np.float32 if parameter is None else parameter.value.dtype)
+
+    # ---- what stands inside --------------------------------------------------------------------------
 
     def children(self) -> dict[str, Layer]:
-        """The layers inside by name; a layer that is used twice is there twice."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
+        """The layers inside by name: "conv", "blocks.0"; a layer that is used twice is there twice."""
+        return self._own(Layer)
+
+    def _own(self, kind: type[_Kind]) -> dict[str, _Kind]:
+        """All of one kind that the attributes are or hold, by path.
+
+        Raises
+        ------
+        ValueError
+            Two things would have the same path, through keys of a dict.
+        """
+        found: dict[str, _Kind] = {}
+        for name, value in vars(self).items():
+            for path, thing in things_inside(value, kind, "" if name == self._positional else name):
+                if path in found:
+                    raise ValueError(f"{type(self).__name__}: two things inside would be called {path!r}")
+                found[path] = thing
+        return found
+
+    def _replace_inside(self, replace: Callable[[Any], Any]) -> None:
+        """Ask `replace` about every layer, parameter and buffer inside; for a copy that nobody else has."""
+        for name, value in vars(self).items():
+            vars(self)[name] = replaced(value, (Layer, Buffer), replace)
+
+    def _may_grow(self) -> list[list[Any] | dict[Any, Any]]:
+        """The lists and dicts among the attributes of this layer and all inside."""
+        values = [value for _, layer in self.walk() for value in vars(layer).values()]
+        return [container for value in values for container in containers_inside(value)]
 
     # ---- arrays owned --------------------------------------------------------------------------------
 
@@ -154,10 +237,10 @@ class Layer:
         found: dict[str, Buffer] = {}
         seen: set[int] = set()
         for path, layer in self.walk():
-            for name, value in vars(layer).items():
-                if isinstance(value, Buffer) and id(value) not in seen:
-                    seen.add(id(value))
-                    found[f"{path}{name}"] = value
+            for name, buffer in layer._own(Buffer).items():
+                if id(buffer) not in seen:
+                    seen.add(id(buffer))
+                    found[f"{path}{name}"] = buffer
         return found
 
     def named_parameters(self) -> dict[str, Parameter]:
@@ -167,6 +250,14 @@ class Layer:
     def parameters(self) -> list[Parameter]:
         """What an optimizer learns: the parameters of this layer and all layers inside, each once."""
         return list(self.named_parameters().values())
+
+    def _learns(self) -> bool:
+        """Whether there is a parameter in this layer or inside it."""
+        return any(
+            isinstance(buffer, Parameter)
+            for _, layer in self.walk()
+            for buffer in layer._own(Buffer).values()
+        )
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to zero."""
@@ -214,10 +305,17 @@ class Layer:
         twin = copy.deepcopy(self)
         for buffer in twin.named_buffers().values():
             buffer.cast(dtype)
-        for _, layer in twin.walk():
-            if "dtype" in vars(layer):
-                vars(layer)["dtype"] = dtype
+        twin._tell_dtype(dtype)
         return twin
+
+    def _tell_dtype(self, dtype: np.dtype | None = None) -> None:
+        """Make the attribute `dtype` of all layers that of their arrays, which were cast; else this."""
+        for _, layer in self.walk():
+            buffer = next(iter(layer.named_buffers().values()), None)
+            told = dtype if buffer is None else buffer.value.dtype
+            for each in (layer, *layer._variants()):
+                if told is not None and "dtype" in vars(each):
+                    vars(each)["dtype"] = told
 
     def walk(self) -> Iterator[tuple[str, Layer]]:
         """(path, layer) of this layer and all inside, each once; the path ends in a dot, or is empty."""
@@ -282,39 +380,39 @@ class Layer:
         raise AttributeError(f"{type(self).__name__}.{name}: a layer does not change; make a new one")
 
 
-_INFERENCE = ("__call__", "_inference")
+@lru_cache(maxsize=256)
+def _names_training(vjp: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(vjp).parameters.values()
+    return any(p.name == "training" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
-def inference_of(layer: Layer) -> Callable[[np.ndarray], np.ndarray]:
-    """What `layer` computes now, as a function that later changes to its parameters do not reach."""
-    family = type(layer).__mro__
-    called, prepared = (next(i for i, c in enumerate(family) if name in vars(c)) for name in _INFERENCE)
-    # a subclass that calls for something else has not said how to prepare it
-    return layer._inference() if prepared <= called else copy.deepcopy(layer)
+def takes_training(layer: Layer) -> bool:
+    """Whether a layer's `vjp` can be asked for the gradient of inference."""
+    return _names_training(type(layer).vjp)
 
 
-class Prepared:
-    """A net made ready for inference, as it was when `Layer.prepare` made this; call it with an input.
+def vjp_of(layer: Layer, input: np.ndarray, training: bool) -> tuple[np.ndarray, Backprop]:
+    """`layer.vjp(input, training)`, also of a layer that only knows training where that is asked for.
 
-    Several threads may call it at once, with inputs of any shape that the net takes.
+    Raises
+    ------
+    TypeError
+        Inference is asked for, and the layer's class does not say what that is.
     """
-
-    def __init__(self, layer: Layer) -> None:
-        self._shown = repr(layer)
-        self._run = inference_of(layer)
-
-    def __call__(self, input: Any) -> np.ndarray:
-        """What the net gives for `input`, to the bit."""
-        return self._run(input)
-
-    def __repr__(self) -> str:
-        return f"Prepared({self._shown})"
+    if training:
+        return layer.vjp(input)
+    if not takes_training(layer):
+        raise TypeError(
+            f"training=False: {type(layer).__name__}.vjp only knows training; define it as "
+            "vjp(self, input, training=True) to say what the gradient of inference is"
+        )
+    return layer.vjp(input, training=False)
 
 
 def _argument(layer: Layer, name: str) -> Any:
     value = getattr(layer, name)
-    if name == "bias":  # the argument says whether, the attribute is the parameter itself
-        return value is not None
+    if name == "bias" and (value is None or isinstance(value, Parameter)):
+        return value is not None  # the argument says whether, the attribute is the parameter itself
     return value
 
 

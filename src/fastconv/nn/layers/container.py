@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
 
 from fastconv.geometry import LIMIT, axis_number, new_output, per_axis, whole_number
-from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, inference_of
+from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, vjp_of
 from fastconv.nn.layers.conv import Conv
 from fastconv.nn.layers.pool import AvgPool, MaxPool
 
@@ -24,7 +23,7 @@ SMALL_BYTES = 1 << 20  # of an input that nothing so large comes from
 # What a subclass of a convolution may have of its own: then its gradient is not taken behind the pool.
 _BACKWARD = ("vjp", "vjp_parameters", "_learn")
 
-_Stages = Sequence[tuple[int, Callable[[np.ndarray], np.ndarray]]]
+_Stages = Sequence[tuple[int, Layer]]
 
 
 def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Layer, ...]:
@@ -37,7 +36,7 @@ def check_layers(name: str, layers: tuple[Any, ...], minimum: int) -> tuple[Laye
     return layers
 
 
-def _stages(layers: tuple[Layer, ...]) -> tuple[tuple[int, Layer], ...]:
+def _stages(layers: tuple[Layer, ...]) -> _Stages:
     """The layers with their positions; an activation is left to the layer in front where that applies it."""
     stages: list[tuple[int, Layer]] = []
     for i, layer in enumerate(layers):
@@ -50,7 +49,7 @@ def _stages(layers: tuple[Layer, ...]) -> tuple[tuple[int, Layer], ...]:
     return tuple(stages)
 
 
-def _pooled(stages: Sequence[tuple[int, Layer]]) -> tuple[tuple[int, Conv], ...]:
+def _pooled(stages: _Stages) -> tuple[tuple[int, Conv], ...]:
     """The convolutions that a pool follows, with their places among the stages.
 
     Not those of a subclass that calls for something else: it may look at the whole batch.
@@ -65,7 +64,7 @@ def _pooled(stages: Sequence[tuple[int, Layer]]) -> tuple[tuple[int, Conv], ...]
     return tuple(found)
 
 
-def _rectified(stages: Sequence[tuple[int, Layer]], pooled: Sequence[tuple[int, Conv]]) -> dict[int, Conv]:
+def _rectified(stages: _Stages, pooled: Sequence[tuple[int, Conv]]) -> dict[int, Conv]:
     """Those of the convolutions, by place, whose activation may find its gradient behind the pool."""
     return {
         k: conv
@@ -74,6 +73,21 @@ def _rectified(stages: Sequence[tuple[int, Layer]], pooled: Sequence[tuple[int, 
         and all(getattr(type(conv), name) is getattr(Conv, name) for name in _BACKWARD)
         and type(stages[k + 1][1]).vjp is MaxPool.vjp
     }
+
+
+def _parameter_vjp(layer: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop | None]:
+    """The output, and backprop to the parameters if there are any."""
+    output, learn = layer.vjp_parameters(input)
+    return output, learn if layer._learns() else None
+
+
+class _Plan:
+    """How layers run one after the other; no container, so what is in it is not found a second time."""
+
+    def __init__(self, stages: _Stages) -> None:
+        self.stages = stages
+        self.pooled = _pooled(stages)
+        self.rectified = _rectified(stages, self.pooled)
 
 
 class Sequential(Layer):
@@ -100,27 +114,29 @@ class Sequential(Layer):
     Linear(in_features=4, out_features=3)
     """
 
+    _positional = "layers"
+
     def __init__(self, *layers: Layer) -> None:
         self.layers = check_layers("layers", layers, 0)
-        self._stages = _stages(layers)
-        self._pooled = _pooled(self._stages)
-        self._rectified = _rectified(self._stages, self._pooled)
-        learning = (i for i, layer in enumerate(layers) if layer.parameters())
-        self._first_learning = next(learning, len(layers))
+        self._plan = _Plan(_stages(layers))
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return self._infer(self._stages, input)
+        return self._infer(self._plan.stages, input)
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        stages = [(i, inference_of(layer)) for i, layer in self._stages]
-        return partial(self._infer, stages)
+    def _variants(self) -> Iterable[Layer]:
+        return [stage for i, stage in self._plan.stages if stage is not self.layers[i]]
+
+    def _replace_inside(self, replace: Callable[[Any], Any]) -> None:
+        stages = [(i, replace(stage)) for i, stage in self._plan.stages]
+        super()._replace_inside(replace)
+        vars(self)["_plan"] = _Plan(tuple(stages))
 
     def _infer(self, stages: _Stages, input: Any) -> np.ndarray:
         """The output; large batches pass a convolution and the pool behind it in blocks."""
         if not isinstance(input, np.ndarray) or input.nbytes < SMALL_BYTES:
             return self._run(stages, input)
         done = 0
-        for k, conv in self._pooled:
+        for k, conv in self._plan.pooled:
             input = self._run(stages[done:k], input)
             input = self._run_blocks(stages[k : k + 2], conv, input)
             done = k + 2
@@ -152,9 +168,9 @@ class Sequential(Layer):
         result: np.ndarray = input
         return result
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        output, backprops = self._backprops(input, True)
+        output, backprops = self._backprops(input, True, training)
 
         def backward(grad_output: np.ndarray) -> np.ndarray:
             for backprop in backprops:
@@ -165,7 +181,7 @@ class Sequential(Layer):
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         """See `Layer.vjp_parameters`: gradients go back as far as the first layer that learns."""
-        output, backprops = self._backprops(input, False)
+        output, backprops = self._backprops(input, False, True)
 
         def backward(grad_output: np.ndarray) -> None:
             gradient: Any = grad_output
@@ -174,24 +190,26 @@ class Sequential(Layer):
 
         return output, backward
 
-    def _backprops(self, input: np.ndarray, to_input: bool) -> tuple[np.ndarray, list[Any]]:
+    def _backprops(self, input: np.ndarray, to_input: bool, training: bool) -> tuple[np.ndarray, list[Any]]:
         """The output, and how gradients go back, last layer first: to the input, or to the parameters."""
         backprops: list[Any] = []
-        i, front = 0, input
+        i, front, rectified = 0, input, self._plan.rectified
         try:
-            for k, (i, layer) in enumerate(self._stages):
+            for k, (i, layer) in enumerate(self._plan.stages):  # noqa: B007 - named in the message
                 further = to_input or bool(backprops)  # whether what lies in front wants a gradient
-                if not further and i < self._first_learning:
-                    input, _ = layer.vjp(input)
-                elif k in self._rectified:
+                if k in rectified:
                     front, input = input, layer(input)
-                elif k - 1 in self._rectified:
-                    input, unpool = layer.vjp(input)
-                    conv = self._rectified[k - 1]
-                    backprops.append(conv.backprop_behind_pool(front, input, unpool, further))
-                else:
-                    input, backprop = layer.vjp(input) if further else layer.vjp_parameters(input)
+                elif k - 1 in rectified:
+                    input, unpool = vjp_of(layer, input, training)
+                    conv = rectified[k - 1]
+                    backprops.append(conv.backprop_behind_pool(front, input, unpool, further, training))
+                elif further:
+                    input, backprop = vjp_of(layer, input, training)
                     backprops.append(backprop)
+                else:
+                    input, learn = layer.vjp_parameters(input)
+                    if layer._learns():
+                        backprops.append(learn)
         except (TypeError, ValueError) as error:
             raise self._located(i, error) from error
         return input, backprops[::-1]
@@ -219,10 +237,6 @@ class Sequential(Layer):
         except (TypeError, ValueError) as error:
             raise self._located(len(shapes) - 1, error) from error
         return shapes
-
-    def children(self) -> dict[str, Layer]:
-        """See `Layer.children`: named by position."""
-        return {str(i): layer for i, layer in enumerate(self.layers)}
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -279,20 +293,17 @@ class Residual(Sequential):
         around = input if self.shortcut is None else self.shortcut(input)
         return self._sum(output, around)
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        through = super()._inference()
-        around = None if self.shortcut is None else inference_of(self.shortcut)
-        return lambda input: self._sum(through(input), input if around is None else around(input))
-
     def _sum(self, output: np.ndarray, around: np.ndarray) -> np.ndarray:
         self._check_ends(output.shape, around.shape)
         total: np.ndarray = output + around
         return total
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        output, backprop = super().vjp(input)
-        around, around_backprop = (input, None) if self.shortcut is None else self.shortcut.vjp(input)
+        output, backprop = super().vjp(input, training)
+        around, around_backprop = input, None
+        if self.shortcut is not None:
+            around, around_backprop = vjp_of(self.shortcut, input, training)
         self._check_ends(output.shape, around.shape)
 
         def backward(grad_output: np.ndarray) -> np.ndarray:
@@ -303,8 +314,19 @@ class Residual(Sequential):
         return output + around, backward
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """See `Layer.vjp_parameters`."""
-        return self.vjp(input)
+        """See `Layer.vjp_parameters`: both ways end at their first layer that learns."""
+        output, learn = super().vjp_parameters(input)
+        around, around_learn = input, None
+        if self.shortcut is not None:
+            around, around_learn = _parameter_vjp(self.shortcut, input)
+        total = self._sum(output, around)
+
+        def backward(grad_output: np.ndarray) -> None:
+            learn(grad_output)
+            if around_learn is not None:
+                around_learn(grad_output)
+
+        return total, backward
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
@@ -322,11 +344,6 @@ class Residual(Sequential):
     def flops(self, input_shape: Shape) -> int:
         """See `Layer.flops`; the sum of the two ways counts one per element."""
         return super().flops(input_shape) + math.prod(self.output_shape(input_shape))
-
-    def children(self) -> dict[str, Layer]:
-        """See `Layer.children`."""
-        around = {} if self.shortcut is None else {"shortcut": self.shortcut}
-        return {**super().children(), **around}
 
     def _check_ends(self, output_shape: Shape, around_shape: Shape) -> None:
         if tuple(output_shape) != tuple(around_shape):
@@ -364,6 +381,8 @@ class Concat(Layer):
     (1, 15, 6, 6)
     """
 
+    _positional = "branches"
+
     def __init__(self, *branches: Layer, dim: int = 1) -> None:
         self.branches = check_layers("branches", branches, 1)
         self.dim = whole_number("dim", dim, -LIMIT)
@@ -371,28 +390,43 @@ class Concat(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return self._join([branch(input) for branch in self.branches])
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        branches = [inference_of(branch) for branch in self.branches]
-        return lambda input: self._join([branch(input) for branch in branches])
-
-    def _join(self, outputs: list[np.ndarray]) -> np.ndarray:
+    def _join(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
         self._joined([output.shape for output in outputs])
         return np.concatenate(outputs, axis=self.dim)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        outputs, backprops = zip(*[branch.vjp(input) for branch in self.branches])
-        self._joined([output.shape for output in outputs])
-        ends = np.cumsum([output.shape[self.dim] for output in outputs])[:-1]
+        outputs, backprops = zip(*[vjp_of(branch, input, training) for branch in self.branches])
+        output = self._join(outputs)
+        split = self._splitter(outputs)
 
         def backward(grad_output: np.ndarray) -> np.ndarray:
-            parts = np.split(grad_output, ends, axis=self.dim)
+            parts = split(grad_output)
             grad_input: np.ndarray = backprops[0](parts[0])
             for backprop, part in zip(backprops[1:], parts[1:]):
                 grad_input = grad_input + backprop(part)
             return grad_input
 
-        return np.concatenate(outputs, axis=self.dim), backward
+        return output, backward
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        """See `Layer.vjp_parameters`: each branch ends at its first layer that learns."""
+        outputs, learns = zip(*[_parameter_vjp(branch, input) for branch in self.branches])
+        output = self._join(outputs)
+        split = self._splitter(outputs)
+
+        def backward(grad_output: np.ndarray) -> None:
+            for learn, part in zip(learns, split(grad_output)):
+                if learn is not None:
+                    learn(part)
+
+        return output, backward
+
+    def _splitter(self, outputs: Sequence[np.ndarray]) -> Callable[[np.ndarray], list[np.ndarray]]:
+        """What takes the gradient of joined outputs apart."""
+        dim = self.dim
+        ends = np.cumsum([output.shape[dim] for output in outputs])[:-1]
+        return lambda grad_output: np.split(grad_output, ends, axis=dim)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
@@ -401,10 +435,6 @@ class Concat(Layer):
     def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
         """See `Layer.trace`."""
         return [(str(i), branch, tuple(input_shape)) for i, branch in enumerate(self.branches)]
-
-    def children(self) -> dict[str, Layer]:
-        """See `Layer.children`: named by position."""
-        return {str(i): branch for i, branch in enumerate(self.branches)}
 
     def _joined(self, shapes: list[Shape]) -> Shape:
         """The shape that outputs of these shapes join to."""

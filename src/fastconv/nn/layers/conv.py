@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv import functional, grad
 from fastconv.functional.conv import check_activation
-from fastconv.functional.packed import PackedLinear
+from fastconv.functional.packed import packed_conv, packed_linear
 from fastconv.geometry import (
     check_rank,
     conv_geometry,
@@ -25,7 +25,7 @@ from fastconv.grad.bias import through_activation
 from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
 from fastconv.nn.init import he_uniform
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
-from fastconv.nn.parameter import Parameter
+from fastconv.nn.parameter import Buffer, Parameter
 
 # Per rank: forward, gradient of the input, gradient of the weight.
 _CONV = {
@@ -47,15 +47,18 @@ class _Weighted(Layer):
     bias: Parameter | None
     activation: str | None = None
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
-        output = self(input)
+        output, shape = self(input), input.shape
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
-            grad_output = self._learn(input, output, grad_output)
-            return self._input_gradient(input.shape, grad_output)
+            return self._input_gradient(shape, self._learn(input, output, grad_output))
 
-        return output, backprop
+        def through(grad_output: np.ndarray) -> np.ndarray:
+            gradient, _ = through_activation(self.activation, output, grad_output, 0, False)
+            return self._input_gradient(shape, gradient)
+
+        return output, backprop if training else through
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         """See `Layer.vjp_parameters`."""
@@ -131,7 +134,7 @@ class Conv(_Weighted):
         self.groups = whole_number("groups", groups, 1)
         _check_groups(self.in_channels, self.out_channels, self.groups)
         check_activation(activation)
-        self.activation = activation
+        self.activation = frozen(activation)
         self.dtype = float_dtype("dtype", dtype)
         self._options = (self.stride, self.padding, self.dilation, self.groups)
         shape = (self.out_channels, self.in_channels // self.groups, *kernel)
@@ -161,9 +164,9 @@ class Conv(_Weighted):
             self.bias.add_grad(grad_bias)
 
     def backprop_behind_pool(
-        self, input: np.ndarray, pooled: np.ndarray, unpool: Backprop, to_input: bool
+        self, input: np.ndarray, pooled: np.ndarray, unpool: Backprop, to_input: bool, training: bool
     ) -> Backprop:
-        """How gradients go back from behind a max-pool: to the input, or only to the parameters.
+        """How gradients go back from behind a max-pool: to the input, and in training to the parameters.
 
         An activation's gradient depends on what it made, which is the maximum wherever the pool sends a
         gradient. So it is applied behind the pool, to fewer elements, and `unpool` writes what the gradients
@@ -173,14 +176,15 @@ class Conv(_Weighted):
         def backprop(grad_output: np.ndarray) -> np.ndarray:
             grad_output, grad_bias = self._in_front_of_activation(pooled, grad_output)
             gradient = unpool(grad_output)
-            self._add_gradients(input, gradient, grad_bias)
+            if training:
+                self._add_gradients(input, gradient, grad_bias)
             return self._input_gradient(input.shape, gradient) if to_input else gradient
 
         return backprop
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        bias = None if self.bias is None else self.bias.value
-        return functional.pack_weight(self.weight.value, bias, *self._options, activation=self.activation)
+    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray]:
+        bias = None if self.bias is None else constant(self.bias)
+        return packed_conv(constant(self.weight), bias, *self._options, self.activation)
 
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
         return _CONV[self.spatial_rank][1](input_shape, self.weight.value, grad_output, *self._options)
@@ -448,9 +452,9 @@ class Linear(_Weighted):
         bias = None if self.bias is None else self.bias.value
         return functional.linear(input, self.weight.value, bias, activation=self.activation)
 
-    def _inference(self) -> Callable[[np.ndarray], np.ndarray]:
-        bias = None if self.bias is None else self.bias.value
-        return PackedLinear(self.weight.value, bias, self.activation)
+    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray]:
+        bias = None if self.bias is None else constant(self.bias)
+        return packed_linear(constant(self.weight), bias, self.activation)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         grad_output, grad_bias = through_activation(

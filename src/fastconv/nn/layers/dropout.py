@@ -48,9 +48,11 @@ class Dropout(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return as_array("input", input)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
+        if not training:
+            return input, lambda grad_output: grad_output
         kept = self.rng.random(input.shape, input.dtype) >= self.p
         factor = kept * input.dtype.type(1.0 / (1.0 - self.p))
         return input * factor, lambda grad_output: grad_output * factor

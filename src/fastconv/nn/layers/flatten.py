@@ -24,7 +24,7 @@ class Identity(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return input
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         return input, lambda grad_output: grad_output
 
@@ -61,7 +61,7 @@ class Flatten(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return input.reshape(self.output_shape(input.shape))
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         shape = input.shape
         return self(input), lambda grad_output: grad_output.reshape(shape)

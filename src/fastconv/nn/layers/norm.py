@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
-from fastconv.geometry import flag, real_number, whole_number
+from fastconv.geometry import as_array, check_shape, flag, real_number, whole_number
 from fastconv.nn.arguments import float_dtype, real
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
@@ -49,8 +49,10 @@ class BatchNorm(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return self._normalised(input, training=False)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
-        """See `Layer.vjp`; also moves the running statistics towards those of this batch."""
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+        """See `Layer.vjp`; training also moves the running statistics towards those of this batch."""
+        if not training:
+            return self(input), self._inference_gradient(input)
         with self.running_mean.lock:
             output = self._normalised(input, training=True)
 
@@ -65,6 +67,18 @@ class BatchNorm(Layer):
             return grad_input
 
         return output, backprop
+
+    def _inference_gradient(self, input: np.ndarray) -> Backprop:
+        """Gradients only pass a factor per channel: the call itself without mean and bias."""
+        shape, dtype, variance = input.shape, input.dtype, self.running_var.value.copy()
+        weight = None if self.weight is None else self.weight.value
+
+        def backprop(grad_output: np.ndarray) -> np.ndarray:
+            grad_output = as_array("grad_output", grad_output, dtype)
+            check_shape("grad_output", grad_output, shape)
+            return functional.batch_norm(grad_output, np.zeros_like(variance), variance, weight, eps=self.eps)
+
+        return backprop
 
     def _normalised(self, input: np.ndarray, training: bool) -> np.ndarray:
         self._check_shape(input.shape)
@@ -215,7 +229,7 @@ class LayerNorm(Layer):
         bias = None if self.bias is None else self.bias.value
         return functional.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
@@ -223,9 +237,9 @@ class LayerNorm(Layer):
             grad_input, grad_weight, grad_bias = grad.layer_norm(
                 input, self.normalized_shape, grad_output, weight, self.eps
             )
-            if self.weight is not None:
+            if training and self.weight is not None:
                 self.weight.add_grad(grad_weight)
-            if self.bias is not None:
+            if training and self.bias is not None:
                 self.bias.add_grad(grad_bias)
             return grad_input
 
@@ -282,7 +296,7 @@ class LocalResponseNorm(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.local_response_norm(input, *self._options)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         options = self._options
         return self(input), lambda grad_output: grad.local_response_norm_input(input, grad_output, *options)

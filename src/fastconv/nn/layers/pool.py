@@ -92,7 +92,7 @@ class MaxPool(_Window):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _MAX[self.spatial_rank](input, *self._shape_options)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
         return max_pool_vjp(pool_plan(self.spatial_rank, input.shape, *self._shape_options), input)
@@ -151,21 +151,20 @@ class AvgPool(_Window):
         self._set_window(kernel_size, stride, padding, 1, ceil_mode)
         self.kernel_size, self.stride, self.padding, _, self.ceil_mode = self._shape_options
         self.count_include_pad = flag("count_include_pad", count_include_pad)
-        divisor(divisor_override)
-        self.divisor_override = divisor_override
+        self.divisor_override = divisor(divisor_override) or None
         self._options = (
             self.kernel_size,
             self.stride,
             self.padding,
             self.ceil_mode,
             self.count_include_pad,
-            divisor_override,
+            self.divisor_override,
         )
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _AVG[self.spatial_rank][0](input, *self._options)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         gradient, shape, options = _AVG[self.spatial_rank][1], input.shape, self._options
         return self(input), lambda grad_output: gradient(shape, grad_output, *options)
@@ -223,7 +222,7 @@ class LPPool(_Window):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _LP[self.spatial_rank][0](input, *self._options)
 
-    def vjp(self, input: np.ndarray) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         gradient, output, options = _LP[self.spatial_rank][1], self(input), self._options
         return output, lambda grad_output: gradient(input, output, grad_output, *options)
@@ -286,7 +285,7 @@ class MaxUnpool(Layer):
         return forward(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def vjp(  # type: ignore[override]
-        self, input: np.ndarray, indices: np.ndarray, output_size: Shape | None = None
+        self, input: np.ndarray, indices: np.ndarray, output_size: Shape | None = None, training: bool = True
     ) -> tuple[np.ndarray, Backprop]:
         """Output and backprop to `input`; see `Layer.vjp`."""
         gradient, shape = _UNPOOL[self.spatial_rank][1], input.shape

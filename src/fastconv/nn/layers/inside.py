@@ -1,0 +1,64 @@
+"""What stands inside a layer's attributes: found by path, and replaced in copies.
+
+An attribute may hold a thing itself or in lists, tuples and dicts, as deep as one likes. It is looked for
+whenever somebody asks, so that what was appended to a list later is there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
+
+_CONTAINERS = (list, tuple, dict)
+
+
+def things_inside(
+    value: Any, kind: type[Kind], path: str = "", within: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, Kind]]:
+    """(path, thing) of every `kind` that `value` is or holds: "blocks.0", "heads.left".
+
+    Parameters
+    ----------
+    path : str
+        Of `value` itself.
+    within : tuple
+        The containers around it: one that holds itself is not entered again.
+    """
+    if isinstance(value, kind):
+        yield path, value
+    elif isinstance(value, _CONTAINERS) and not any(value is outer for outer in within):
+        for name, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(entry, (kind, *_CONTAINERS)):
+                yield from things_inside(
+                    entry, kind, f"{path}.{name}" if path else str(name), (*within, value)
+                )
+
+
+def containers_inside(value: Any, within: tuple[Any, ...] = ()) -> Iterator[list[Any] | dict[Any, Any]]:
+    """The lists and dicts that `value` is or holds: what may hold other things tomorrow."""
+    if isinstance(value, _CONTAINERS) and not any(value is outer for outer in within):
+        if not isinstance(value, tuple):
+            yield value
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from containers_inside(entry, (*within, value))
+
+
+def replaced(
+    value: Any, kind: tuple[type, ...], replace: Callable[[Any], Any], within: tuple[Any, ...] = ()
+) -> Any:
+    """`value` with all of a kind in it replaced; containers that hold none are passed on, others copied."""
+    if isinstance(value, kind):
+        return replace(value)
+    if not isinstance(value, _CONTAINERS) or any(value is outer for outer in within):
+        return value
+    before = list(value.values() if isinstance(value, dict) else value)
+    after = [replaced(entry, kind, replace, (*within, value)) for entry in before]
+    if all(new is old for new, old in zip(after, before)):
+        return value
+    if isinstance(value, dict):
+        return dict(zip(value, after))
+    if isinstance(value, tuple):
+        return type(value)(*after) if hasattr(value, "_fields") else tuple(after)
+    return after

@@ -1,0 +1,200 @@
+"""A net as it trains when only some of its parameters are learned: the rest of it stays as it is.
+
+What is wanted is decided once, by a copy of the net that shares all arrays: layers of which nothing is
+learned are *frozen* in it, which means that they run as in inference and nobody asks for their gradients.
+"""
+
+from __future__ import annotations
+
+import weakref
+import zlib
+from collections.abc import Collection
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, takes_training
+from fastconv.nn.layers.stand_in import Copies, StandIn, stand_in, take_role
+from fastconv.nn.parameter import Buffer, Held, Parameter
+
+
+def learner_of(net: Layer, wanted: Collection[Parameter]) -> Layer:
+    """`net` if all its parameters are `wanted`, else a copy in which the others stay as they are.
+
+    - A layer that has parameters, none of them wanted, is frozen with all that is inside it: batch norm by
+      its running statistics, dropout off, no gradients added, none computed in front of all that learns.
+    - A layer with some wanted parameters trains; the gradients of the others are not computed.
+    - A layer without parameters trains, unless it stands inside a frozen one.
+    """
+    return _Freezing(wanted).kept(net)  # type: ignore[no-any-return]
+
+
+class _Freezing:
+    """The copies that one net needs."""
+
+    def __init__(self, wanted: Collection[Parameter]) -> None:
+        self._wanted = set(map(id, wanted))
+        self._training, self._frozen = Copies(), Copies()
+        self._held: dict[int, Held] = {}
+        self._in_front: dict[int, Layer] = {}
+
+    def kept(self, value: Any) -> Any:
+        """What a layer, parameter or buffer is where only what is wanted learns."""
+        if isinstance(value, Buffer):
+            learns = id(value) in self._wanted or not isinstance(value, Parameter)
+            return value if learns else self.frozen(value)
+        parameters = value.parameters()
+        count = sum(id(parameter) in self._wanted for parameter in parameters)
+        if count == len(parameters):
+            return value
+        if not count:
+            return self.frozen(value)
+        if type(value).vjp_parameters is not Layer.vjp_parameters:
+            return self._training.of(value, self.kept)
+        twin = self._training.of(value, self.in_front)
+        if not isinstance(twin, StandIn):
+            take_role(_FromItsFront, twin)
+        return twin
+
+    def frozen(self, value: Any) -> Any:
+        """What stands anywhere inside a layer that does not learn."""
+        if isinstance(value, Buffer):
+            return self._held.setdefault(id(value), Held(value))
+        twin = self._frozen.of(value, self.frozen)
+        if not isinstance(twin, StandIn):
+            take_role(_Frozen, twin, _stands_for=value)
+        return twin
+
+    def in_front(self, value: Any) -> Any:
+        """As `kept`, inside a layer of one's own that does not say what lies in front of all that learns."""
+        kept = self.kept(value)
+        if isinstance(value, Buffer):
+            return kept
+        if id(value) not in self._in_front:
+            self._in_front[id(value)] = stand_in(_PerhapsInFront, kept, _stands_for=kept)
+        return self._in_front[id(value)]
+
+
+class Learner:
+    """What `learner_of` makes of a net, for as long as there is the same inside the net.
+
+    Raises
+    ------
+    ValueError
+        The net has none of the parameters wanted.
+    """
+
+    def __init__(self, net: Layer, wanted: Collection[Parameter]) -> None:
+        learned = set(map(id, wanted))
+        if not any(id(parameter) in learned for parameter in net.parameters()):
+            raise ValueError(
+                "optimizer: has none of the net's parameters; make it with net.parameters(), and copy or "
+                "pickle net and optimizer together"
+            )
+        self._net, self.layer = net, learner_of(net, wanted)
+        self._growing = [(container, _contents(container)) for container in net._may_grow()]
+
+    def is_of(self, net: Layer) -> bool:
+        """Whether this is still how `net` learns."""
+        return net is self._net and all(_contents(container) == seen for container, seen in self._growing)
+
+
+def _contents(container: list[Any] | dict[Any, Any]) -> list[int]:
+    return list(map(id, container.values() if isinstance(container, dict) else container))
+
+
+class _For(StandIn):
+    """Stands for another layer and calls that."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._layer(*arguments, **options)
+
+    @property
+    def _layer(self) -> Layer:
+        layer: Layer = vars(self)["_stands_for"]
+        return layer
+
+
+class _Frozen(_For):
+    """Trains as the original infers."""
+
+    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+        # a layer of one's own may only know training; its parameters are held, what is inside it is frozen
+        options = {"training": False} if takes_training(self._layer) else {}
+        return super().vjp(input, **options)  # type: ignore[misc,no-any-return]
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        return self._layer(input), _nothing
+
+    def _own(self, kind: Any) -> dict[str, Any]:
+        return {}  # to those who ask what there is to learn
+
+
+def _nothing(grad_output: np.ndarray) -> None:
+    """Backprop to parameters that do not learn."""
+
+
+# ---- the front of a layer of one's own -----------------------------------------------------------------
+
+
+class _Unasked:
+    """Arrays whose gradient nobody asks for, while a layer of one's own runs what is inside it.
+
+    One that it has changed in place may depend on something else by now, and is another array: the checksum
+    tells.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}
+
+    def add(self, array: np.ndarray) -> None:
+        if isinstance(array, np.ndarray):
+            self._known[id(array)] = weakref.ref(array), _checksum(array)
+
+    def __contains__(self, array: np.ndarray) -> bool:
+        reference, checksum = self._known.get(id(array), (None, 0))
+        return reference is not None and reference() is array and checksum == _checksum(array)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(array.ravel(order="K").view(np.uint8).data)
+
+
+_unasked: ContextVar[_Unasked | None] = ContextVar("unasked", default=None)
+
+
+class _FromItsFront(StandIn):
+    """Runs its own `vjp`, telling the layers inside that the gradient of the input is not asked for."""
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        unasked = _Unasked()
+        unasked.add(input)
+        token = _unasked.set(unasked)
+        try:
+            return self.vjp(input)  # type: ignore[attr-defined,no-any-return]
+        finally:
+            _unasked.reset(token)
+
+
+class _PerhapsInFront(_For):
+    """Computes no gradient of an input that is known not to need one: what it returns for it is zeros."""
+
+    def vjp(self, input: np.ndarray, *others: Any, **options: Any) -> tuple[np.ndarray, Backprop]:
+        unasked, layer = _unasked.get(), self._layer
+        if others or options or unasked is None or input not in unasked:
+            return layer.vjp(input, *others, **options)
+        output, learn = layer.vjp_parameters(input)
+        learns, shape, dtype = layer._learns(), input.shape, input.dtype
+        if not learns:
+            unasked.add(output)
+
+        def backprop(grad_output: np.ndarray) -> np.ndarray:
+            if learns:
+                learn(grad_output)
+            return np.zeros(shape, dtype)
+
+        return output, backprop
+
+    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        return self._layer.vjp_parameters(input)
