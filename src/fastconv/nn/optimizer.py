@@ -19,7 +19,9 @@ import numpy as np
 from fastconv.geometry import as_array, check_shape, whole_number
 from fastconv.nn.archive import read_archive, write_archive
 from fastconv.nn.arguments import real
-from fastconv.nn.layers.base import Layer
+from fastconv.nn.clipping import clip_grad_norm
+from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
+from fastconv.nn.layers.base import Layer, ParameterBackprop
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.parameter import Parameter
 
@@ -141,6 +143,7 @@ class Optimizer:
         self.lr = real("lr", lr, at_least=0)
         self.weight_decay = real("weight_decay", weight_decay, at_least=0)
         self.steps = 0
+        self._known = KnownNet()
         self._rows = _rows(self.parameters, self._state)
         _keep_freed_memory()
 
@@ -158,14 +161,29 @@ class Optimizer:
             parameter.zero_grad()
 
     def learn(
-        self, net: Layer, loss: Loss, input: np.ndarray, target: np.ndarray
+        self,
+        net: Layer,
+        loss: Loss,
+        input: Any,
+        target: Any,
+        sample_weight: Any = None,
+        *,
+        max_grad_norm: float | None = None,
     ) -> tuple[float, np.ndarray]:
         """One training step on one batch: predict, compare, backprop, move.
 
         Parameters
         ----------
-        target : ndarray
-            As `loss.prepare` returns it.
+        net : Layer
+            With at least one of this optimizer's parameters.
+        loss : Loss
+        input : array, shape (N, ...), dtype of the net's parameters
+        target : array, length N
+            As `loss` takes it.
+        sample_weight : array, shape (N,), optional
+            What each example counts.
+        max_grad_norm : float, optional
+            Longer gradients are scaled down to this norm: see `nn.clip_grad_norm`.
 
         Returns
         -------
@@ -174,22 +192,71 @@ class Optimizer:
 
         Raises
         ------
+        TypeError, ValueError
+            Naming the argument, its value and the rule; nothing has moved.
         FloatingPointError
-            The loss is not finite; then nothing has moved.
+            The loss, or the norm of the gradients if there is a largest one, is not finite; then neither
+            parameters nor running statistics have moved.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> net = nn.Linear(2, 2, rng=0)
+        >>> optimizer = nn.SGD(net.parameters(), lr=0.1)
+        >>> optimizer.learn(net, nn.CrossEntropyLoss(), np.ones((3, 2), np.float32), np.array([0, 1, 2]))
+        Traceback (most recent call last):
+          ...
+        ValueError: target: labels from 0 to 2 must be from 0 to 1, or ignore_index=-100
         """
-        prediction, backprop = net.vjp_parameters(input)
-        value, grad_prediction = loss.gradient(prediction, target)
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value}")
-        for parameter in self.parameters:
-            parameter.forget_grad()
+        check_net(net)
+        check_loss(loss)
+        if max_grad_norm is not None:
+            max_grad_norm = real("max_grad_norm", max_grad_norm, above=0)
+        known = self._know(net)
+        self._check_learns(known)
+        batch = known.take(LEARN, loss, input, target, sample_weight)
+        return self._learn(net, loss, batch, max_grad_norm)
+
+    def _know(self, net: Layer) -> KnownNet:
+        """What checking knows about a net; all of it, if it is the one of the step before."""
+        if self._known.net is not net:
+            self._known = KnownNet(net)
+        return self._known
+
+    def _check_learns(self, known: KnownNet) -> None:
+        """Raise `ValueError` if a step would move nothing of the net."""
+        if not any(id(parameter) in known.parameters for parameter in self.parameters):
+            raise ValueError("optimizer: has none of the net's parameters; make it with net.parameters()")
+
+    def _learn(
+        self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None
+    ) -> tuple[float, np.ndarray]:
+        """`learn` on a batch that has been checked."""
+        put_back = self._know(net).keep_statistics()
         try:
-            backprop(grad_prediction)
-        finally:
+            prediction, backprop = self._forward(net, batch.inputs)
+            value, grad_prediction = loss.gradient(prediction, batch.targets, *batch.extra)
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss is {value}")
             for parameter in self.parameters:
-                parameter.settle_grad()
+                parameter.forget_grad()
+            try:
+                backprop(grad_prediction)
+            finally:
+                for parameter in self.parameters:
+                    parameter.settle_grad()
+            if max_grad_norm is not None:
+                clip_grad_norm(self.parameters, max_grad_norm)
+        except BaseException:
+            put_back()
+            raise
         self.step()
         return value, prediction
+
+    def _forward(self, net: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        """What a step makes the net do first."""
+        return net.vjp_parameters(input)
 
     def _before_step(self) -> None:
         """What a step needs once, not per row."""
