@@ -198,10 +198,9 @@ def fit(
     batch_size = whole_number("batch_size", batch_size, 1)
     known = optimizer._know(net)
     optimizer._check_learns(known)
-    for name, function in (("schedule", schedule), ("on_step", on_step), ("on_epoch", on_epoch)):
-        if function is not None and not callable(function):
-            what = " from epoch to learning rate" if name == "schedule" else " of a TrainingState"
-            raise TypeError(f"{name}={function!r}: must be a function{what}")
+    _check_function("schedule", schedule, "from epoch to learning rate")
+    _check_function("on_step", on_step, "of a TrainingState")
+    _check_function("on_epoch", on_epoch, "of a TrainingState")
     if max_grad_norm is not None:
         max_grad_norm = real("max_grad_norm", max_grad_norm, above=0)
     draw = generator("rng", rng)
@@ -257,6 +256,11 @@ def fit(
 def _check_optimizer(optimizer: Any) -> None:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer: must be an nn.Optimizer, not {type(optimizer).__name__}")
+
+
+def _check_function(name: str, function: Any, what: str) -> None:
+    if function is not None and not callable(function):
+        raise TypeError(f"{name}={function!r}: must be a function {what}")
 
 
 def _held_out(net: KnownNet, loss: Loss, validation: Any, batch_size: int, epochs: int) -> Source | None:
