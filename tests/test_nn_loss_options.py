@@ -279,6 +279,16 @@ def test_long_sums_do_not_lose_digits(name: str) -> None:
     assert math.isclose(loss(prediction, target), one, rel_tol=1e-6)
 
 
+@pytest.mark.parametrize("make", [nn.HingeLoss, nn.CrossEntropyLoss, nn.TotalAbsoluteError])
+def test_long_sums_over_classes_do_not_depend_on_memory_order(make) -> None:
+    """Not one by one where the classes are not side by side in memory."""
+    prediction = np.full((2, 2**17), 0.1, np.float32)
+    labels = np.array([0, 1])
+    value = make()(prediction, labels)
+    assert make()(np.asfortranarray(prediction), labels) == value
+    assert math.isclose(value, make()(prediction.astype(np.float64), labels), rel_tol=1e-6)
+
+
 @pytest.mark.parametrize("order", ["C", "channels last"])
 @pytest.mark.parametrize("shape", [(3, 3, 160, 200), (300, 700), (2, 70_000), (70_000, 2)])
 def test_pieces_are_seamless(shape, order) -> None:

@@ -135,7 +135,7 @@ class Checkpoint:
         states = []
         for name, rng in mine.items():
             state = _decoded(saved[name])
-            found = state.get("bit_generator")
+            found = state.get("bit_generator") if isinstance(state, dict) else None
             if found != type(rng.bit_generator).__name__:
                 raise ValueError(f"generator {name!r} is a {found}, not a {type(rng.bit_generator).__name__}")
             copy.deepcopy(rng.bit_generator).state = state

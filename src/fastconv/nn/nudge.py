@@ -48,7 +48,11 @@ class Nudge(SGD):
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and the rule.
+        Naming the argument, its value and the rule. By `learn` also: the net mixes the examples of a batch,
+        or lacks one of the parameters.
+    FloatingPointError
+        By `learn`: the loss is not finite, or a number is so large that a nudge of it is lost in rounding;
+        nothing has moved.
 
     Notes
     -----

@@ -130,6 +130,7 @@ class Optimizer:
     """
 
     _state: tuple[str, ...] = ()
+    _known = KnownNet()  # what `learn` knows of the net it met last
 
     def __init__(self, parameters: Iterable[Parameter], lr: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
@@ -143,7 +144,6 @@ class Optimizer:
         self.lr = real("lr", lr, at_least=0)
         self.weight_decay = real("weight_decay", weight_decay, at_least=0)
         self.steps = 0
-        self._known = KnownNet()
         self._rows = _rows(self.parameters, self._state)
         _keep_freed_memory()
 

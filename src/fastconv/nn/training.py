@@ -24,6 +24,7 @@ from fastconv.nn.examples import (
     KnownNet,
     Names,
     Source,
+    Stream,
     check_loss,
     check_net,
     is_stream,
@@ -266,12 +267,15 @@ def _check_function(name: str, function: Any, what: str) -> None:
 def _held_out(net: KnownNet, loss: Loss, validation: Any, batch_size: int, epochs: int) -> Source | None:
     if validation is None:
         return None
-    if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+    listed = isinstance(validation, (tuple, list))
+    if (listed and validation and all(isinstance(entry, tuple) for entry in validation)) or (
+        not listed and is_stream(validation)
+    ):
+        return open_source(VALIDATION, net, loss, (validation, None, None), batch_size, times=epochs)
+    if listed and len(validation) in (2, 3):
         x, y, weights = (*validation, None)[:3]
         if y is not None:
             return open_source(VALIDATION, net, loss, (x, y, weights), batch_size)
-    elif not isinstance(validation, (tuple, list)) and is_stream(validation):
-        return open_source(VALIDATION, net, loss, (validation, None, None), batch_size, times=epochs)
     raise TypeError(
         "validation: must be a pair (x, y), with weights (x, y, sample_weight), or an iterable of such "
         f"batches, not {type(validation).__name__}"
@@ -315,7 +319,7 @@ def _attach(error: BaseException, history: History) -> None:
     with contextlib.suppress(AttributeError, TypeError):  # one that cannot carry anything
         error.history = history  # type: ignore[attr-defined]
         if hasattr(error, "add_note"):  # Python 3.11
-            error.add_note(f"{len(history)} epochs were done; the exception's `history` has their record")
+            error.add_note(f"epochs done: {len(history)}; the exception's `history` has their record")
 
 
 # ---- the training --------------------------------------------------------------------------------------
@@ -416,6 +420,10 @@ class _Training:
             except FloatingPointError as error:
                 where = f"epoch {self.done + 1}, batch {number + 1}"
                 raise FloatingPointError(f"{error} in {where}{self._cause(batch)}") from error
+            except (TypeError, ValueError) as error:
+                if type(error) not in (TypeError, ValueError) or not isinstance(self.source, Stream):
+                    raise
+                raise type(error)(f"{self.source.names.inputs}: {error}") from error
             tally.add(value, prediction, batch)
             self.steps += 1
             shown.batch(self.steps)

@@ -143,7 +143,7 @@ def check_reduction(reduction: Any) -> str:
 
 def check_takes_weights(loss: Loss) -> None:
     """Raise `TypeError` for a loss of one's own whose functions have no argument `sample_weight`."""
-    for function in (loss.value, loss.gradient):
+    for function in (loss.value, loss.gradient, loss.divisor):
         if "sample_weight" not in inspect.signature(function).parameters:
             raise TypeError(
                 f"sample_weight: {type(loss).__name__}.{function.__name__} has no such argument; leave it out"

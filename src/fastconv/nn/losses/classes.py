@@ -86,18 +86,19 @@ class ClassLoss(PointLoss):
         return np.broadcast_to(by_example, points) if weights is None else weights * by_example
 
     def _kept(self, target: np.ndarray) -> np.ndarray | None:
-        """1 where there is a label and 0 where not; None if there is one everywhere."""
+        """1 where a label counts and 0 where there is none or its class weighs 0; None if all count."""
         if not is_labels(target):
             return None
         kept = target != self.ignore_index
+        if self.weight is not None and not self.weight.all():
+            kept &= self.weight[self._labels(target)] > 0
         return None if kept.all() else kept.astype(np.float64)
 
     def _labels(self, target: np.ndarray) -> np.ndarray:
         """Labels that may index: class 0 stands where there is none."""
-        labels = target.astype(np.intp, copy=False)
-        if self._kept(target) is None:
-            return labels
-        return np.where(labels == self.ignore_index, 0, labels)
+        labels: np.ndarray = target.astype(np.intp, copy=False)
+        ignored = labels == self.ignore_index
+        return np.where(ignored, 0, labels) if ignored.any() else labels
 
     # ---- pieces ----------------------------------------------------------------------------------------
 
@@ -170,11 +171,11 @@ class ClassLoss(PointLoss):
 
 
 def _rows(array: np.ndarray, points: slice) -> np.ndarray:
-    """Some points of (N, classes, ...) as rows of classes; a view if nothing is behind the classes."""
+    """Some points of (N, classes, ...) as rows of classes, side by side in memory: then sums are pairwise."""
     if array.ndim == 2:
-        return array
+        return np.ascontiguousarray(array)
     flat = array.reshape(len(array), array.shape[1], -1)[:, :, points]
-    return np.moveaxis(flat, 1, -1).reshape(-1, array.shape[1])
+    return np.ascontiguousarray(np.moveaxis(flat, 1, -1).reshape(-1, array.shape[1]))
 
 
 class CrossEntropyLoss(ClassLoss):
@@ -187,7 +188,8 @@ class CrossEntropyLoss(ClassLoss):
     Parameters
     ----------
     weight : array, shape (classes,), optional
-        What each class counts, at least 0; with labels the mean is weighted as well.
+        What each class counts, at least 0; with labels the mean is weighted as well, and a label whose class
+        counts 0 is as if it were not there.
     label_smoothing : float in [0, 1], default 0.0
         That much of each target is spread over all classes (Szegedy et al., arXiv:1512.00567).
     ignore_index : int, default -100
