@@ -55,7 +55,7 @@ def pytest_report_header() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _unchanged_runtime() -> Iterator[None]:
-    """Instruction set, thread count and the default precision are global: no test hands its choice to the next."""
+    """Instruction set, threads and the default precision are global: no test hands its choice to the next."""
     isa, threads, precision = fastconv.get_isa(), fastconv.get_num_threads(), fastconv.get_precision()
     yield
     fastconv.set_isa(isa)

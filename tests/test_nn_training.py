@@ -296,7 +296,9 @@ def test_nan_in_the_data_is_found_in_its_batch() -> None:
     x[40] = np.nan
     net = classifier()
     optimizer = nn.SGD(net.parameters(), 0.1)
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1, batch [12]"):
+    with pytest.raises(
+        FloatingPointError, match=r"^the loss is nan in epoch 1, batch [12]: x\[40, 0\] is nan\b"
+    ):
         nn.fit(net, x, y, loss=nn.CrossEntropyLoss(), optimizer=optimizer, epochs=2, rng=0, progress=False)
 
 
@@ -329,6 +331,22 @@ NET = classifier()
         ({"epochs": 2.5}, TypeError, "epochs=2.5"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"validation": X}, TypeError, "validation: must be a pair"),
+        ({"validation": (X, Y, Y, Y)}, TypeError, "validation: must be a pair"),
+        ({"validation": (X, Y, -np.ones(8))}, ValueError, r"validation\[2\] \(the sample_weight\)"),
+        ({"validation_batch_size": 0}, ValueError, "validation_batch_size=0"),
+        ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight: shape \(3,\) must be \(8,\)"),
+        ({"sample_weight": np.zeros(8)}, ValueError, "y: nothing counts"),
+        ({"y": np.full(8, -100)}, ValueError, "y: nothing counts, every label is ignored or weighs 0"),
+        ({"loss": nn.CrossEntropyLoss(np.ones(2))}, ValueError, r"loss: weight: shape \(2,\) must be \(3,\)"),
+        ({"loss": nn.CrossEntropyLoss(reduction="none")}, ValueError, "loss: reduction='none'"),
+        ({"drop_last": True}, ValueError, "drop_last=True: 8 examples do not fill a batch of 32"),
+        ({"drop_last": 1}, TypeError, "drop_last=1: must be True or False"),
+        ({"max_grad_norm": -1}, ValueError, "max_grad_norm=-1: must be above 0"),
+        ({"on_step": "print"}, TypeError, "on_step='print': must be a function"),
+        ({"on_epoch": 3}, TypeError, "on_epoch=3: must be a function"),
+        ({"resume": True}, ValueError, "resume=True: needs checkpoint="),
+        ({"y": None}, TypeError, "y: is missing, and x is no iterable of batches"),
+        ({"x": 3, "y": None}, TypeError, "y: is missing, and x is no iterable of batches"),
         ({"validation": (X, Y[:3])}, ValueError, r"validation\[1\]"),
         ({"validation": (X[:, :1], Y)}, ValueError, "in_features=2"),
         ({"patience": 3}, ValueError, "patience=3: needs validation data"),

@@ -72,8 +72,8 @@ def runnable_isas() -> tuple[str, ...]:
 def set_precision(precision: str) -> None:
     """Set how exact float32 and float64 convolutions must be; after `torch.set_float32_matmul_precision`.
 
-    This is the default of the whole process, for every thread; where a `with precision(...)` block is open, the
-    block's precision stays in force until it ends.
+    This is the default of the whole process, for every thread; where a `with precision(...)` block is open,
+    the block's precision stays in force until it ends.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ def get_precision() -> str:
 def precision(precision: str) -> Iterator[None]:
     """A precision for the calls of a `with` block, and for nobody else's.
 
-    It belongs to the context (`contextvars`, PEP 567): calls of other threads and asyncio tasks keep their own, and
-    blocks of several threads may overlap. A thread started inside the block starts with the process's precision, as
-    Python's threads start with an empty context, unless it is run in a copy of the context
-    (`contextvars.copy_context().run`, `asyncio.to_thread`) or Python inherits contexts itself (the default of
-    free-threaded Python 3.14).
+    It belongs to the context (`contextvars`, PEP 567): calls of other threads and asyncio tasks keep their
+    own, and blocks of several threads may overlap. A thread started inside the block begins with the
+    process's precision, as Python's threads begin with an empty context, unless it runs in a copy of the
+    context (`contextvars.copy_context().run`, `asyncio.to_thread`) or Python hands contexts on itself (the
+    default of free-threaded Python 3.14).
 
     Parameters
     ----------

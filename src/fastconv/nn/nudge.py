@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array
 from fastconv.nn.arguments import real
-from fastconv.nn.layers.base import Layer
+from fastconv.nn.clipping import clip_grad_norm
+from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
+from fastconv.nn.layers.base import Layer, ParameterBackprop
 from fastconv.nn.layers.container import Sequential
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.optim import SGD
+from fastconv.nn.optimizer import HOW_TO_MAKE_ONE
 from fastconv.nn.parameter import Parameter
 
 #: Bytes of intermediate results that are evaluated together.
@@ -47,7 +49,11 @@ class Nudge(SGD):
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and the rule.
+        Naming the argument, its value and the rule. By `learn` also: the net mixes the examples of a batch,
+        or lacks one of the parameters.
+    FloatingPointError
+        By `learn`: the loss is not finite, or a number is so large that a nudge of it is lost in rounding;
+        nothing has moved.
 
     Notes
     -----
@@ -79,27 +85,30 @@ class Nudge(SGD):
         """How often a step evaluates the net: twice for every number that is learned."""
         return 2 * sum(parameter.value.size for parameter in self.parameters)
 
-    def learn(
-        self, net: Layer, loss: Loss, input: np.ndarray, target: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """One step on one batch; see `Optimizer.learn`.
+    def _check_learns(self, known: KnownNet) -> None:
+        for parameter in self.parameters:
+            if id(parameter) not in known.parameters:
+                raise ValueError(
+                    f"optimizer: {parameter!r} belongs to no layer of the net; {HOW_TO_MAKE_ONE}"
+                )
 
-        Raises
-        ------
-        ValueError
-            The net mixes the examples of a batch, or lacks one of the parameters.
-        FloatingPointError
-            The loss is not finite, or a number is so large that a nudge of it is lost in rounding; nothing
-            has moved.
-        """
-        prediction = net(input)
-        value = loss.value(prediction, target)
+    def _learn(
+        self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None
+    ) -> tuple[float, np.ndarray]:
+        """See `Optimizer._learn`. Nothing moves either if a nudge is lost in rounding beside its number."""
+        prediction = net(batch.inputs)
+        value = loss.value(prediction, batch.targets, *batch.extra)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
-        for parameter, slopes in self._slopes(net, loss, input, target, prediction):
+        for parameter, slopes in self._slopes(net, loss, batch, prediction):
             parameter.grad[...] = slopes
+        if max_grad_norm is not None:
+            clip_grad_norm(self.parameters, max_grad_norm)
         self.step()
         return value, prediction
+
+    def _forward(self, net: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        return net(input), lambda grad_output: None
 
     def cost(self, net: Layer, input: Any, target: Any, *, loss: Loss) -> NudgeCost:
         """What a step costs beside backprop, measured on one batch; nothing moves, no gradient is touched.
@@ -107,19 +116,27 @@ class Nudge(SGD):
         Returns
         -------
         NudgeCost
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `learn`.
         """
-        input = as_array("input", input)
-        target = loss.prepare(net(input).shape, input.dtype, target)
+        check_net(net)
+        check_loss(loss)
+        known = self._know(net)
+        self._check_learns(known)
+        batch = known.take(LEARN, loss, input, target)
         kept = [parameter.grad.copy() for parameter in self.parameters]
         statistics = net.state_dict()  # a training pass moves those of batch norm
         try:
             began = time.perf_counter()
-            slopes = [s for _, s in self._slopes(net, loss, input, target, net(input))]
+            slopes = [s for _, s in self._slopes(net, loss, batch, net(batch.inputs))]
             nudged = time.perf_counter() - began
             self.zero_grad()
             began = time.perf_counter()
-            prediction, backprop = self._learning(net).vjp_parameters(input)
-            backprop(loss.gradient(prediction, target)[1])
+            prediction, backprop = self._learning(net).vjp_parameters(batch.inputs)
+            backprop(loss.gradient(prediction, batch.targets)[1])
             propagated = time.perf_counter() - began
             furthest = max(float(np.abs(p.grad - s).max()) for p, s in zip(self.parameters, slopes))
         finally:
@@ -129,25 +146,20 @@ class Nudge(SGD):
         return NudgeCost(self.evaluations_per_step, nudged, propagated, furthest)
 
     def _slopes(
-        self, net: Layer, loss: Loss, input: np.ndarray, target: np.ndarray, prediction: np.ndarray
+        self, net: Layer, loss: Loss, batch: Batch, prediction: np.ndarray
     ) -> Iterator[tuple[Parameter, np.ndarray]]:
         """Each parameter with the slope of the error along each of its numbers."""
         stages = _stages(net)
-        inputs = [input]
+        inputs = [batch.inputs]
         for stage in stages[:-1]:
             inputs.append(stage(inputs[-1]))
-        _check_independent(stages, input, prediction)
+        _check_independent(stages, batch.inputs, prediction)
         inside = [set(map(id, stage.parameters())) for stage in stages]
         for parameter in self.parameters:
             places = [i for i, found in enumerate(inside) if id(parameter) in found]
-            if not places:
-                raise ValueError(
-                    f"optimizer: {parameter!r} belongs to no layer of the net; make it with "
-                    "net.parameters(), and copy or pickle net and optimizer together"
-                )
             front = stages[places[0] : places[-1] + 1]
             behind = stages[places[-1] + 1 :]
-            yield parameter, self._parameter_slopes(parameter, front, behind, inputs[places[0]], loss, target)
+            yield parameter, self._parameter_slopes(parameter, front, behind, inputs[places[0]], loss, batch)
 
     def _parameter_slopes(
         self,
@@ -156,7 +168,7 @@ class Nudge(SGD):
         behind: list[Layer],
         input: np.ndarray,
         loss: Loss,
-        target: Any,
+        batch: Batch,
     ) -> np.ndarray:
         """Nudge every number; run `front` for each nudge, and `behind` for many at a time."""
         numbers = parameter.value.reshape(-1)
@@ -181,7 +193,8 @@ class Nudge(SGD):
                 if (len(outputs) + 2) * outputs[0].nbytes > BATCH_BYTES:
                     break
             predictions = _run(behind, np.concatenate(outputs))
-            errors = [loss.value(part, target) for part in np.split(predictions, len(outputs))]
+            parts = np.split(predictions, len(outputs))
+            errors = [loss.value(part, batch.targets, *batch.extra) for part in parts]
             for i, width in enumerate(widths):
                 slopes[first + i] = (errors[2 * i] - errors[2 * i + 1]) / width
             first += len(widths)

@@ -18,7 +18,9 @@ import numpy as np
 from fastconv.geometry import as_array, check_shape, whole_number
 from fastconv.nn.archive import File, read_archive, write_archive
 from fastconv.nn.arguments import real
-from fastconv.nn.layers.base import Layer
+from fastconv.nn.clipping import clip_grad_norm
+from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
+from fastconv.nn.layers.base import Layer, ParameterBackprop
 from fastconv.nn.layers.learner import Learner
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.parameter import Parameter
@@ -32,6 +34,9 @@ STEP_BYTES = 2**24
 
 # What an optimizer has that only makes sense beside the arrays of its own parameters, or a net.
 _OVER_ARRAYS = ("_arrays", "_rows", "_learner", "_pieces")
+
+#: For messages about one that was made of something else.
+HOW_TO_MAKE_ONE = "make it with net.parameters(), and copy or pickle net and optimizer together"
 
 
 class Row:
@@ -141,6 +146,7 @@ class Optimizer:
     """
 
     _state: tuple[str, ...] = ()
+    _known = KnownNet()  # what `learn` knows of the net it met last
 
     def __init__(self, parameters: Iterable[Parameter], lr: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
@@ -185,14 +191,29 @@ class Optimizer:
             parameter.zero_grad()
 
     def learn(
-        self, net: Layer, loss: Loss, input: np.ndarray, target: np.ndarray
+        self,
+        net: Layer,
+        loss: Loss,
+        input: Any,
+        target: Any,
+        sample_weight: Any = None,
+        *,
+        max_grad_norm: float | None = None,
     ) -> tuple[float, np.ndarray]:
         """One training step on one batch: predict, compare, backprop, move.
 
         Parameters
         ----------
-        target : ndarray
-            As `loss.prepare` returns it.
+        net : Layer
+            With at least one of this optimizer's parameters.
+        loss : Loss
+        input : array, shape (N, ...), dtype of the net's parameters
+        target : array, length N
+            As `loss` takes it.
+        sample_weight : array, shape (N,), optional
+            What each example counts.
+        max_grad_norm : float, optional
+            Longer gradients are scaled down to this norm: see `nn.clip_grad_norm`.
 
         Returns
         -------
@@ -201,22 +222,66 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            The net has none of this optimizer's parameters.
+        TypeError, ValueError
+            Naming the argument, its value and the rule (the net must have some of these parameters);
+            nothing has moved.
         FloatingPointError
-            The loss is not finite; then nothing has moved.
+            The loss, or the norm of the gradients if there is a largest one, is not finite; then neither
+            parameters nor running statistics have moved.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> net = nn.Linear(2, 2, rng=0)
+        >>> optimizer = nn.SGD(net.parameters(), lr=0.1)
+        >>> optimizer.learn(net, nn.CrossEntropyLoss(), np.ones((3, 2), np.float32), np.array([0, 1, 2]))
+        Traceback (most recent call last):
+          ...
+        ValueError: target: labels from 0 to 2 must be from 0 to 1, or ignore_index=-100
         """
-        prediction, backprop = self._learning(net).vjp_parameters(input)
-        value, grad_prediction = loss.gradient(prediction, target)
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value}")
-        for parameter in self.parameters:
-            parameter.forget_grad()
+        check_net(net)
+        check_loss(loss)
+        if max_grad_norm is not None:
+            max_grad_norm = real("max_grad_norm", max_grad_norm, above=0)
+        known = self._know(net)
+        self._check_learns(known)
+        batch = known.take(LEARN, loss, input, target, sample_weight)
+        return self._learn(net, loss, batch, max_grad_norm)
+
+    def _know(self, net: Layer) -> KnownNet:
+        """What checking knows about a net; all of it, if it is the one of the step before."""
+        if not self._known.is_of(net):
+            self._known = KnownNet(net)
+        return self._known
+
+    def _check_learns(self, known: KnownNet) -> None:
+        """Raise `ValueError` if a step would move nothing of the net."""
+        if not any(id(parameter) in known.parameters for parameter in self.parameters):
+            raise ValueError(f"optimizer: has none of the net's parameters; {HOW_TO_MAKE_ONE}")
+
+    def _learn(
+        self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None
+    ) -> tuple[float, np.ndarray]:
+        """`learn` on a batch that has been checked."""
+        put_back = self._know(net).keep_statistics()
         try:
-            backprop(grad_prediction)
-        finally:
+            prediction, backprop = self._forward(net, batch.inputs)
+            value, grad_prediction = loss.gradient(prediction, batch.targets, *batch.extra)
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss is {value}")
             for parameter in self.parameters:
-                parameter.settle_grad()
+                parameter.forget_grad()
+            try:
+                backprop(grad_prediction)
+            finally:
+                for parameter in self.parameters:
+                    parameter.settle_grad()
+            if max_grad_norm is not None:
+                clip_grad_norm(self.parameters, max_grad_norm)
+        except BaseException:
+            put_back()
+            raise
         self.step()
         return value, prediction
 
@@ -225,6 +290,10 @@ class Optimizer:
         if self._learner is None or not self._learner.is_of(net):
             self._learner = Learner(net, self.parameters)
         return self._learner.layer
+
+    def _forward(self, net: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+        """What a step makes the net do first."""
+        return self._learning(net).vjp_parameters(input)
 
     def _before_step(self) -> None:
         """What a step needs once, not per row."""

@@ -47,8 +47,10 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    def __init__(self, rich_progress: Any, rich_table: Any, console: Any, epochs: int, batches: int) -> None:
-        self._epochs = epochs
+    def __init__(
+        self, rich_progress: Any, rich_table: Any, console: Any, epochs: int, batches: int | None
+    ) -> None:
+        self._epochs, self._batches = epochs, batches
         # on a narrow terminal the text about the last epoch is what gets cut
         count = rich_table.Column(no_wrap=True, min_width=len(f"epoch {epochs}/{epochs}"))
         self._bar = rich_progress.Progress(
@@ -58,7 +60,9 @@ class _Bar(Progress):
             rich_progress.TextColumn("{task.fields[text]}"),
             console=console,
         )
-        self._task = self._bar.add_task("", total=epochs * batches, epoch=0, epochs=epochs, text="")
+        # without a number of batches the bar runs to and fro until an epoch has shown it
+        total = None if batches is None else epochs * batches
+        self._task = self._bar.add_task("", total=total, epoch=0, epochs=epochs, text="")
         self._drawn = -math.inf
         self._done = 0
         self._bar.start()
@@ -69,8 +73,13 @@ class _Bar(Progress):
         if now - self._drawn > REDRAW:
             self._drawn = now
             self._bar.update(self._task, completed=done)
+            if self._batches is None:
+                self._bar.update(self._task, text=f"{done:,} batches")
 
     def epoch(self, number: int, text: str) -> None:
+        if self._batches is None:
+            self._batches = max(1, round(self._done / number))
+            self._bar.update(self._task, total=self._epochs * self._batches)
         self._bar.update(self._task, epoch=number, text=text)
 
     def close(self) -> None:
@@ -78,8 +87,8 @@ class _Bar(Progress):
         self._bar.stop()
 
 
-def open_progress(wanted: bool | None, epochs: int, batches: int) -> Progress:
-    """The progress display for `fit(progress=wanted)`; everything goes to stderr.
+def open_progress(wanted: bool | None, epochs: int, batches: int | None) -> Progress:
+    """The progress display for `fit(progress=wanted)`; everything goes to stderr. `batches` are of an epoch.
 
     None: a bar if stderr is a terminal and rich is installed, else lines. True: a bar if rich is installed,
     else lines. False: nothing.

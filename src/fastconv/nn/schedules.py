@@ -1,12 +1,15 @@
 """Learning-rate schedules: functions from the number of an epoch, counted from 0, to a learning rate.
 
-Any function will do. One that has a method `observe` is told the loss after every epoch.
+Any function will do. `PerStep` makes a schedule of steps of one. A schedule that has a method `observe` is
+told the loss after every epoch; one that remembers has `state_dict` and `load_state_dict`, which a checkpoint
+asks for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastconv.geometry import whole_number
 from fastconv.nn.arguments import real
@@ -14,7 +17,25 @@ from fastconv.nn.arguments import real
 Schedule = Callable[[int], float]
 
 
-class StepLR:
+class _Formula:
+    """Base of the schedules that are formulas: they remember nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continuing needs: nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            The state of a schedule of another kind.
+        """
+        _check_state(state, ())
+
+
+class StepLR(_Formula):
     """lr times `gamma` for every `step_size` epochs gone by.
 
     Examples
@@ -33,7 +54,7 @@ class StepLR:
         return self.lr * self.gamma ** (epoch // self.step_size)
 
 
-class ExponentialLR:
+class ExponentialLR(_Formula):
     """lr times `gamma` for every epoch gone by.
 
     Examples
@@ -51,7 +72,7 @@ class ExponentialLR:
         return self.lr * self.gamma**epoch
 
 
-class CosineLR:
+class CosineLR(_Formula):
     """Half a cosine from `lr` down to `min_lr`, which it reaches after `epochs` epochs and keeps.
 
     Notes
@@ -76,7 +97,27 @@ class CosineLR:
         return self.min_lr + (self.lr - self.min_lr) * (1.0 + math.cos(math.pi * share)) / 2.0
 
 
-class WarmupLR:
+class _Around:
+    """Base of the schedules made of another one, whose memory is that one's."""
+
+    schedule: Schedule
+
+    def observe(self, loss: float) -> None:
+        """Pass the loss on to a schedule that wants it."""
+        observe = getattr(self.schedule, "observe", None)
+        if observe is not None:
+            observe(loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continuing needs: what the schedule inside does."""
+        return schedule_state(self.schedule)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`; errors are those of the schedule inside."""
+        load_schedule_state(self.schedule, state)
+
+
+class WarmupLR(_Around):
     """A straight rise over the first `epochs` epochs to where `schedule` begins; then `schedule`, from its 0.
 
     Parameters
@@ -109,18 +150,37 @@ class WarmupLR:
             return self.schedule(0) * (epoch + 1) / (self.epochs + 1)
         return self.schedule(epoch - self.epochs)
 
-    def observe(self, loss: float) -> None:
-        """Pass the loss on to a schedule that wants it."""
-        observe = getattr(self.schedule, "observe", None)
-        if observe is not None:
-            observe(loss)
+
+class PerStep(_Around):
+    """A schedule that counts training steps, not epochs: `nn.fit` asks it before every step.
+
+    Parameters
+    ----------
+    schedule : schedule
+        Whatever it calls epochs are steps now.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> schedule = nn.PerStep(nn.WarmupLR(nn.CosineLR(0.1, 10_000), 500))
+    >>> round(schedule(0), 6), round(schedule(499), 6), schedule(10_500)
+    (0.0002, 0.0998, 0.0)
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule={schedule!r}: must be a function from step to learning rate")
+        self.schedule = schedule
+
+    def __call__(self, step: int) -> float:
+        return self.schedule(step)
 
 
 class ReduceLROnPlateau:
     """lr times `factor` whenever the loss has not fallen for more than `patience` epochs.
 
-    The loss is that of the validation data if there are any, else of the training data. A schedule of this
-    kind remembers; use a new one for every training.
+    The loss is that of the validation data if there are any, else of the training data. One that is infinite
+    or NaN has not fallen. A schedule of this kind remembers; use a new one for every training.
 
     Parameters
     ----------
@@ -157,9 +217,51 @@ class ReduceLROnPlateau:
 
     def observe(self, loss: float) -> None:
         """Take note of the loss after an epoch."""
-        if loss < self._lowest - self.threshold * abs(self._lowest) or math.isinf(self._lowest):
+        limit = self._lowest
+        if math.isfinite(limit):
+            limit -= self.threshold * abs(limit)
+        if math.isfinite(loss) and loss < limit:
             self._lowest, self._waited = loss, 0
             return
         self._waited += 1
         if self._waited > self.patience:
             self.lr, self._waited = max(self.lr * self.factor, self.min_lr), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continuing needs: the rate, the lowest loss (None: there was none), and the epochs waited."""
+        lowest = self._lowest if math.isfinite(self._lowest) else None
+        return {"lr": self.lr, "lowest": lowest, "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`; what the schedule was made with stays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The state of another schedule, or none; then nothing has changed.
+        """
+        _check_state(state, ("lr", "lowest", "waited"))
+        lr = real("state['lr']", state["lr"], at_least=0)
+        waited = whole_number("state['waited']", state["waited"], 0)
+        lowest = math.inf if state["lowest"] is None else real("state['lowest']", state["lowest"])
+        self.lr, self._lowest, self._waited = lr, lowest, waited
+
+
+def _check_state(state: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    if set(state) != set(names):
+        raise ValueError(f"state: of a schedule has {sorted(state)}, must have {sorted(names)}")
+
+
+def schedule_state(schedule: Schedule | None) -> dict[str, Any]:
+    """What a schedule remembers: nothing, unless it says so."""
+    state_dict = getattr(schedule, "state_dict", None)
+    return {} if state_dict is None else dict(state_dict())
+
+
+def load_schedule_state(schedule: Schedule | None, state: Mapping[str, Any]) -> None:
+    """Give a schedule back what it remembered."""
+    load = getattr(schedule, "load_state_dict", None)
+    if load is None:
+        _check_state(state, ())
+    else:
+        load(state)

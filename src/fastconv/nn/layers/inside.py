@@ -6,7 +6,7 @@ whenever somebody asks, so that what was appended to a list later is there too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
@@ -62,3 +62,18 @@ def replaced(
     if isinstance(value, tuple):
         return type(value)(*after) if hasattr(value, "_fields") else tuple(after)
     return after
+
+
+class Contents:
+    """What lists and dicts hold now, so that one can see later whether they still do."""
+
+    def __init__(self, containers: Iterable[list[Any] | dict[Any, Any]]) -> None:
+        self._seen = [(container, _ids(container)) for container in containers]
+
+    def are_the_same(self) -> bool:
+        """Whether nothing came, went or changed places."""
+        return all(_ids(container) == seen for container, seen in self._seen)
+
+
+def _ids(container: list[Any] | dict[Any, Any]) -> list[int]:
+    return list(map(id, container.values() if isinstance(container, dict) else container))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, takes_training
+from fastconv.nn.layers.inside import Contents
 from fastconv.nn.layers.stand_in import Copies, StandIn, stand_in, take_role
 from fastconv.nn.parameter import Buffer, Held, Parameter
 
@@ -77,31 +78,15 @@ class _Freezing:
 
 
 class Learner:
-    """What `learner_of` makes of a net, for as long as there is the same inside the net.
-
-    Raises
-    ------
-    ValueError
-        The net has none of the parameters wanted.
-    """
+    """What `learner_of` makes of a net, for as long as there is the same inside the net."""
 
     def __init__(self, net: Layer, wanted: Collection[Parameter]) -> None:
-        learned = set(map(id, wanted))
-        if not any(id(parameter) in learned for parameter in net.parameters()):
-            raise ValueError(
-                "optimizer: has none of the net's parameters; make it with net.parameters(), and copy or "
-                "pickle net and optimizer together"
-            )
         self._net, self.layer = net, learner_of(net, wanted)
-        self._growing = [(container, _contents(container)) for container in net._may_grow()]
+        self._contents = Contents(net._may_grow())
 
     def is_of(self, net: Layer) -> bool:
         """Whether this is still how `net` learns."""
-        return net is self._net and all(_contents(container) == seen for container, seen in self._growing)
-
-
-def _contents(container: list[Any] | dict[Any, Any]) -> list[int]:
-    return list(map(id, container.values() if isinstance(container, dict) else container))
+        return net is self._net and self._contents.are_the_same()
 
 
 class _For(StandIn):

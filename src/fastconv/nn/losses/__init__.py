@@ -1,7 +1,12 @@
-"""How wrong a prediction is, and which way to change it: one number per batch, and its gradient."""
+"""How wrong a prediction is, and which way to change it: one number per batch, and its gradient.
+
+`base` says what a loss is and checks what it is given, `points` weighs and adds up; the formulas are in
+`difference`, `binary` and `classes`.
+"""
 
 from fastconv.nn.losses.base import Loss
-from fastconv.nn.losses.classes import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, NLLLoss
+from fastconv.nn.losses.binary import BCEWithLogitsLoss
+from fastconv.nn.losses.classes import CrossEntropyLoss, HingeLoss, NLLLoss
 from fastconv.nn.losses.difference import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, TotalAbsoluteError
 
 __all__ = [

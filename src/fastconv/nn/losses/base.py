@@ -1,8 +1,8 @@
-"""How wrong a prediction is, and which way to change it: one number per batch, and its gradient.
+"""What every loss is: how wrong a prediction is as one number per batch, and the gradient of that number.
 
-Every loss is a mean over the batch. `value = loss(prediction, target)`; `value, grad_prediction =
-loss.vjp(prediction, target)`. Training checks the targets of a whole data set once, with `prepare`, and then
-calls `value` and `gradient`, which check nothing.
+Every loss is a mean over the batch unless told otherwise. `value = loss(prediction, target)`; `value,
+grad_prediction = loss.vjp(prediction, target)`. Training checks the targets of a whole data set once, with
+`prepare`, and then calls `value` and `gradient`, which check nothing.
 """
 
 from __future__ import annotations
@@ -16,31 +16,67 @@ from fastconv.geometry import as_array, check_shape
 
 Shape = tuple[int, ...]
 
+#: What becomes of the losses of a batch.
+REDUCTIONS = ("mean", "sum", "none")
+
 
 class Loss:
-    """Base of all losses. A loss of your own defines `prepare`, `value` and `gradient`."""
+    """Base of all losses. A loss of your own defines `prepare`, `value` and `gradient`.
 
-    def __call__(self, prediction: Any, target: Any) -> float:
+    Those of `fastconv.nn` also take `sample_weight`, one number per example. A loss of your own may: give
+    `value`, `gradient` and `divisor` that argument. It is only passed where there are weights.
+
+    Attributes
+    ----------
+    reduction : {"mean", "sum", "none"}
+        What the value is: the mean over the batch, the sum, or (not for training) every loss by itself.
+    """
+
+    reduction: str = "mean"
+
+    def __call__(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
         """The loss of `prediction` against `target`.
+
+        Parameters
+        ----------
+        prediction, target : array
+            Shapes and dtypes as the loss says.
+        sample_weight : array, shape (N,), optional
+            What each example of the batch counts; the mean is weighted as well. What counts 0 is as if it
+            were not there, whatever is in it; a batch in which nothing counts has the loss 0.
+
+        Returns
+        -------
+        float
+            With `reduction="none"` an array, one loss per element, pixel or example.
 
         Raises
         ------
         ValueError, TypeError
-            Shapes, dtypes or labels that do not fit; an empty batch.
+            Shapes, dtypes, labels or weights that do not fit; an empty batch.
         """
-        prediction = as_array("prediction", prediction)
-        return self.value(prediction, self.prepare(prediction.shape, prediction.dtype, target))
+        prediction, target, extra = self._checked(prediction, target, sample_weight)
+        return self.value(prediction, target, *extra)
 
-    def vjp(self, prediction: Any, target: Any) -> tuple[float, np.ndarray]:
-        """The loss and its gradient with respect to `prediction`; errors as when called.
+    def vjp(self, prediction: Any, target: Any, sample_weight: Any = None) -> tuple[Any, np.ndarray]:
+        """The loss and its gradient with respect to `prediction`; arguments and errors as when called.
 
         Returns
         -------
         value : float
         grad_prediction : ndarray, shape and dtype of `prediction`
+            With `reduction="none"` each loss's own gradient, which is that of their sum.
         """
+        prediction, target, extra = self._checked(prediction, target, sample_weight)
+        return self.gradient(prediction, target, *extra)
+
+    def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         prediction = as_array("prediction", prediction)
-        return self.gradient(prediction, self.prepare(prediction.shape, prediction.dtype, target))
+        target = self.prepare(prediction.shape, prediction.dtype, target)
+        if sample_weight is None:
+            return prediction, target, ()
+        check_takes_weights(self)
+        return prediction, target, (as_sample_weight(sample_weight, prediction.shape),)
 
     def prepare(self, shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
         """`target` in the form that `value` and `gradient` take, for predictions of this shape and dtype.
@@ -52,25 +88,42 @@ class Loss:
         """
         raise NotImplementedError(f"{type(self).__name__} must define prepare")
 
-    def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
+    def value(self, prediction: np.ndarray, target: np.ndarray) -> Any:
         """The loss; nothing is checked."""
         raise NotImplementedError(f"{type(self).__name__} must define value")
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[Any, np.ndarray]:
         """The loss and its gradient; nothing is checked."""
         raise NotImplementedError(f"{type(self).__name__} must define gradient")
+
+    def divisor(self, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """What a mean over these prepared targets is divided by: the number of examples, or their weights.
+
+        The values of several batches times their divisors, added up and divided by the sum of these, are the
+        value of all the examples in one batch.
+        """
+        return float(len(target)) if sample_weight is None else float(sample_weight.sum())
 
     def correct(self, prediction: np.ndarray, target: np.ndarray) -> float | None:
         """How many examples of the batch are right; None for a loss that does not choose among classes."""
         return None
 
+    def judged(self, target: np.ndarray) -> float:
+        """Of how many examples `correct` speaks: all but those without a label."""
+        return float(len(target))
+
     def __repr__(self) -> str:
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name)
-            if value is not parameter.default:
-                shown.append(f"{name}={value.tolist() if isinstance(value, np.ndarray) else value!r}")
+            if isinstance(value, np.ndarray):
+                shown.append(f"{name}={value.tolist()}")
+            elif value != parameter.default:
+                shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+# ---- checks ------------------------------------------------------------------------------------------
 
 
 def check_batch(shape: Shape, axes: int, what: str) -> None:
@@ -81,6 +134,49 @@ def check_batch(shape: Shape, axes: int, what: str) -> None:
         raise ValueError(f"prediction: shape {shape} is empty; a mean needs at least one value")
 
 
+def check_reduction(reduction: Any) -> str:
+    """`reduction`, which must be one of `REDUCTIONS`."""
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        raise ValueError(f"reduction={reduction!r}: must be one of {', '.join(REDUCTIONS)}")
+    return reduction
+
+
+def check_takes_weights(loss: Loss) -> None:
+    """Raise `TypeError` for a loss of one's own whose functions have no argument `sample_weight`."""
+    for function in (loss.value, loss.gradient, loss.divisor):
+        if "sample_weight" not in inspect.signature(function).parameters:
+            raise TypeError(
+                f"sample_weight: {type(loss).__name__}.{function.__name__} has no such argument; leave it out"
+            )
+
+
+def as_weights(name: str, weight: Any, what: str) -> np.ndarray:
+    """`weight` as a new row of float64 numbers, finite and not negative."""
+    weight = _unmasked(name, weight if isinstance(weight, np.ndarray) else as_array(name, weight))
+    if weight.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: must be an array of numbers, not dtype {weight.dtype}")
+    array: np.ndarray = np.array(weight, np.float64)
+    if array.ndim != 1 or not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError(f"{name}: must be one finite number, at least 0, per {what}")
+    return array
+
+
+def as_sample_weight(sample_weight: Any, shape: Shape) -> np.ndarray:
+    """`sample_weight` for predictions of this shape: float64, one number per example."""
+    array = as_weights("sample_weight", sample_weight, "example")
+    check_shape("sample_weight", array, shape[:1])
+    return array
+
+
+def _unmasked(name: str, array: np.ndarray) -> np.ndarray:
+    """The array itself, of no subclass; one with a mask is refused, what is under it would count."""
+    if type(array) is np.ndarray:
+        return array
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: must not be a masked array")
+    return np.asarray(array)
+
+
 def same_shape(shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
     """`target` as an array of exactly this shape and dtype."""
     array = as_array("target", target, dtype)
@@ -88,24 +184,37 @@ def same_shape(shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
     return array
 
 
+def check_probabilities(target: np.ndarray, rule: str) -> None:
+    """Raise `ValueError` unless all of an array are from 0 to 1; NaN is not."""
+    if not (target.min() >= 0 and target.max() <= 1):
+        raise ValueError(f"target: must be {rule}")
+
+
 def is_labels(target: Any) -> bool:
     """Whether `target` is an array of integers."""
     return getattr(getattr(target, "dtype", None), "kind", "") in "iu"
 
 
-def class_labels(shape: Shape, target: Any) -> np.ndarray:
+def class_labels(shape: Shape, target: Any, ignore_index: int | None = None) -> np.ndarray:
     """Class numbers for predictions of shape (N, classes, ...): integers of shape (N, ...), all in range."""
     if not isinstance(target, np.ndarray) or not is_labels(target):
         found = f"dtype {target.dtype}" if isinstance(target, np.ndarray) else type(target).__name__
         raise TypeError(f"target: must be an array of integer labels, not {found}")
-    check_shape("target", target, (shape[0], *shape[2:]))
-    if target.min() < 0 or target.max() >= shape[1]:
-        raise ValueError(
-            f"target: labels from {target.min()} to {target.max()} must be from 0 to {shape[1] - 1}"
-        )
-    return target.astype(np.int64, copy=False)
+    labels = _unmasked("target", target)
+    check_shape("target", labels, (shape[0], *shape[2:]))
+    lowest, highest = labels.min(), labels.max()
+    if ignore_index is not None and (lowest < 0 or highest >= shape[1]):
+        counting = labels[labels != ignore_index]
+        if not counting.size:
+            return labels
+        lowest, highest = counting.min(), counting.max()
+    if lowest < 0 or highest >= shape[1]:
+        rule = f"from 0 to {shape[1] - 1}"
+        rule += "" if ignore_index is None else f", or ignore_index={ignore_index}"
+        raise ValueError(f"target: labels from {lowest} to {highest} must be {rule}")
+    return labels
 
 
-def count_right(prediction: np.ndarray, labels: np.ndarray) -> float:
-    """Examples whose largest prediction is at their label; of an image of labels, the share that is right."""
-    return int(np.count_nonzero(prediction.argmax(axis=1) == labels)) * (len(prediction) / labels.size)
+def count_right(prediction: np.ndarray, labels: np.ndarray) -> int:
+    """Labels, of examples or pixels, at which the prediction is largest."""
+    return int(np.count_nonzero(prediction.argmax(axis=1) == labels))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from fastconv.nn.arguments import real
-from fastconv.nn.losses.base import Loss, Shape, check_batch, class_labels, count_right, is_labels, same_shape
+from fastconv.nn.losses.base import Shape, check_batch, class_labels, count_right, is_labels, same_shape
+from fastconv.nn.losses.points import PIECE, Piece, PointLoss, counted, element_pieces
 
 
-class TotalAbsoluteError(Loss):
+class TotalAbsoluteError(PointLoss):
     """The deck's error: per class |right answer - actual answer|, summed over classes, mean over the batch.
 
     Predictions have shape (N, classes). Targets are the right answers, same shape and dtype, or integer
     labels of shape (N,), which stand for 1 at the right class and 0 elsewhere.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        Over the examples of the batch.
 
     Examples
     --------
@@ -25,46 +32,113 @@ class TotalAbsoluteError(Loss):
     0.6055
     """
 
-    def prepare(self, shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def prepare(self, shape: Shape, dtype: np.dtype, target: np.ndarray) -> np.ndarray:
         """See `Loss.prepare`."""
         check_batch(shape, 2, "(N, classes)")
-        if not is_labels(target):
-            return same_shape(shape, dtype, target)
-        labels = class_labels(shape, target)
-        return np.moveaxis(np.eye(shape[1], dtype=dtype)[labels], -1, 1)
-
-    def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """See `Loss.value`."""
-        return float(np.abs(prediction - target).sum()) / len(prediction)
-
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """See `Loss.gradient`: 0 where prediction and target are equal."""
-        difference = prediction - target
-        value = float(np.abs(difference).sum()) / len(prediction)
-        np.sign(difference, out=difference)
-        difference /= len(prediction)
-        return value, difference
+        return class_labels(shape, target) if is_labels(target) else same_shape(shape, dtype, target)
 
     def correct(self, prediction: np.ndarray, target: np.ndarray) -> float | None:
         """See `Loss.correct`: the largest vote is for the class with the largest right answer."""
-        return count_right(prediction, target.argmax(axis=1))
+        labels = target if is_labels(target) else target.argmax(axis=1)
+        return count_right(prediction, labels) * (len(prediction) / labels.size)
+
+    def _point_shape(self, shape: Shape) -> Shape:
+        return shape[:1]
+
+    def _pieces(self, shape: Shape) -> Iterator[Piece]:
+        step = max(1, PIECE // math.prod(shape[1:]))
+        return ((slice(start, start + step),) for start in range(0, shape[0], step))
+
+    def _piece(
+        self,
+        piece: Piece,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        sample_weight: np.ndarray | None,
+        gradient: np.ndarray | None,
+        scale: float,
+    ) -> np.ndarray:
+        answers = target[piece]
+        if is_labels(answers):
+            difference = prediction[piece].swapaxes(1, -1).copy()
+            rows = difference.reshape(-1, prediction.shape[1])
+            rows[np.arange(len(rows)), answers.swapaxes(1 % answers.ndim, -1).reshape(-1)] -= 1
+            difference = difference.swapaxes(1, -1)
+        else:
+            difference = prediction[piece] - answers
+        losses: np.ndarray = np.abs(difference).reshape(len(difference), -1).sum(axis=1)
+        if gradient is not None:
+            np.sign(difference, out=difference)
+            difference *= scale
+        if sample_weight is not None:
+            weight = sample_weight[piece].astype(prediction.dtype)
+            losses = counted(weight, losses)
+            difference = counted(weight.reshape(-1, *[1] * (difference.ndim - 1)), difference)
+        if gradient is not None:
+            gradient[piece] = difference
+        return losses
 
 
-class ElementwiseLoss(Loss):
+class ElementwiseLoss(PointLoss):
     """Base of the means over all elements; prediction and target have one shape and dtype."""
 
-    def prepare(self, shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def prepare(self, shape: Shape, dtype: np.dtype, target: np.ndarray) -> np.ndarray:
         """See `Loss.prepare`."""
         check_batch(shape, 0, "an array")
         return same_shape(shape, dtype, target)
 
-    def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """See `Loss.value`."""
-        return self.gradient(prediction, target)[0]
+    def divisor(self, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """See `Loss.divisor`: the number of elements, or their weights."""
+        if sample_weight is None:
+            return float(target.size)
+        return float(sample_weight.sum()) * (target.size / len(target))
+
+    def _point_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def _pieces(self, shape: Shape) -> Iterator[Piece]:
+        return element_pieces(shape)
+
+    def _piece(
+        self,
+        piece: Piece,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        sample_weight: np.ndarray | None,
+        gradient: np.ndarray | None,
+        scale: float,
+    ) -> np.ndarray:
+        # an array in any case, also of a single number
+        place = None if gradient is None else gradient[piece]
+        losses = self._elements(prediction[piece], target[piece], place)
+        if sample_weight is not None:
+            weight = sample_weight[piece[0]].astype(prediction.dtype)
+            if weight.ndim:
+                weight = weight.reshape(-1, *[1] * (losses.ndim - 1))
+            losses = counted(weight, losses)
+            if place is not None:
+                place[...] = counted(weight, place)
+        if place is not None and scale != 1.0:
+            np.multiply(place, scale, out=place)
+        return losses
+
+    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+        """The loss of every element; the gradient of each by itself goes into `place`, if there is one."""
+        raise NotImplementedError
 
 
 class MSELoss(ElementwiseLoss):
     """Mean of (prediction - target) ** 2 over all elements; both of one shape and dtype.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
 
     Examples
     --------
@@ -73,18 +147,26 @@ class MSELoss(ElementwiseLoss):
     >>> value, gradient = nn.MSELoss().vjp(np.array([[1.0, 3.0]]), np.array([[0.0, 3.0]]))
     >>> value, gradient
     (0.5, array([[1., 0.]]))
+    >>> nn.MSELoss()(np.array([[1.0], [3.0]]), np.zeros((2, 1)), sample_weight=np.array([3.0, 1.0]))
+    3.0
     """
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """See `Loss.gradient`."""
-        difference = prediction - target
-        value = float(np.vdot(difference, difference)) / prediction.size
-        difference *= 2.0 / prediction.size
-        return value, difference
+    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+        difference = np.subtract(prediction, target, out=place)
+        losses: np.ndarray = np.square(difference)
+        if place is not None:
+            np.multiply(place, 2.0, out=place)
+        return losses
 
 
 class L1Loss(ElementwiseLoss):
     """Mean of |prediction - target| over all elements; both of one shape and dtype.
+
+    The gradient is 0 where they are equal.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
 
     Examples
     --------
@@ -94,10 +176,12 @@ class L1Loss(ElementwiseLoss):
     0.5
     """
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """See `Loss.gradient`: 0 where prediction and target are equal."""
-        difference = prediction - target
-        return float(np.abs(difference).sum()) / prediction.size, np.sign(difference) / prediction.size
+    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+        difference = np.subtract(prediction, target, out=place)
+        losses: np.ndarray = np.abs(difference)
+        if place is not None:
+            np.sign(place, out=place)
+        return losses
 
 
 class HuberLoss(ElementwiseLoss):
@@ -108,6 +192,7 @@ class HuberLoss(ElementwiseLoss):
     Parameters
     ----------
     delta : float, default 1.0
+    reduction : {"mean", "sum", "none"}, default "mean"
 
     Notes
     -----
@@ -121,12 +206,12 @@ class HuberLoss(ElementwiseLoss):
     1.5
     """
 
-    def __init__(self, delta: float = 1.0) -> None:
+    def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.delta = real("delta", delta, above=0)
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """See `Loss.gradient`."""
-        return _huber(prediction - target, self.delta, 1.0 / prediction.size)
+    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+        return _huber(prediction - target, self.delta, 1.0, place)
 
 
 class SmoothL1Loss(ElementwiseLoss):
@@ -135,6 +220,7 @@ class SmoothL1Loss(ElementwiseLoss):
     Parameters
     ----------
     beta : float, default 1.0
+    reduction : {"mean", "sum", "none"}, default "mean"
 
     Examples
     --------
@@ -144,18 +230,19 @@ class SmoothL1Loss(ElementwiseLoss):
     0.75
     """
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.beta = real("beta", beta, above=0)
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """See `Loss.gradient`."""
-        return _huber(prediction - target, self.beta, 1.0 / (self.beta * prediction.size))
+    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+        return _huber(prediction - target, self.beta, 1.0 / self.beta, place)
 
 
-def _huber(difference: np.ndarray, delta: float, scale: float) -> tuple[float, np.ndarray]:
-    """`scale` times the sum of Huber's function, and its gradient."""
-    clipped = difference.clip(-delta, delta)
+def _huber(difference: np.ndarray, delta: float, scale: float, place: np.ndarray | None) -> np.ndarray:
+    """`scale` times Huber's function; `scale` times its slope goes into `place`, if there is one."""
+    clipped = np.clip(difference, -delta, delta)
     # clipped * (d - clipped / 2) is d * d / 2 inside and delta * (|d| - delta / 2) outside
-    total = float((clipped * (difference - 0.5 * clipped)).sum())
-    clipped *= scale
-    return total * scale, clipped
+    losses: np.ndarray = clipped * (difference - 0.5 * clipped)
+    if place is not None:
+        np.multiply(clipped, scale, out=place)
+    return losses if scale == 1.0 else losses * scale

@@ -1,0 +1,175 @@
+"""What a net makes of examples that it does not learn from: loss, accuracy, outputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastconv.geometry import as_array, new_output, whole_number
+from fastconv.nn.examples import (
+    Batch,
+    KnownNet,
+    Names,
+    Source,
+    check_loss,
+    check_net,
+    not_finite,
+    open_source,
+)
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.prepared import Prepared
+from fastconv.nn.losses.base import Loss
+
+#: Examples that go through a net together unless told otherwise; a training takes as many.
+BATCH_SIZE = 32
+
+
+class Tally:
+    """Losses and right answers, added up batch by batch to those of all examples together."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+        self._total = self._divisor = self._right = self._judged = 0.0
+        self._counts = True
+
+    def add(self, value: float, prediction: np.ndarray, batch: Batch) -> None:
+        """Take in a batch and its loss."""
+        loss, targets = self._loss, batch.targets
+        divisor = loss.divisor(targets, *batch.extra)
+        if loss.reduction == "sum":
+            self._total += value
+        elif divisor:
+            self._total += value * divisor
+        self._divisor += divisor
+        correct = loss.correct(prediction, targets) if self._counts else None
+        if correct is None:
+            self._counts = False
+        else:
+            self._right += correct
+            self._judged += loss.judged(targets)
+
+    def result(self) -> tuple[float, float | None]:
+        """Loss and accuracy; NaN is that of nothing."""
+        total = self._total
+        if self._loss.reduction != "sum":
+            total = total / self._divisor if self._divisor else math.nan
+        if not self._counts:
+            return total, None
+        return total, self._right / self._judged if self._judged else math.nan
+
+
+def measure(net: Layer, loss: Loss, source: Source, explain: bool = False) -> tuple[float, float | None]:
+    """Loss and accuracy over all of a source; if asked to explain, data that are not finite are an error."""
+    tally = Tally(loss)
+    for batch in source.batches():
+        prediction = net(batch.inputs)
+        value = loss.value(prediction, batch.targets, *batch.extra)
+        if explain and not math.isfinite(value):
+            found = not_finite(source.names, batch)
+            if found is not None:
+                raise FloatingPointError(f"the loss is {value}: {found}")
+        tally.add(value, prediction, batch)
+    return tally.result()
+
+
+def evaluate(
+    net: Layer,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Loss,
+    batch_size: int = BATCH_SIZE,
+    sample_weight: Any = None,
+) -> tuple[float, float | None]:
+    """Loss and accuracy of a net over examples, in inference mode.
+
+    Parameters
+    ----------
+    net, x, y, loss, sample_weight
+        As `fit`; x may be an iterable of batches, or a function that makes one, and y left out.
+    batch_size : int, default 32
+        Examples computed together; changes memory, not results beyond rounding of the mean.
+
+    Returns
+    -------
+    loss : float
+        What `loss` gives for all examples together, whatever the batches: weighted means stay weighted.
+    accuracy : float or None
+        Share from 0 to 1 of the examples that have a label; None for a loss that does not choose among
+        classes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.evaluate(nn.Identity(), np.array([[3.0, 1.0]]), np.array([0]), loss=nn.HingeLoss())
+    (0.0, 1.0)
+    """
+    check_net(net)
+    check_loss(loss)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    source = open_source(Names(), KnownNet(net), loss, (x, y, sample_weight), batch_size)
+    return measure(net, loss, source)
+
+
+def predict(net: Layer | Prepared, x: Any, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """A net's outputs for any number of examples, computed a batch at a time.
+
+    Parameters
+    ----------
+    net : Layer or what `Layer.prepare` returns
+    x : array, shape (N, ...)
+    batch_size : int, default 32
+        Examples computed together; bounds the memory on the way, does not change a bit of the result.
+
+    Returns
+    -------
+    ndarray, shape (N, ...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3, rng=1))
+    >>> nn.predict(net, np.zeros((100, 1, 8, 8), np.float32), batch_size=16).shape
+    (100, 3)
+    """
+    if not isinstance(net, (Layer, Prepared)):
+        raise TypeError(f"net: must be an nn.Layer, not {type(net).__name__}")
+    x = as_array("x", x)
+    if x.ndim < 2:
+        raise ValueError(f"x: shape {x.shape} must be (N, ...)")
+    batch_size = whole_number("batch_size", batch_size, 1)
+    outputs: np.ndarray | None = None
+    for start in range(0, max(len(x), 1), batch_size):
+        part = net(x[start : start + batch_size])
+        if part.ndim < 1 or len(part) != len(x[start : start + batch_size]):
+            raise ValueError(
+                f"net: turns {len(x[start : start + batch_size])} examples of x into shape {part.shape}; it "
+                "must keep the batch axis"
+            )
+        if len(part) == len(x):
+            return part
+        if outputs is None:
+            outputs = _room_for(len(x), part)
+        outputs[start : start + batch_size] = part
+    assert outputs is not None
+    return outputs
+
+
+def _room_for(count: int, part: np.ndarray) -> np.ndarray:
+    """An array for so many examples, in the memory order of some of them."""
+    shape = (count, *part.shape[1:])
+    return new_output(shape, part.dtype, part) if 2 < part.ndim < 6 else np.empty(shape, part.dtype)
