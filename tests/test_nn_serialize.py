@@ -150,8 +150,13 @@ def test_nets_that_cannot_be_saved(tmp_path) -> None:
             TypeError,
             "Forgetful does not keep its argument 'size' under that name",
         ),
+        (
+            nn.Concat(Block(2), type("Block", (nn.ReLU,), {})()),
+            TypeError,
+            "two classes of layers are named Block",
+        ),
         (Holding(object()), TypeError, "Holding: argument thing: a object cannot be written to a file"),
-        (type("ReLU", (nn.ReLU,), {})(), TypeError, "ReLU is not fastconv's layer of that name"),
+        (type("ReLU", (nn.ReLU,), {})(), TypeError, "two classes of layers are named ReLU"),
         (deep, ValueError, "more than 64 deep"),
     ]:
         with pytest.raises(error, match=message):
@@ -351,6 +356,7 @@ def test_a_class_that_is_missing_is_named_with_the_way_to_give_it(tmp_path) -> N
 def test_classes_given_are_checked(tmp_path) -> None:
     nn.save(nn.ReLU(), tmp_path / "net.npz")
     for wrong, error in (
+        (Block, TypeError),
         ([Block(2)], TypeError),
         ([int], TypeError),
         (["Block"], TypeError),

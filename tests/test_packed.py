@@ -257,13 +257,18 @@ def test_parameters_of_a_packed_convolution_cannot_be_changed_from_outside() -> 
     assert packed.stride == (1, 1)
 
 
-def call(pickled: bytes) -> bytes:
-    packed, input = pickle.loads(pickled)
-    return pickle.dumps(packed(input))
+def call(job: tuple[Any, np.ndarray]) -> np.ndarray:
+    packed, input = job
+    return packed(input)
+
+
+def learn(pair: tuple[nn.Layer, nn.Optimizer]) -> tuple[nn.Layer, nn.Optimizer]:
+    pair[1].learn(pair[0], nn.MSELoss(), np.ones((2, 3), np.float32), np.ones((2, 2), np.float32))
+    return pair
 
 
 def test_other_processes_get_the_same_bits() -> None:
-    """Spawned, as joblib and multiprocessing do; convolutions, fully connected layers and nets."""
+    """Spawned, as joblib and multiprocessing do; convolutions, layers, nets, and nets that learn."""
     net, shape = nets()["residual"]
     jobs = [
         (fastconv.pack_weight(array(4, 3, 3, 3), padding=1), array(2, 3, 9, 9)),
@@ -271,9 +276,14 @@ def test_other_processes_get_the_same_bits() -> None:
         (net.prepare(), array(2, *shape)),
     ]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        results = pool.map(call, [pickle.dumps(job) for job in jobs])
+        results = pool.map(call, jobs)
+        linear = nn.Linear(3, 2, rng=0)
+        pair = (linear, nn.Adam(linear.parameters(), 0.1))
+        (away,) = pool.map(learn, [learn(pair)])
     for (packed, input), result in zip(jobs, results):
-        assert np.array_equal(pickle.loads(result), packed(input))
+        assert np.array_equal(result, packed(input))
+    learn(learn(pair))
+    assert np.array_equal(learn(away)[0].state_dict()["weight"], linear.weight.value)
 
 
 def test_a_pickle_is_loaded_on_any_instruction_set(tmp_path: Path) -> None:
