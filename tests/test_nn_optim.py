@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import multiprocessing
 import pickle
 from typing import Any
 
@@ -250,12 +249,6 @@ def assert_equal_nets(a: nn.Layer, b: nn.Layer) -> None:
         np.testing.assert_array_equal(value, b.state_dict()[name])
 
 
-def in_another_process(data: bytes) -> bytes:
-    net, learner = pickle.loads(data)
-    go_on(net, learner)
-    return pickle.dumps((net, learner))
-
-
 @COPIED
 def test_net_and_optimizer_copied_together_learn_as_the_originals(optimizer, settings) -> None:
     """Bit for bit, whichever comes first, through copies and pickles, and more than once."""
@@ -278,17 +271,6 @@ def test_net_and_optimizer_copied_together_learn_as_the_originals(optimizer, set
         go_on(net3, learner3)
         assert_equal_nets(net, net3)
         assert learner3.steps == learner.steps
-
-
-def test_a_pair_goes_on_in_another_process() -> None:
-    net, learner = pair(nn.Adam, {"lr": 0.05})
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        (data,) = pool.map(in_another_process, [pickle.dumps((net, learner))])
-    net2, learner2 = pickle.loads(data)
-    go_on(net, learner)
-    go_on(net, learner)
-    go_on(net2, learner2)
-    assert_equal_nets(net, net2)
 
 
 @COPIED

@@ -224,7 +224,7 @@ def test_summaries_on_several_threads_do_not_mix() -> None:
     found: list[int] = []
 
     def work(batch: int) -> None:
-        for _ in range(20):
+        for _ in range(5):
             found.append(nn.summary(net, (batch, 3)).flops // batch)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in (1, 2, 3)]

@@ -73,6 +73,7 @@ class _Writer:
         self.arrays: dict[str, np.ndarray] = {}
         self._numbers: dict[int, int] = {}  # of layers
         self._written: set[int] = set()  # buffers
+        self._own: dict[str, type[Layer]] = {}
 
     def add(self, layer: Layer, depth: int) -> None:
         """Append a layer unless it is there already."""
@@ -80,10 +81,8 @@ class _Writer:
             return
         cls = type(layer)
         own = _LAYERS.get(cls.__name__) is not cls
-        if own and cls.__name__ in _LAYERS:
-            raise TypeError(
-                f"net: {cls.__name__} is not fastconv's layer of that name; give the class another"
-            )
+        if own and (cls.__name__ in _LAYERS or self._own.setdefault(cls.__name__, cls) is not cls):
+            raise TypeError(f"net: two classes of layers are named {cls.__name__}; a file tells them by name")
         if depth == DEPTH:
             raise ValueError(f"net: containers stand more than {DEPTH} deep inside each other")
         arguments = layer.arguments()
@@ -196,6 +195,8 @@ def load(path: File, layers: Iterable[type[Layer]] = ()) -> Layer:
 
 def _known(layers: Iterable[type[Layer]]) -> dict[str, type[Layer]]:
     known = dict(_LAYERS)
+    if isinstance(layers, type):
+        raise TypeError(f"layers: must be a list of classes, not the class {layers.__name__}")
     for cls in layers:
         if not isinstance(cls, type) or not issubclass(cls, Layer):
             raise TypeError(f"layers: {cls!r} is no class of layers")
@@ -288,7 +289,9 @@ class _Reader:
     def _fill(self, number: int, layer: Layer, buffers: dict[str, Buffer], dtypes: Any) -> None:
         """Read the arrays of a layer of one's own, which has drawn others."""
         name = type(layer).__name__
-        if not isinstance(dtypes, dict) or set(dtypes) != set(buffers):
+        if not isinstance(dtypes, dict):
+            raise ValueError(f"layer {number}: {name} does not say what its arrays are")
+        if set(dtypes) != set(buffers):
             raise ValueError(
                 f"layer {number}: {name} is made with arrays {', '.join(buffers) or 'none'}; the file has "
                 f"{', '.join(map(str, dtypes)) or 'none'}"

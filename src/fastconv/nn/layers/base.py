@@ -44,7 +44,7 @@ class Layer:
     asks, so that a list may still grow.
 
     A `vjp` that takes `training` can also give the gradient of inference; one that takes only `input` trains.
-    With `vjp_parameters`, defined as well, a front of the net that does not learn costs no backward pass.
+    `vjp_parameters` may be defined as well, where it saves something that nobody wants the input's gradient.
 
     Examples
     --------
