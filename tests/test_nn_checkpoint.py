@@ -77,10 +77,13 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_a_resumed_training_has_the_bits_of_one_without_a_break(make, schedule, tmp_path) -> None:
+EVERY = [(optimizer, "none") for optimizer in OPTIMIZERS] + [("Adam", "plateau"), ("momentum", "steps")]
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), EVERY)
+def test_a_resumed_training_has_the_bits_of_one_without_a_break(optimizer, schedule, tmp_path) -> None:
     """Net, dropout, batch norm, order of examples, optimizer, schedule, record and best parameters."""
+    make, schedule = OPTIMIZERS[optimizer], SCHEDULES[schedule]
     net, path = make_net(), tmp_path / "run"
     whole = fit(net, optimizer=make(net.parameters()), schedule=schedule())
     again, resumed = make_net(), None
@@ -108,11 +111,11 @@ def test_a_training_by_nudging_resumes_too(tmp_path) -> None:
     def run(epochs: int, **options: Any) -> dict[str, np.ndarray]:
         net = nn.Sequential(nn.Flatten(), nn.Linear(36, 2, rng=options.pop("seed", 0)))
         nudge = nn.Nudge(net.parameters(), 0.02, momentum=0.5)
-        fit(net, optimizer=nudge, epochs=epochs, **options)
+        fit(net, optimizer=nudge, epochs=epochs, batch_size=48, **options)
         return net.state_dict()
 
-    run(2, checkpoint=tmp_path / "run")
-    for a, b in zip(run(3).values(), run(3, checkpoint=tmp_path / "run", resume=True, seed=1).values()):
+    run(1, checkpoint=tmp_path / "run")
+    for a, b in zip(run(2).values(), run(2, checkpoint=tmp_path / "run", resume=True, seed=1).values()):
         np.testing.assert_array_equal(a, b)
 
 

@@ -177,8 +177,10 @@ def test_bad_numbers_in_the_data_are_named_with_their_place(part, value, message
     }
     data[part][17, 1] = value
     net = nn.Sequential(nn.Linear(2, 2, rng=0))
-    with pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match=message) as caught:
         fit(net, data["x"], data["y"], loss=nn.MSELoss(), validation=(data["vx"], data["vy"]), batch_size=8)
+    history = caught.value.history  # what was not finished is in no column
+    assert [history.loss, history.validation_loss, history.seconds, history.lr] == [[]] * 4
 
 
 def test_a_net_that_was_not_finite_to_begin_with_is_named() -> None:

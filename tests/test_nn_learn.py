@@ -81,6 +81,25 @@ def test_bad_input(changes, error, message, make) -> None:
     assert net[3].rng.bit_generator.state == drawn
 
 
+class Column:
+    """As a table gives it: no array, but it has one."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.values
+
+
+def test_labels_and_weights_may_come_from_a_table() -> None:
+    nets = nn.Linear(4, 3, rng=0), nn.Linear(4, 3, rng=0)
+    loss, weights = nn.CrossEntropyLoss(), np.arange(6.0)
+    nn.SGD(nets[0].parameters(), 0.1).learn(nets[0], loss, X, Y, weights)
+    nn.SGD(nets[1].parameters(), 0.1).learn(nets[1], loss, X, Column(Y), Column(weights))
+    np.testing.assert_array_equal(nets[0].weight.value, nets[1].weight.value)
+    assert loss(nets[0](X), Column(Y)) == loss(nets[0](X), Y)
+
+
 def test_another_nets_optimizer_is_refused() -> None:
     net = make_net()
     with pytest.raises(ValueError, match="optimizer: has none of the net's parameters"):

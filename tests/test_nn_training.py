@@ -345,6 +345,8 @@ NET = classifier()
         ({"on_step": "print"}, TypeError, "on_step='print': must be a function"),
         ({"on_epoch": 3}, TypeError, "on_epoch=3: must be a function"),
         ({"resume": True}, ValueError, "resume=True: needs checkpoint="),
+        ({"resume": "yes"}, TypeError, "resume='yes': must be True or False"),
+        ({"checkpoint": 3}, TypeError, "checkpoint=3: must be a path"),
         ({"y": None}, TypeError, "y: is missing, and x is no iterable of batches"),
         ({"x": 3, "y": None}, TypeError, "y: is missing, and x is no iterable of batches"),
         ({"validation": (X, Y[:3])}, ValueError, r"validation\[1\]"),

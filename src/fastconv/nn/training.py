@@ -159,7 +159,8 @@ def fit(
         `checkpoint` is there already, and `resume` was not asked for.
     FloatingPointError
         The loss became infinite or NaN; the message says in which epoch and batch, both counted from 1, and
-        which number of the data it came from, if it did.
+        which number of the data it came from, if it did. Of the validation loss, only if it did; otherwise
+        there is a RuntimeWarning.
 
     Notes
     -----
@@ -221,9 +222,7 @@ def fit(
     history = History()
     best = _best(net, patience, held_out)
     _rehearse(net, optimizer, known, source, batch_size)
-    kept = None
-    if checkpoint is not None:
-        kept = Checkpoint(os.fspath(checkpoint), net, optimizer, schedule, draw, history, best)
+    path = _checkpoint_path(checkpoint, flag("resume", resume))
     training = _Training(
         loss=loss,
         source=source,
@@ -234,12 +233,12 @@ def fit(
         max_grad_norm=max_grad_norm,
         on_step=on_step,
         on_epoch=on_epoch,
-        checkpoint=kept,
+        checkpoint=path and Checkpoint(path, net, optimizer, schedule, draw, history, best),
         epochs=epochs,
         state=TrainingState(net, optimizer, history),
     )
     with open_progress(progress, epochs, source.steps) as shown:
-        training.begin(flag("resume", resume))
+        training.begin()
         try:
             training.run(shown)
         except BaseException as error:
@@ -262,6 +261,21 @@ def _check_optimizer(optimizer: Any) -> None:
 def _check_function(name: str, function: Any, what: str) -> None:
     if function is not None and not callable(function):
         raise TypeError(f"{name}={function!r}: must be a function {what}")
+
+
+def _checkpoint_path(checkpoint: Any, resume: bool) -> Any:
+    """The path as it is given to `open`; None without one."""
+    if checkpoint is None:
+        if resume:
+            raise ValueError("resume=True: needs checkpoint=, the file to go on from")
+        return None
+    try:
+        path = os.fspath(checkpoint)
+    except TypeError:
+        raise TypeError(f"checkpoint={checkpoint!r}: must be a path") from None
+    if not resume and os.path.exists(path):
+        raise FileExistsError(f"checkpoint={path!r}: is there already; resume=True goes on from it")
+    return path
 
 
 def _held_out(net: KnownNet, loss: Loss, validation: Any, batch_size: int, epochs: int) -> Source | None:
@@ -344,17 +358,11 @@ class _Training:
     done: int = 0  # epochs
     steps: int = 0
 
-    def begin(self, resume: bool) -> None:
+    def begin(self) -> None:
         """Continue from the checkpoint, or write the first."""
         if self.checkpoint is None:
-            if resume:
-                raise ValueError("resume=True: needs checkpoint=, the file to go on from")
             return
         if os.path.exists(self.checkpoint.path):
-            if not resume:
-                raise FileExistsError(
-                    f"checkpoint={self.checkpoint.path!r}: is there already; resume=True goes on from it"
-                )
             self.done, self.steps = self.checkpoint.load()
         else:
             self.checkpoint.save(0, 0)
@@ -383,12 +391,14 @@ class _Training:
         if self.schedule is not None and not per_step:
             self._set_rate(self.done)
         result = self._steps(shown, per_step)
+        validated = None if self.held_out is None else self._validation(self.held_out)
+        # all at once, so that an interruption leaves columns of one length
         history.lr.append(optimizer.lr)
         history.note(*result)
         watched = result[0]
-        if self.held_out is not None:
-            history.note_validation(*self._validation(self.held_out))
-            watched = history.validation_loss[-1]
+        if validated is not None:
+            history.note_validation(*validated)
+            watched = validated[0]
         history.seconds.append(time.perf_counter() - began)
         observe = getattr(self.schedule, "observe", None)
         if observe is not None:

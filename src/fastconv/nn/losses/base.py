@@ -72,7 +72,7 @@ class Loss:
 
     def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         prediction = as_array("prediction", prediction)
-        target = self.prepare(prediction.shape, prediction.dtype, target)
+        target = self.prepare(prediction.shape, prediction.dtype, as_target(target))
         if sample_weight is None:
             return prediction, target, ()
         check_takes_weights(self)
@@ -141,6 +141,13 @@ def check_reduction(reduction: Any) -> str:
     return reduction
 
 
+def as_target(target: Any) -> Any:
+    """The array of an object that has one, such as a column of a table; anything else as it is."""
+    if isinstance(target, np.ndarray) or not hasattr(target, "__array__"):
+        return target
+    return np.asarray(target)
+
+
 def check_takes_weights(loss: Loss) -> None:
     """Raise `TypeError` for a loss of one's own whose functions have no argument `sample_weight`."""
     for function in (loss.value, loss.gradient, loss.divisor):
@@ -152,6 +159,7 @@ def check_takes_weights(loss: Loss) -> None:
 
 def as_weights(name: str, weight: Any, what: str) -> np.ndarray:
     """`weight` as a new row of float64 numbers, finite and not negative."""
+    weight = as_target(weight)
     weight = _unmasked(name, weight if isinstance(weight, np.ndarray) else as_array(name, weight))
     if weight.dtype.kind not in "fiub":
         raise TypeError(f"{name}: must be an array of numbers, not dtype {weight.dtype}")
