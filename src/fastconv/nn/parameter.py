@@ -84,6 +84,8 @@ class Parameter(Buffer):
     ----------
     value, grad : ndarray, C-contiguous, of one shape and dtype
         The same arrays for as long as the parameter lives: assigning to them copies into them.
+    fans : (fan_in, fan_out) or None
+        Of a layer's weight, what `nn.init` goes by; None: the shape says it.
 
     Examples
     --------
@@ -96,10 +98,11 @@ class Parameter(Buffer):
            [0.5, 0.5]])
     """
 
-    __slots__ = ("_grad", "_stale")
+    __slots__ = ("_grad", "_stale", "fans")
 
-    def __init__(self, value: Any, name: str = "") -> None:
+    def __init__(self, value: Any, name: str = "", fans: tuple[float, float] | None = None) -> None:
         super().__init__(value, name)
+        self.fans = fans
         self._grad = np.zeros_like(self._value)
         self._stale = False  # what `grad` holds counts as zeros
 
@@ -115,6 +118,8 @@ class Parameter(Buffer):
 
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to `grad`; safe when several threads run nets that share this parameter."""
+        if type(gradient) is not np.ndarray and isinstance(gradient, np.ndarray):
+            gradient = as_array(f"{self.name}.grad", gradient, self._value.dtype)
         with self.lock:
             if self._stale:
                 self._grad[...] = gradient
@@ -152,7 +157,7 @@ class Parameter(Buffer):
         self._grad = self.grad.astype(dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_grad": self.grad, "_stale": False}
+        return {**super().__getstate__(), "_grad": self.grad, "_stale": False, "fans": self.fans}
 
 
 def _copy_into(target: np.ndarray, name: str, value: Any) -> None:
