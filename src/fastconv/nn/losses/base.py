@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array, check_shape
+from fastconv.geometry import as_array, as_ndarray, check_shape
 
 Shape = tuple[int, ...]
 
@@ -88,22 +88,29 @@ def same_shape(shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
     return array
 
 
-def is_labels(target: Any) -> bool:
+def is_labels(target: np.ndarray) -> bool:
     """Whether `target` is an array of integers."""
-    return getattr(getattr(target, "dtype", None), "kind", "") in "iu"
+    return bool(target.dtype.kind in "iu")
+
+
+def label_shape(shape: Shape) -> Shape:
+    """The shape of class numbers for predictions of shape (N, classes, ...)."""
+    return (shape[0], *shape[2:])
 
 
 def class_labels(shape: Shape, target: Any) -> np.ndarray:
     """Class numbers for predictions of shape (N, classes, ...): integers of shape (N, ...), all in range."""
-    if not isinstance(target, np.ndarray) or not is_labels(target):
-        found = f"dtype {target.dtype}" if isinstance(target, np.ndarray) else type(target).__name__
-        raise TypeError(f"target: must be an array of integer labels, not {found}")
-    check_shape("target", target, (shape[0], *shape[2:]))
-    if target.min() < 0 or target.max() >= shape[1]:
+    labels = as_ndarray("target", target)
+    if not is_labels(labels):
+        numbers = labels.dtype.kind in "bf" and np.isfinite(labels).all()
+        way_out = "; .astype(np.int64) makes them so" if numbers else ""
+        raise TypeError(f"target: labels must be integers, not {labels.dtype}{way_out}")
+    check_shape("target", labels, label_shape(shape))
+    if labels.min() < 0 or labels.max() >= shape[1]:
         raise ValueError(
-            f"target: labels from {target.min()} to {target.max()} must be from 0 to {shape[1] - 1}"
+            f"target: labels from {labels.min()} to {labels.max()} must be from 0 to {shape[1] - 1}"
         )
-    return target.astype(np.int64, copy=False)
+    return labels.astype(np.int64, copy=False)
 
 
 def count_right(prediction: np.ndarray, labels: np.ndarray) -> float:

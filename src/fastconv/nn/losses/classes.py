@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
-from fastconv.geometry import as_array, check_shape
+from fastconv.geometry import as_array, as_ndarray, check_shape
 from fastconv.nn.arguments import real
-from fastconv.nn.losses.base import Loss, Shape, check_batch, class_labels, count_right, is_labels, same_shape
+from fastconv.nn.losses.base import (
+    Loss,
+    Shape,
+    check_batch,
+    class_labels,
+    count_right,
+    is_labels,
+    label_shape,
+    same_shape,
+)
 
 
 def _positive_weight(weight: Any) -> np.ndarray | None:
@@ -22,9 +31,15 @@ def _positive_weight(weight: Any) -> np.ndarray | None:
 
 
 def _check_weight_fits(weight: np.ndarray | None, shape: Shape, dtype: np.dtype) -> None:
+    """Class weights may have another dtype than predictions, in which they have to be finite and above 0."""
     if weight is not None:
-        as_array("weight", weight, dtype)
         check_shape("weight", weight, (shape[1],))
+        with np.errstate(over="ignore", under="ignore"):
+            cast = weight.astype(dtype)
+        if not (np.isfinite(cast) & (cast > 0)).all():
+            raise ValueError(
+                f"weight: {weight.dtype} numbers beyond what {dtype}, the predictions', can hold"
+            )
 
 
 def _by_class(array: np.ndarray) -> np.ndarray:
@@ -97,7 +112,7 @@ class CrossEntropyLoss(Loss):
 
     Parameters
     ----------
-    weight : array, shape (classes,), optional
+    weight : array, shape (classes,), float32 or float64, optional
         What each class counts; with labels the mean is weighted as well.
     label_smoothing : float in [0, 1], default 0.0
         That much of each target is spread over all classes (Szegedy et al., arXiv:1512.00567).
@@ -119,7 +134,8 @@ class CrossEntropyLoss(Loss):
         """See `Loss.prepare`."""
         check_batch(shape, 2, "(N, classes, ...)")
         _check_weight_fits(self.weight, shape, dtype)
-        if is_labels(target):
+        target = as_ndarray("target", target)
+        if is_labels(target) or target.shape == label_shape(shape):
             return class_labels(shape, target)
         answers = same_shape(shape, dtype, target)
         if not ((answers >= 0) & (answers <= 1)).all():
@@ -163,7 +179,7 @@ class CrossEntropyLoss(Loss):
     ) -> tuple[np.ndarray, float]:
         """What each log-probability counts, and what the sum is divided by."""
         classes, divisor = rows.shape[1], float(len(rows))
-        weight = np.ones(classes, rows.dtype) if self.weight is None else self.weight
+        weight = np.ones(classes, rows.dtype) if self.weight is None else self.weight.astype(rows.dtype)
         if target.dtype.kind == "i":
             labels = target.reshape(-1)
             wanted = np.eye(classes, dtype=rows.dtype)[labels]
@@ -183,7 +199,7 @@ class NLLLoss(Loss):
 
     Parameters
     ----------
-    weight : array, shape (classes,), optional
+    weight : array, shape (classes,), float32 or float64, optional
         What each class counts; the mean is weighted as well.
 
     Examples
@@ -211,7 +227,9 @@ class NLLLoss(Loss):
         """See `Loss.gradient`."""
         rows, labels = _by_class(prediction), target.reshape(-1)
         place = (np.arange(len(rows)), labels)
-        share = np.ones(len(rows), rows.dtype) if self.weight is None else self.weight[labels]
+        share = np.ones(len(rows), rows.dtype)
+        if self.weight is not None:
+            share = self.weight.astype(rows.dtype)[labels]
         share = share / share.sum()
         gradient = np.zeros(rows.shape, rows.dtype)
         gradient[place] = -share

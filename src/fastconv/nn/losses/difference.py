@@ -6,8 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.geometry import as_ndarray
 from fastconv.nn.arguments import real
-from fastconv.nn.losses.base import Loss, Shape, check_batch, class_labels, count_right, is_labels, same_shape
+from fastconv.nn.losses.base import (
+    Loss,
+    Shape,
+    check_batch,
+    class_labels,
+    count_right,
+    is_labels,
+    label_shape,
+    same_shape,
+)
 
 
 class TotalAbsoluteError(Loss):
@@ -28,7 +38,8 @@ class TotalAbsoluteError(Loss):
     def prepare(self, shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
         """See `Loss.prepare`."""
         check_batch(shape, 2, "(N, classes)")
-        if not is_labels(target):
+        target = as_ndarray("target", target)
+        if not is_labels(target) and target.shape != label_shape(shape):
             return same_shape(shape, dtype, target)
         labels = class_labels(shape, target)
         return np.moveaxis(np.eye(shape[1], dtype=dtype)[labels], -1, 1)
