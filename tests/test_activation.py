@@ -385,7 +385,14 @@ def test_extra_memory_is_bounded(name: str) -> None:
 # ---- bad input ---------------------------------------------------------------------------------------
 
 F32, F64 = np.ones((2, 3), np.float32), np.ones((2, 3))
-BAD_ARRAYS = [[1.0, 2.0], 3.0, None, "x", *(np.ones(3, dtype) for dtype in (int, complex, np.float16, ">f4"))]
+BAD_ARRAYS = [
+    [1.0, 2.0],
+    3.0,
+    None,
+    "x",
+    np.ma.masked_array(np.ones(3)),
+    *(np.ones(3, dtype) for dtype in (int, complex, np.float16, ">f4")),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,6 +38,7 @@ NOT_ARRAYS = {
     "records": np.zeros((2, 4, 6, 7), [("a", "f4")]),
     "datetime": np.zeros((2, 4, 6, 7), "M8[s]"),
     "byte-swapped": ones(2, 4, 6, 7, dtype=np.dtype(F32).newbyteorder()),
+    "masked": np.ma.masked_array(ones(2, 4, 6, 7)),
 }
 ARRAYS = [
     (name, argument)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +114,26 @@ def test_nudging_says_what_it_costs(run: Run, tmp_path: Path) -> None:
     assert "6 features 3x3, relu, pool 2/2, pool 2/2, 2 votes: 110 weights" in said
     assert re.search(r"220 evaluations, [\d.e+]+ ms per step; backprop: [\d.e+]+ ms", said)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--lr", "0.0000001"), "It has learned nothing: "),
+        (("--train", "300", "--epochs", "2"), "It has not learned enough: "),
+    ],
+)
+def test_a_training_that_ended_badly_says_so(
+    arguments: tuple[str, ...], words: str, run: Run, letters: Path
+) -> None:
+    """In words, with what to try; also where pictures of the user's own are judged by what it has learned."""
+    for pictures in ((), ("x.png",)):
+        done = run("xo", *pictures, *QUICK, "--no-picture", *arguments)
+        assert done.returncode == 0
+        assert words in done.stdout
+        assert "Try another --seed" in " ".join(done.stdout.split())
+    good = run("xo", "--train", "2000", "--epochs", "5", "--unseen", "200", "--no-picture")
+    assert "It has" not in good.stdout
 
 
 def test_same_seed_same_output(run: Run) -> None:
@@ -273,6 +295,78 @@ def test_options_that_cannot_work(
     assert line.startswith("fastconv xo: error: ")
     assert arguments.split()[0] in line
     assert os.listdir(tmp_path) == []
+
+
+def test_a_figure_that_nobody_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the default cannot be written, the line says what was tried and what to do: no option is blamed."""
+    monkeypatch.chdir(tmp_path)
+    way_out = "; --output FILE writes it elsewhere, --no-picture not at all\n"
+    start = "fastconv xo: error: cannot write the figure to xo.png: "
+    with monkeypatch.context() as locked:
+        locked.setattr("os.access", lambda path, mode: False)
+        assert refusal(["xo"], capsys) == f"{start}no permission to write in {tmp_path}{way_out}"
+        line = refusal(["xo", "--output", "way.png"], capsys)
+        assert line == f"fastconv xo: error: --output way.png: no permission to write in {tmp_path}\n"
+    assert refusal(["xo", "--save", "xo.png"], capsys) == f"{start}is the file that --save writes{way_out}"
+    (tmp_path / "xo.png").mkdir()
+    assert refusal(["xo"], capsys) == f"{start}is a directory{way_out}"
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert refusal(["xo"], capsys) == f"{start}the current directory does not exist any more{way_out}"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--output", "xo.png")])
+def test_a_disk_that_is_full_by_then(
+    arguments: tuple[str, ...],
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What only shows when the figure is written is one line as well, and leaves no part of a file."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.replace", full)
+    assert cli.main(["xo", "--model", model, *arguments]) == 2
+    line = capsys.readouterr().err
+    if arguments:
+        assert line == "fastconv xo: error: --output xo.png: No space left on device\n"
+    else:
+        assert line.startswith(
+            "fastconv xo: error: cannot write the figure to xo.png: No space left on device; "
+        )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("typed", ["", " --feature-size 3"])
+def test_a_default_that_does_not_fit_is_called_one(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has typed it."""
+    line = refusal(["xo", *f"--layers conv,conv,conv,conv,conv{typed}".split()], capsys)
+    assert f"--feature-size 3{'' if typed else ' (the default)'}: is larger than the 1x1 maps" in line
+
+
+def test_too_few_pictures_are_known_before_anything_is_learned(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those to learn from, and those to be judged by."""
+    generate, calls = xo.generate, []
+
+    def scarce(*arguments: Any, **more: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ValueError("no more")
+        return generate(*arguments, **more)
+
+    monkeypatch.setattr("fastconv.xo.training.generate", scarce)
+    monkeypatch.setattr("fastconv.nn.fit", None)
+    assert cli.main(["xo", "--no-picture", "--train", "10"]) == 2
+    assert "--unseen 2000 (the default): is more pictures than can be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--size=9", "--features=3", "--epochs=1", "--noise=0", "--save=net"])

@@ -192,7 +192,12 @@ BAD = [
         for make in CLASSES
     ],
     *[(make, LOGITS[:0], LABELS[:0], ValueError, "empty") for make in CLASSES],
-    (nn.NLLLoss, LOGITS, VALUES, TypeError, "target: must be an array of integer labels, not dtype float64"),
+    (nn.NLLLoss, LOGITS, VALUES, TypeError, "target: labels must be integers, not float64"),
+    *[
+        (make, LOGITS, LABELS.astype(dtype), TypeError, "target: labels must be integers, not ")
+        for make in (*CLASSES, nn.TotalAbsoluteError)
+        for dtype in (np.float32, np.float64, bool)
+    ],
     (nn.CrossEntropyLoss, LOGITS, VALUES, ValueError, "target: must be integer labels or probabilities"),
     (nn.CrossEntropyLoss, LOGITS, MIXED.astype(np.float32), TypeError, "target: dtype float32"),
     (
@@ -202,8 +207,7 @@ BAD = [
         ValueError,
         r"weight: shape \(3,\) must be \(4,\)",
     ),
-    (nn.CrossEntropyLoss, LOGITS, LABELS.astype(float), ValueError, "labels, which must be integers"),
-    (nn.NLLLoss, LOGITS, np.ma.masked_equal(LABELS, 3), TypeError, "target: must not be a masked array"),
+    (nn.NLLLoss, LOGITS, np.ma.masked_equal(LABELS, 3), TypeError, "target: is a masked array"),
     (nn.MSELoss, LOGITS, VALUES[:4], ValueError, r"target: shape \(4, 4\) must be \(5, 4\)"),
     (nn.MSELoss, LOGITS, VALUES.astype(np.float32), TypeError, "target: dtype float32"),
     (nn.MSELoss, LOGITS.tolist(), VALUES, TypeError, "prediction: must be an array"),
@@ -251,6 +255,39 @@ def test_bad_input(make, prediction, target, error, message) -> None:
 def test_bad_arguments(make, error, message) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [nn.CrossEntropyLoss, nn.NLLLoss])
+def test_class_weights_may_be_of_the_other_dtype(make) -> None:
+    """NumPy's default is float64, that of layers float32; value and gradient are of the prediction's."""
+    for dtype, other in ((np.float32, np.float64), (np.float64, np.float32)):
+        logits, weight = LOGITS.astype(dtype), WEIGHT.astype(np.float32)
+        value, gradient = make(weight.astype(other)).vjp(logits, LABELS)
+        same_value, same_gradient = make(weight.astype(dtype)).vjp(logits, LABELS)
+        assert value == same_value
+        assert gradient.dtype == dtype
+        np.testing.assert_array_equal(gradient, same_gradient)
+
+
+def test_targets_may_be_any_object_that_hands_out_an_array() -> None:
+    """Labels and values of pandas and the like; a masked array is none of them."""
+
+    class Column:
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, dtype=None, copy=None):
+            return self.values
+
+    for loss, target in (
+        (nn.CrossEntropyLoss(), LABELS),
+        (nn.TotalAbsoluteError(), LABELS),
+        (nn.MSELoss(), VALUES),
+    ):
+        assert loss(LOGITS, Column(target)) == loss(LOGITS, target)
+        for masked in (np.ma.masked_array(target), Column(np.ma.masked_array(target))):
+            with pytest.raises(TypeError, match="target: is a masked array"):
+                loss(LOGITS, masked)
 
 
 def test_repr_shows_the_arguments() -> None:

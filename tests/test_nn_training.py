@@ -318,7 +318,7 @@ NET = classifier()
         ({"x": np.ones((8, 3), np.float32)}, ValueError, "layer 0, Linear.*in_features=2"),
         ({"y": Y[:7]}, ValueError, r"y \(the target\): target: shape \(7,\) must be \(8,\)"),
         ({"y": Y + 1}, ValueError, "y .*labels from 1 to 3 must be from 0 to 2"),
-        ({"y": Y.astype(np.float32)}, ValueError, "y .*shape"),
+        ({"y": Y.astype(np.float32)}, TypeError, "y .*labels must be integers, not float32"),
         ({"loss": "mse"}, TypeError, "loss: must be an nn.Loss, not str"),
         ({"loss": nn.MSELoss}, TypeError, "loss: must be an nn.Loss, not type"),
         ({"optimizer": nn.Adam}, TypeError, "optimizer: must be an nn.Optimizer, not type"),

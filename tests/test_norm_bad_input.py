@@ -63,6 +63,15 @@ EVERYWHERE: list[tuple[str, Any, type, str]] = [
     ("input", None, TypeError, r"input: must be an array"),
     ("input", ones(2, 3, 4, dtype=int), TypeError, r"input: dtype must be float32 or float64"),
     ("grad_output", ones(2, 3, 4, dtype=np.float64), TypeError, r"grad_output: dtype float64 does not match"),
+    *[
+        (argument, np.ma.masked_array(ones(*shape)), TypeError, f"{argument}: is a masked array")
+        for argument, shape in (
+            ("input", (2, 3, 4)),
+            ("grad_output", (2, 3, 4)),
+            ("weight", (3,)),
+            ("bias", (3,)),
+        )
+    ],
     ("grad_output", ones(2, 3), ValueError, r"grad_output: shape \(2, 3\) must be \(2, 3, 4\)"),
     ("grad_output", ones(1, 3, 4), ValueError, r"grad_output: shape \(1, 3, 4\) must be \(2, 3, 4\)"),
     ("weight", ones(4), ValueError, r"weight: shape \(4,\) must be \(3,"),
@@ -153,6 +162,7 @@ SHARED = ones(3)
     ("value", "error", "message"),
     [
         ([0.0, 0.0, 0.0], TypeError, r"must be a NumPy array, not list"),
+        (np.ma.masked_array(ones(3)), TypeError, r"is a masked array"),
         (ones(3, dtype=np.float64), TypeError, r"dtype float64 does not match"),
         (ones(4), ValueError, r"shape \(4,\) must be \(3,\)"),
         (read_only(ones(3)), ValueError, r"must be writable"),

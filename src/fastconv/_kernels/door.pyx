@@ -148,10 +148,13 @@ cdef bint read_shape(object value, int spatial_rank, bint batched, int64_t *size
 
 
 cdef bint read_axes(object value, int spatial_rank, int64_t *numbers) except -1:
-    """One int for all spatial axes, or one per axis; `numbers` of axes that the call does not have stay."""
+    """One int for all spatial axes, alone or in a tuple, or one per axis; `numbers` of axes the call lacks stay."""
+    cdef object every = value
     cdef int axis
-    if PyLong_CheckExact(value):
-        if not read_number(value, &numbers[2]):
+    if not PyLong_CheckExact(value) and sequence_length(value) == 1:
+        every = value[0]
+    if PyLong_CheckExact(every):
+        if not read_number(every, &numbers[2]):
             return False
         for axis in range(3 - spatial_rank, 2):
             numbers[axis] = numbers[2]
@@ -165,7 +168,9 @@ cdef bint read_axes(object value, int spatial_rank, int64_t *numbers) except -1:
 
 
 cdef bint read_padding(object value, int spatial_rank, Key *key) except -1:
-    """An int, one per axis, a (before, after) pair per axis, "valid" or "same"."""
+    """An int, one per axis, a (before, after) pair per axis, "valid" or "same"; one entry counts for all axes."""
+    cdef Py_ssize_t entries = sequence_length(value)
+    cdef object pair
     cdef int axis, position
     if read_axes(value, spatial_rank, key.padding):
         for axis in range(3):
@@ -174,14 +179,14 @@ cdef bint read_padding(object value, int spatial_rank, Key *key) except -1:
     if type(value) is str:
         key.form += value == "same"
         return value in ("same", "valid")
-    if sequence_length(value) != spatial_rank:
+    if entries != spatial_rank and entries != 1:
         return False
     for axis in range(spatial_rank):
         position = 3 - spatial_rank + axis
-        if sequence_length(value[axis]) != 2:
+        pair = value[axis if entries > 1 else 0]
+        if sequence_length(pair) != 2:
             return False
-        if not (read_number(value[axis][0], &key.padding[position])
-                and read_number(value[axis][1], &key.padding[position + 3])):
+        if not (read_number(pair[0], &key.padding[position]) and read_number(pair[1], &key.padding[position + 3])):
             return False
     return True
 

@@ -1,7 +1,7 @@
 """Convolution and transposed convolution.
 
-Names, defaults and meaning follow `torch.nn.functional`. "Convolution" is cross-correlation (the kernel is
-not flipped), as in every framework.
+Names, defaults and meaning follow `torch.nn.functional`. "Convolution" is cross-correlation, as in every
+framework: the kernel is not flipped. `weight[..., ::-1]`, `[..., ::-1, ::-1]` and so on flip it, as views.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fastconv.geometry import (
     check_shape,
     conv_geometry,
     conv_transpose_geometry,
+    float_dtype,
 )
 from fastconv.runtime import get_precision
 
@@ -120,6 +121,8 @@ def conv1d(
 ) -> np.ndarray:
     """1-D convolution of (N, C, W) or (C, W) with (K, C / groups, KW); everything else as `conv2d`.
 
+    The kernel is not flipped: what SciPy calls correlation. `weight[..., ::-1]` flips it.
+
     Examples
     --------
     >>> import numpy as np, fastconv
@@ -144,15 +147,20 @@ def conv2d(
 ) -> np.ndarray:
     """2-D convolution, with bias and activation applied as the result is stored.
 
+    The kernel is not flipped: what SciPy calls correlation. `weight[..., ::-1, ::-1]` flips it.
+
     Parameters
     ----------
     input : array, shape (N, C, H, W) or (C, H, W), float32 or float64
-        Any strides (channels-last, sliced, reversed, broadcast, read-only): it is read where it lies.
+        Any strides (channels-last, sliced, reversed, broadcast, read-only): it is read where it lies. Masked
+        arrays are refused, here and everywhere.
     weight : array, shape (K, C / groups, KH, KW), same dtype
     bias : array, shape (K,), same dtype, optional
     stride, dilation : int or one int per axis, default 1
+        A tuple of one entry counts for all axes, as in torch; so it does wherever one per axis is taken.
     padding : int, one int per axis, one (before, after) pair per axis, "valid" or "same", default 0
-        Zeros around the input, in elements.
+        Zeros around the input, in elements. "same" keeps the size (stride 1 only); where that takes an odd
+        number, the extra one lies behind.
     groups : int, default 1
         Splits the channels into that many independent convolutions; `groups == C` is depthwise.
     activation : {None, "relu", "leaky_relu", "relu6"}
@@ -210,6 +218,8 @@ def conv3d(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """3-D convolution of (N, C, D, H, W) or (C, D, H, W) with (K, C / groups, KD, KH, KW); see `conv2d`.
+
+    The kernel is not flipped: what SciPy calls correlation. `weight[..., ::-1, ::-1, ::-1]` flips it.
 
     Examples
     --------
@@ -270,8 +280,7 @@ def conv_info(
     >>> fastconv.conv_info((1, 64, 56, 56), (64, 64, 3, 3), padding=1).flops
     231211008
     """
-    dtype = np.dtype(dtype)
-    as_array("dtype", np.empty(0, dtype))
+    dtype = float_dtype("dtype", dtype)
     weight_shape = as_sizes("weight_shape", weight_shape, (3, 4, 5))
     spatial_rank = len(weight_shape) - 2
     input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 1, spatial_rank + 2))
@@ -338,6 +347,8 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> np.ndarray:
     """2-D transposed convolution: the input gradient of a `conv2d` with the same parameters, plus a bias.
+
+    Every input value paints the kernel, as it stands and times that value, into the output.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv._kernels import eltwise, learning
 from fastconv._kernels.conv import ACTIVATIONS
-from fastconv.geometry import as_array, check_shape, new_output, real_number
+from fastconv.geometry import as_array, check_shape, layout_hint, new_output, real_number
 
 #: Elements of one chunk: a few arrays of this length stay in the second-level cache.
 CHUNK = 16384
@@ -122,7 +122,10 @@ def prelu_slopes(x: np.ndarray, weight: Any) -> np.ndarray:
     weight = as_array("weight", weight, x.dtype)
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.ndim > 1 or weight.size not in (1, channels):
-        raise ValueError(f"weight: shape {weight.shape} must be ({channels},), one per channel, or (1,)")
+        hint = layout_hint("input", x.shape, weight.size, True) if weight.ndim == 1 else ""
+        raise ValueError(
+            f"weight: shape {weight.shape} must be ({channels},), one per channel of input, or (1,){hint}"
+        )
     if weight.size == 1:
         return np.broadcast_to(weight.reshape(()), x.shape)
     return np.broadcast_to(weight.reshape((-1,) + (1,) * (x.ndim - 2)), x.shape)

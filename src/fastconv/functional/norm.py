@@ -18,7 +18,16 @@ import numpy as np
 
 from fastconv._kernels import eltwise
 from fastconv.functional.elementwise import image_slices
-from fastconv.geometry import as_array, check_out, check_shape, flag, new_output, real_number, whole_number
+from fastconv.geometry import (
+    as_array,
+    check_out,
+    check_shape,
+    flag,
+    layout_hint,
+    new_output,
+    real_number,
+    whole_number,
+)
 
 # ---- checks ------------------------------------------------------------------------------------------
 
@@ -31,6 +40,17 @@ def as_channels(name: str, value: Any) -> np.ndarray:
     if 0 in x.shape[1:]:
         raise ValueError(f"{name}: shape {x.shape} has an empty axis; only the batch may be empty")
     return x
+
+
+def check_channels(name: str, value: Any, x: np.ndarray) -> np.ndarray | None:
+    """One number per channel of x, (N, C, *spatial), of its dtype; or None."""
+    array = None if value is None else as_array(name, value, x.dtype)
+    if array is not None and array.shape != x.shape[1:2]:
+        hint = layout_hint("input", x.shape, array.size, True) if array.ndim == 1 else ""
+        raise ValueError(
+            f"{name}: shape {array.shape} must be {x.shape[1:2]}, one per channel of input{hint}"
+        )
+    return array
 
 
 def as_factor(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
@@ -166,16 +186,17 @@ def batch_norm(
     channels = (x.shape[1],)
     eps = check_batch_statistics(x, training, running_mean, running_var, eps)
     momentum = real_number("momentum", momentum)
-    weight = as_factor("weight", weight, channels, x.dtype)
-    bias = as_factor("bias", bias, channels, x.dtype)
+    weight, bias = check_channels("weight", weight, x), check_channels("bias", bias, x)
     if training and running_mean is not None:
         others = {"input": x}
         others.update((name, a) for name, a in (("weight", weight), ("bias", bias)) if a is not None)
-        others["running_var"] = check_out(running_var, channels, x.dtype, others, "running_var")
-        check_out(running_mean, channels, x.dtype, others, "running_mean")
+        for name, running in (("running_var", running_var), ("running_mean", running_mean)):
+            if isinstance(running, np.ndarray):  # anything else is refused by the next line
+                check_channels(name, running, x)
+            others[name] = check_out(running, channels, x.dtype, others, name)
     else:
-        running_mean = as_factor("running_mean", running_mean, channels, x.dtype)
-        running_var = as_factor("running_var", running_var, channels, x.dtype)
+        running_mean = check_channels("running_mean", running_mean, x)
+        running_var = check_channels("running_var", running_var, x)
     out = new_output(x.shape, x.dtype, x)
     if not out.size:
         return out

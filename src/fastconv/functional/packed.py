@@ -42,6 +42,8 @@ def pack_weight(
 ) -> PackedConv:
     """A convolution as a function of the input alone, its weight packed for all calls to come.
 
+    As in `conv2d` the kernel is not flipped.
+
     Parameters
     ----------
     weight : array, shape (K, C / groups, *kernel) with 1 to 3 kernel axes, float32 or float64

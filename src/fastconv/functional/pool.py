@@ -193,7 +193,7 @@ def max_pool2d(
     kernel_size : int or one int per axis
         Elements of a window.
     stride : int or one int per axis, default `kernel_size`
-        Elements from one window to the next.
+        Elements from one window to the next; `()`, as torch writes it, is the default too.
     padding : int, one int per axis, one (before, after) pair per axis, "valid" or "same", default 0
         Elements of -inf around the input, at most half of the dilated window.
     dilation : int or one int per axis, default 1

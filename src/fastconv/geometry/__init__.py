@@ -11,6 +11,7 @@ names the argument, its value and the rule; a size that cannot exist in memory i
 from fastconv.geometry.arrays import (
     as_array,
     as_indices,
+    as_ndarray,
     as_shape,
     as_sizes,
     check_allocation,
@@ -18,7 +19,9 @@ from fastconv.geometry.arrays import (
     check_rank,
     check_same,
     check_shape,
+    float_dtype,
     index_outside,
+    layout_hint,
     new_output,
 )
 from fastconv.geometry.conv import (
@@ -47,6 +50,7 @@ from fastconv.geometry.pool import (
     divisor,
     norm_power,
     pool_geometry,
+    pool_strides,
     unpool_shape,
 )
 
@@ -58,6 +62,7 @@ __all__ = [
     "adaptive_pool_geometry",
     "as_array",
     "as_indices",
+    "as_ndarray",
     "as_shape",
     "as_sizes",
     "axis_number",
@@ -72,14 +77,17 @@ __all__ = [
     "dilated_kernel",
     "divisor",
     "flag",
+    "float_dtype",
     "hashable",
     "index_outside",
     "integer",
+    "layout_hint",
     "new_output",
     "norm_power",
     "padding_pairs",
     "per_axis",
     "pool_geometry",
+    "pool_strides",
     "real_number",
     "triple",
     "unpool_shape",

@@ -11,6 +11,9 @@ from fastconv.geometry.numbers import LIMIT, checked_product, whole_number
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
+#: By any of these an object can hand out an array when NumPy asks.
+_NUMPY_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__")
+
 
 def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray:
     """View `value` as a float32 or float64 array without copying it.
@@ -19,30 +22,85 @@ def as_array(name: str, value: Any, dtype: np.dtype | None = None) -> np.ndarray
     ----------
     name : str
         The argument's name, for the error.
-    value : numpy.ndarray or any object that speaks DLPack on the CPU or the buffer protocol
-        Lists and numbers are refused: building an array from them would be a copy behind the caller's back.
+    value : array
+        As `as_ndarray` takes it.
     dtype : numpy.dtype, optional
         The dtype the other arguments have already settled on.
 
     Raises
     ------
     TypeError
-        Not an array, not float32/float64 in native byte order, or another dtype than `dtype`.
+        Not an array, a masked one, not float32/float64 in native byte order, or another dtype than `dtype`.
     ValueError
         Address or strides that are no multiples of the element size: every kernel reads whole elements.
     """
     if type(value) is np.ndarray and value.dtype in DTYPES and value.flags.aligned:
         if dtype is None or value.dtype is dtype or value.dtype == dtype:  # `is`: this is every call's path
             return value
-        raise TypeError(f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}")
-    if not isinstance(value, np.ndarray):
-        return as_array(name, _imported(name, value), dtype)
-    if value.dtype not in DTYPES:
         raise TypeError(
-            f"{name}: dtype must be float32 or float64 in native byte order, not {value.dtype.str}"
+            f"{name}: dtype {value.dtype} does not match the other arguments' {dtype}; all must have the same"
         )
-    _check_aligned(name, value)
-    return as_array(name, value.view(np.ndarray), dtype)  # a subclass
+    array = as_ndarray(name, value)
+    if array.dtype not in DTYPES:
+        raise TypeError(
+            f"{name}: dtype must be float32 or float64 in native byte order, not {array.dtype}"
+            f"{_way_out(array.dtype, np.float32)}"
+        )
+    _check_aligned(name, array)
+    return as_array(name, array, dtype)
+
+
+def as_ndarray(name: str, value: Any) -> np.ndarray:
+    """View `value` as a plain ndarray of whatever dtype it has.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : numpy.ndarray or any object that speaks DLPack on the CPU, the buffer protocol or `__array__`
+        The first two are read where they lie. An object with `__array__` hands out an array itself: its own
+        memory where it can (columns of one dtype in pandas, xarray), a new array where it must (a data set in
+        a file, columns of several dtypes). Lists and numbers are refused: building an array from them would
+        be a copy behind the caller's back.
+
+    Raises
+    ------
+    TypeError
+        Not an array; or a masked one, even if nothing is masked today: its mask would be ignored.
+    """
+    if type(value) is np.ndarray:
+        return value
+    array = value if isinstance(value, np.ndarray) else _imported(name, value)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: is a masked array, whose mask would be ignored; "
+            "give its .filled(value), with the value that masked elements count as"
+        )
+    return array.view(np.ndarray)
+
+
+def float_dtype(name: str, dtype: Any) -> np.dtype:
+    """`dtype` as numpy.dtype, float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        Any other dtype, or no dtype at all.
+    """
+    try:
+        found: np.dtype = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={dtype!r}: must be float32 or float64") from None
+    if dtype is None or found not in DTYPES:
+        raise TypeError(f"{name}={dtype!r}: must be float32 or float64")
+    return found
+
+
+def _way_out(dtype: np.dtype, wanted: type[np.generic]) -> str:
+    """What to say beside a dtype that is refused: how to convert, where that keeps the meaning."""
+    if dtype.kind in "biuf":
+        return f"; .astype(np.{wanted.__name__}) converts it"
+    return ", as mixed or missing values make it" if dtype.kind == "O" else ""
 
 
 def _check_aligned(name: str, array: np.ndarray) -> None:
@@ -54,19 +112,28 @@ def _check_aligned(name: str, array: np.ndarray) -> None:
 
 
 def _imported(name: str, value: Any) -> np.ndarray:
-    """A foreign array as an ndarray on the same memory."""
-    if hasattr(value, "__dlpack__"):
+    """A foreign array as an ndarray, on the same memory if it has any to show."""
+    kind = type(value)
+    if hasattr(kind, "__dlpack__"):
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(f"{name}: DLPack object cannot be read on the CPU: {error}") from None
     try:
         return np.asarray(memoryview(value))
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{name}: must be an array (NumPy, buffer protocol or DLPack on the CPU), "
-            f"not {type(value).__name__}"
-        ) from None
+    except (TypeError, ValueError):  # no buffer, or one of elements that NumPy does not know
+        pass
+    if any(hasattr(kind, protocol) for protocol in _NUMPY_PROTOCOLS):
+        try:
+            return np.asanyarray(value)  # a masked array stays one
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the object's own code raises
+            raise TypeError(f"{name}: {kind.__name__} cannot be read as an array: {error}") from error
+    raise TypeError(
+        f"{name}: must be an array (NumPy, DLPack on the CPU, the buffer protocol or __array__), "
+        f"not {kind.__name__}"
+    )
 
 
 def check_rank(name: str, shape: tuple[int, ...], spatial_rank: int) -> bool:
@@ -86,6 +153,37 @@ def check_rank(name: str, shape: tuple[int, ...], spatial_rank: int) -> bool:
     if 0 in shape[batched:]:
         raise ValueError(f"{name}: shape {shape} has an empty axis; only the batch may be empty")
     return batched
+
+
+_SPATIAL_AXES = ("", "W", "H, W", "D, H, W")
+
+
+def layout_hint(name: str, shape: tuple[int, ...], channels: int, batched: bool) -> str:
+    """What to add where an array has not so many channels: how its axes seem to be meant, if any way fits.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name.
+    shape : tuple of int
+        Taken for (N, C, *spatial), or (C, *spatial) if not `batched`.
+    channels : int
+        What the call needs.
+    """
+    axis, rank = int(batched), len(shape)
+    spatial_rank = rank - axis - 1
+    if not 1 <= spatial_rank <= 3 or shape[axis] == channels:
+        return ""
+    if shape[-1] == channels:
+        batch, spatial = "N, " * batched, _SPATIAL_AXES[spatial_rank]
+        order = (*range(axis), rank - 1, *range(axis, rank - 1))
+        return (
+            f"; it looks channels-last, ({batch}{spatial}, C): "
+            f"{name}.transpose{order} is a view of it as ({batch}C, {spatial})"
+        )
+    if not batched and channels == 1:
+        return f"; if it is a batch of one channel, {name}[:, None] has the axis that is missing"
+    return ""
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -173,13 +271,16 @@ def as_indices(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     Raises
     ------
     TypeError
-        Not an array, or not int64 in native byte order.
+        Not an array, a masked one, or not int64 in native byte order.
     ValueError
         Another shape, or elements not aligned to their size.
     """
-    array = value.view(np.ndarray) if isinstance(value, np.ndarray) else _imported(name, value)
+    array = as_ndarray(name, value)
     if array.dtype != np.int64:
-        raise TypeError(f"{name}: dtype must be int64 in native byte order, not {array.dtype.str}")
+        raise TypeError(
+            f"{name}: dtype must be int64 in native byte order, not {array.dtype}"
+            f"{_way_out(array.dtype, np.int64)}"
+        )
     check_shape(name, array, shape)
     _check_aligned(name, array)
     return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastconv.geometry.arrays import DTYPES, check_allocation
+from fastconv.geometry.arrays import DTYPES, check_allocation, layout_hint
 from fastconv.geometry.numbers import (
     LIMIT,
     Triple,
@@ -111,6 +111,7 @@ def conv_geometry(
         raise ValueError(
             f"input: {in_channels} channels, but weight of shape {weight_shape} with groups={groups} "
             f"needs {group_channels * groups}"
+            f"{layout_hint('input', input_shape, group_channels * groups, batched)}"
         )
     if out_channels % groups:
         raise ValueError(f"groups={groups}: must divide the {out_channels} output channels of weight")
@@ -178,6 +179,7 @@ def conv_transpose_geometry(
     if in_channels != weight_shape[0]:
         raise ValueError(
             f"input: {in_channels} channels, but weight of shape {weight_shape} needs {weight_shape[0]}"
+            f"{layout_hint('input', input_shape, weight_shape[0], batched)}"
         )
     if in_channels % groups:
         raise ValueError(f"groups={groups}: must divide the {in_channels} input channels")

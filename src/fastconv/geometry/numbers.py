@@ -50,12 +50,18 @@ def hashable(name: str, value: Any) -> Any:
 
 
 def per_axis(name: str, value: Any, spatial_rank: int, minimum: int) -> tuple[int, ...]:
-    """One int for all axes, or one per axis, as one per axis."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != spatial_rank:
-            raise ValueError(f"{name}={value!r}: must have {spatial_rank} entries, one per spatial axis")
-        return tuple(whole_number(name, v, minimum) for v in value)
-    return (whole_number(name, value, minimum),) * spatial_rank
+    """One int for all axes, alone or in a tuple of its own, or one per axis, as one per axis."""
+    return tuple(whole_number(name, entry, minimum) for entry in _entries(name, value, spatial_rank))
+
+
+def _entries(name: str, value: Any, spatial_rank: int) -> tuple[Any, ...]:
+    """One entry per axis: those of a tuple or list, or one for all axes."""
+    entries = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(entries) == 1:
+        return entries * spatial_rank
+    if len(entries) != spatial_rank:
+        raise ValueError(f"{name}={value!r}: must have {spatial_rank} entries, one per spatial axis")
+    return entries
 
 
 def padding_pairs(
@@ -66,7 +72,8 @@ def padding_pairs(
     Parameters
     ----------
     value : int, one int per axis, one (before, after) pair per axis, "valid" or "same"
-        "same" keeps the size (stride 1 only); where the total is odd, the extra element goes after.
+        A tuple of one entry counts for all axes. "same" keeps the size (stride 1 only); where the total is
+        odd, the extra element goes after.
     dilated_kernel : tuple of int
         dilation * (kernel - 1) + 1 per axis.
     """
@@ -78,12 +85,8 @@ def padding_pairs(
         if any(s != 1 for s in stride):
             raise ValueError(f"padding='same' needs stride 1, not {stride}")
         return tuple(((k - 1) // 2, (k - 1) - (k - 1) // 2) for k in dilated_kernel)
-    if not isinstance(value, (tuple, list)):
-        value = (value,) * spatial_rank
-    if len(value) != spatial_rank:
-        raise ValueError(f"padding={value!r}: must have {spatial_rank} entries, one per spatial axis")
     pairs = []
-    for entry in value:
+    for entry in _entries("padding", value, spatial_rank):
         if isinstance(entry, (tuple, list)):
             if len(entry) != 2:
                 raise ValueError(f"padding={value!r}: each pair must be (before, after)")

@@ -64,10 +64,10 @@ def pool_geometry(
 ) -> PoolGeometry:
     """Check a pooling's shape and parameters and work out its output.
 
-    `stride=None` means `kernel_size`. With `ceil_mode` windows that hang over the end are kept, unless they
-    would start in the padding behind the input. Padding may be at most half the (dilated) window, and every
-    window must cover at least one element: one that is dilated more widely than the input is long may
-    straddle it.
+    `stride=None`, or `()` as torch has it, means `kernel_size`. With `ceil_mode` windows that hang over the
+    end are kept, unless they would start in the padding behind the input. Padding may be at most half the
+    (dilated) window, and every window must cover at least one element: one that is dilated more widely than
+    the input is long may straddle it.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def pool_geometry(
         Naming the argument that breaks a rule.
     """
     kernel = per_axis("kernel_size", kernel_size, spatial_rank, 1)
-    strides = kernel if stride is None else per_axis("stride", stride, spatial_rank, 1)
+    strides = pool_strides(stride, kernel)
     dilations = per_axis("dilation", dilation, spatial_rank, 1)
     ceil_mode = flag("ceil_mode", ceil_mode)
     batched = len(input_shape) == spatial_rank + 2
@@ -120,6 +120,13 @@ def pool_geometry(
         triple(dilations, 1),
         triple(tuple(output_size), 1),
     )
+
+
+def pool_strides(stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """The stride per axis: as given, or the kernel's."""
+    if stride is None or (isinstance(stride, (tuple, list)) and not stride):
+        return kernel
+    return per_axis("stride", stride, len(kernel), 1)
 
 
 def _straddles(size: int, count: int, stride: int, before: int, dilation: int) -> bool:
@@ -197,7 +204,7 @@ def unpool_shape(
         Naming the argument that breaks a rule.
     """
     kernel = per_axis("kernel_size", kernel_size, spatial_rank, 1)
-    strides = kernel if stride is None else per_axis("stride", stride, spatial_rank, 1)
+    strides = pool_strides(stride, kernel)
     pads = padding_pairs(padding, spatial_rank, kernel, strides)
     leading = input_shape[:-spatial_rank]
     usual = []

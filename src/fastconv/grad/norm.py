@@ -19,6 +19,7 @@ from fastconv.functional.norm import (
     as_factor,
     channel_window_sums,
     check_batch_statistics,
+    check_channels,
     moments,
     normalized_axes,
     response_base,
@@ -81,9 +82,9 @@ def batch_norm(
     x, grad = check_operands(x, grad_output)
     channels = (x.shape[1],)
     eps = check_batch_statistics(x, training, running_mean, running_var, eps)
-    weight = as_factor("weight", weight, channels, x.dtype)
-    running_mean = as_factor("running_mean", running_mean, channels, x.dtype)
-    running_var = as_factor("running_var", running_var, channels, x.dtype)
+    weight = check_channels("weight", weight, x)
+    running_mean = check_channels("running_mean", running_mean, x)
+    running_var = check_channels("running_var", running_var, x)
     grad_input = new_output(x.shape, x.dtype, x)
     if not x.size:
         return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)

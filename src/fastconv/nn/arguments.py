@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.geometry import float_dtype as float_dtype
 from fastconv.geometry import real_number
 
 #: What a caller may give where random numbers are drawn: a Generator is used as it is, an int seeds one.
@@ -61,23 +62,6 @@ def generator(name: str, rng: Any) -> np.random.Generator:
     if rng is not None and rng < 0:
         raise ValueError(f"{name}={rng!r}: a seed must be at least 0")
     return np.random.default_rng(rng)
-
-
-def float_dtype(name: str, dtype: Any) -> np.dtype:
-    """`dtype` as numpy.dtype, float32 or float64.
-
-    Raises
-    ------
-    TypeError
-        Any other dtype, or no dtype at all.
-    """
-    try:
-        found: np.dtype = np.dtype(dtype)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={dtype!r}: must be float32 or float64") from None
-    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"{name}={dtype!r}: must be float32 or float64")
-    return found
 
 
 def frozen(value: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.geometry import as_array
+from fastconv.geometry import as_array, as_ndarray
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.inside import Contents
-from fastconv.nn.losses.base import Loss, as_sample_weight, as_target, check_takes_weights
+from fastconv.nn.losses.base import Loss, as_sample_weight, check_takes_weights
 from fastconv.nn.parameter import Buffer, Parameter
 
 #: Shapes of input whose output shape is remembered; nets that meet more start to remember afresh.
@@ -122,7 +122,7 @@ class KnownNet:
             )
         shape = (len(x), *self._output_shape(names.inputs, x))
         try:
-            targets = loss.prepare(shape, x.dtype, as_target(y))
+            targets = loss.prepare(shape, x.dtype, as_ndarray("target", y))
             if weights is not None:
                 check_takes_weights(loss)
                 weights = as_sample_weight(weights, shape)

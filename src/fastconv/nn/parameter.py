@@ -95,6 +95,8 @@ class Parameter(Buffer):
     value, grad : ndarray, C-contiguous, of one shape and dtype
         The same arrays for as long as the parameter lives: assigning to them copies into them. `grad` is made
         when it is first asked for or added to; a net that only infers holds its weights once.
+    fans : (fan_in, fan_out) or None
+        Of a layer's weight, what `nn.init` goes by; None: the shape says it.
 
     Examples
     --------
@@ -107,10 +109,11 @@ class Parameter(Buffer):
            [0.5, 0.5]])
     """
 
-    __slots__ = ("_grad", "_stale")
+    __slots__ = ("_grad", "_stale", "fans")
 
-    def __init__(self, value: Any, name: str = "") -> None:
+    def __init__(self, value: Any, name: str = "", fans: tuple[float, float] | None = None) -> None:
         super().__init__(value, name)
+        self.fans = fans
         self._grad: np.ndarray | None = None
         self._stale = True  # what `grad` holds, if it is there, counts as zeros
 
@@ -132,6 +135,8 @@ class Parameter(Buffer):
 
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to `grad`; safe when several threads run nets that share this parameter."""
+        if type(gradient) is not np.ndarray and isinstance(gradient, np.ndarray):
+            gradient = as_array(f"{self.name}.grad", gradient, self._value.dtype)
         with self.lock:
             room = self._room()
             if self._stale:
@@ -184,6 +189,7 @@ class Parameter(Buffer):
             **super().__getstate__(),
             "_grad": None if self._stale else self._grad,
             "_stale": self._stale or self._grad is None,
+            "fans": self.fans,
         }
 
 

@@ -59,7 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
         figure = _check_files(given)
         files = [read_picture(path, knobs.size) for path in given["pictures"]]
         if given["pictures"]:
-            network = network or _learn(console, knobs, lesson).network
+            if network is None:
+                learned = _learn(console, given, knobs, lesson)
+                network = learned.network
+                _warn(console, learned.exam)
             _save(console, given, network, knobs, lesson)
             _judge_files(console, given["pictures"], np.stack(files), network)
             picture, name = files[0], printable(os.path.basename(given["pictures"][0]))
@@ -67,18 +70,22 @@ def run(arguments: argparse.Namespace) -> None:
             _show_hand_made(console)
             exam = None
             if network is None:
-                learned = _learn(console, knobs, lesson)
+                learned = _learn(console, given, knobs, lesson)
                 network, exam = learned.network, learned.exam
             _save(console, given, network, knobs, lesson)
             _show_exam(console, exam or examine(network, knobs.size, lesson))
             picture, name = deck_pictures(knobs.size)[0][0], DECK[0].name
         if figure is not None:
-            draw_figure(figure, name, picture, network, knobs)
+            try:
+                draw_figure(figure, name, picture, network, knobs)
+            except OSError as error:
+                raise _unwritable_figure(given, figure, error.strerror or str(error)) from None
             console.print(
                 f"Figure of what happens to {name!r}: {printable(figure)}", soft_wrap=True, markup=False
             )
     except KnobError as error:
-        raise CommandError(f"{_option(error.knob)} {_shown(error.value)}: {error.rule}") from None
+        default = "" if error.knob in given else " (the default)"
+        raise CommandError(f"{_option(error.knob)} {_shown(error.value)}{default}: {error.rule}") from None
     except PictureError as error:
         raise CommandError(str(error)) from None
 
@@ -110,8 +117,9 @@ def _choose(given: dict[str, Any]) -> tuple[nn.Sequential | None, Knobs, Lesson]
 
 def _check_files(given: dict[str, Any]) -> str | None:
     """Where to write the figure, or None; raises `CommandError` for files that cannot be written."""
-    if "save" in given:
-        _check_writable("--save", given["save"], given["pictures"])
+    fault = _write_fault(given["save"], given["pictures"]) if "save" in given else None
+    if fault is not None:
+        raise CommandError(f"--save {given['save']}: {fault}")
     if "no_picture" in given:
         if "output" in given:
             raise CommandError(f"--output {given['output']}: contradicts --no-picture")
@@ -119,33 +127,52 @@ def _check_files(given: dict[str, Any]) -> str | None:
     if "output" not in given and given["pictures"]:
         return None
     path: str = given.get("output", DEFAULT_FIGURE)
-    _check_writable("--output", path, given["pictures"])
+    fault = _write_fault(path, given["pictures"])
+    if fault is None and "save" in given and os.path.realpath(path) == os.path.realpath(given["save"]):
+        fault = "is the file that --save writes"
+    if fault is not None:
+        raise _unwritable_figure(given, path, fault)
     check_figure_path(path)
-    if "save" in given and os.path.realpath(path) == os.path.realpath(given["save"]):
-        raise CommandError(f"--output {path}: is the file that --save writes")
     return path
 
 
-def _check_writable(option: str, path: str, pictures: list[str]) -> None:
-    folder = os.path.dirname(os.path.realpath(path))
+def _unwritable_figure(given: dict[str, Any], path: str, fault: str) -> CommandError:
+    """The refusal to write the figure; where nobody has said where, what can be said."""
+    if "output" in given:
+        return CommandError(f"--output {path}: {fault}")
+    return CommandError(
+        f"cannot write the figure to {path}: {fault}; "
+        "--output FILE writes it elsewhere, --no-picture not at all"
+    )
+
+
+def _write_fault(path: str, pictures: list[str]) -> str | None:
+    """Why no file can be written there, if that can be told without trying."""
+    try:
+        target = os.path.realpath(path)
+    except OSError:
+        return "the current directory does not exist any more"
+    folder = os.path.dirname(target)
     if not os.path.basename(path) or os.path.isdir(path):
-        raise CommandError(f"{option} {path}: is a directory")
+        return "is a directory"
     if os.path.exists(path) and not os.path.isfile(path):
-        raise CommandError(f"{option} {path}: not a regular file")
+        return "not a regular file"
     if not os.path.isdir(folder):
-        raise CommandError(f"{option} {path}: no such directory: {folder}")
+        return f"no such directory: {folder}"
     if not os.access(folder, os.W_OK):
-        raise CommandError(f"{option} {path}: no permission to write in {folder}")
-    if os.path.realpath(path) in map(os.path.realpath, pictures):
-        raise CommandError(f"{option} {path}: would overwrite the picture to be judged")
+        return f"no permission to write in {folder}"
+    if target in map(os.path.realpath, pictures):
+        return "would overwrite the picture to be judged"
+    return None
 
 
-def _learn(console: Console, knobs: Knobs, lesson: Lesson) -> Learned:
+def _learn(console: Console, given: dict[str, Any], knobs: Knobs, lesson: Lesson) -> Learned:
     console.rule("Learning from random weights", align="left")
     try:
         learned = learn(knobs, lesson, progress=None)
     except FloatingPointError as error:
-        raise CommandError(f"--lr {lesson.lr:g}: learning failed: {error}") from None
+        default = "" if "lr" in given else " (the default)"
+        raise CommandError(f"--lr {lesson.lr:g}{default}: learning failed: {error}") from None
     weights = sum(parameter.value.size for parameter in learned.network.parameters())
     console.print(f"{architecture(knobs, weights)}.")
     first, last = learned.history.loss[0], learned.history.loss[-1]
@@ -188,12 +215,27 @@ def _show_exam(console: Console, exam: Exam) -> None:
     console.print(
         f"{int(exam.right.sum()):,} of {len(exam.right):,} unseen pictures right: {exam.accuracy:.2%}.\n"
     )
+    _warn(console, exam)
     wrong = np.flatnonzero(~exam.right)[:MISTAKES_SHOWN]
     if len(wrong):
         total = int((~exam.right).sum())
         console.print("Its mistake:" if total == 1 else f"Mistakes, {len(wrong)} of {total}:")
         names = [f"unseen {LETTERS[exam.labels[i]]}" for i in wrong]
         console.print(cards(names, exam.unseen[wrong], exam.votes[wrong], exam.labels[wrong]))
+
+
+def _warn(console: Console, exam: Exam) -> None:
+    """Say it in words if a network has learned nothing, or not enough for the ten pictures."""
+    if exam.as_guessed:
+        console.print(
+            f"It has learned nothing: {exam.accuracy:.0%} of {len(exam.right):,} unseen pictures right "
+            "is what guessing gives. Try another --seed, a lower --lr, more --epochs or --train.\n"
+        )
+    elif exam.deck_right < len(DECK):
+        console.print(
+            f"It has not learned enough: {exam.deck_right} of the ten pictures right, "
+            f"{exam.accuracy:.1%} of the unseen. Try another --seed, more --epochs or --train.\n"
+        )
 
 
 def _judge_files(console: Console, paths: list[str], pictures: np.ndarray, network: nn.Sequential) -> None:

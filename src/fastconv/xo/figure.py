@@ -64,7 +64,9 @@ def draw_figure(path: str, name: str, picture: np.ndarray, network: nn.Sequentia
     Raises
     ------
     CommandError
-        Matplotlib is not installed, or the file cannot be written.
+        Matplotlib is not installed.
+    OSError
+        The file cannot be written; one that was there before is still whole.
     """
     figure_module = need("matplotlib.figure", "matplotlib")
     panels = _panels(picture, network, knobs)
@@ -91,8 +93,6 @@ def _save(figure: Figure, path: str) -> None:
             warnings.simplefilter("ignore")  # a file's name may have characters that the font lacks
             figure.savefig(beside, format=_format(path))
         os.replace(beside, target)
-    except OSError as error:
-        raise CommandError(f"--output {path}: {error.strerror or error}") from None
     finally:
         if os.path.exists(beside):
             os.unlink(beside)

@@ -131,6 +131,12 @@ class Exam:
         """The share of unseen pictures judged right."""
         return float(self.right.mean())
 
+    @property
+    def as_guessed(self) -> bool:
+        """Whether all pictures together were judged no better than a coin would, to three deviations."""
+        count = len(self.labels) + len(self.deck_votes)
+        return self.deck_right + int(self.right.sum()) <= count / 2 + 3 * math.sqrt(count) / 2
+
 
 @dataclass(frozen=True)
 class Learned:
@@ -220,6 +226,7 @@ def learn(knobs: Knobs, lesson: Lesson | None = None, *, progress: bool | None =
     assert lesson.lr is not None
     weights_rng, order_rng = np.random.default_rng(lesson.seed).spawn(2)
     pictures, labels = training_pictures(knobs.size, lesson)
+    unseen = _unseen_pictures(knobs.size, lesson, pictures)
     network = build_network(knobs, weights_rng)
     loss = nn.TotalAbsoluteError()
     optimizer: nn.Optimizer
@@ -250,7 +257,7 @@ def learn(knobs: Knobs, lesson: Lesson | None = None, *, progress: bool | None =
             seconds=min(each.seconds for each in costs),
             backprop_seconds=min(each.backprop_seconds for each in costs),
         )
-    return Learned(network, history, seconds, examine(network, knobs.size, lesson, pictures), cost)
+    return Learned(network, history, seconds, _exam(network, knobs.size, *unseen), cost)
 
 
 def examine(network: nn.Layer, size: int, lesson: Lesson, learned_from: np.ndarray | None = None) -> Exam:
@@ -270,11 +277,17 @@ def examine(network: nn.Layer, size: int, lesson: Lesson, learned_from: np.ndarr
     -------
     Exam
     """
-    deck = deck_pictures(size)[0]
     if learned_from is None:
         learned_from = training_pictures(size, lesson)[0]
-    unseen, labels = _draw("unseen", size, lesson, [deck, learned_from])
-    return Exam(judge(network, deck), unseen, labels, judge(network, unseen))
+    return _exam(network, size, *_unseen_pictures(size, lesson, learned_from))
+
+
+def _exam(network: nn.Layer, size: int, unseen: np.ndarray, labels: np.ndarray) -> Exam:
+    return Exam(judge(network, deck_pictures(size)[0]), unseen, labels, judge(network, unseen))
+
+
+def _unseen_pictures(size: int, lesson: Lesson, learned_from: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _draw("unseen", size, lesson, [deck_pictures(size)[0], learned_from])
 
 
 def training_pictures(size: int, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv import functional, grad
 from fastconv.functional.elementwise import check_approximate, check_bounds
-from fastconv.geometry import LIMIT, axis_number, real_number, whole_number
+from fastconv.geometry import LIMIT, as_array, axis_number, layout_hint, real_number, whole_number
 from fastconv.nn.arguments import float_dtype, frozen
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
@@ -32,6 +32,7 @@ class Activation(Layer):
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         cls, settings = type(self), self._settings
+        input = as_array("input", input)
         return cls._function(input, *settings), lambda grad_output: cls._gradient(
             input, grad_output, *settings
         )
@@ -306,6 +307,7 @@ class PReLU(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         weight = self.weight.value
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
@@ -321,6 +323,7 @@ class PReLU(Layer):
             raise ValueError(
                 f"input: shape {tuple(input_shape)} must have "
                 f"num_parameters={self.num_parameters} channels (axis 1)"
+                f"{layout_hint('input', tuple(input_shape), self.num_parameters, True)}"
             )
         return tuple(input_shape)
 

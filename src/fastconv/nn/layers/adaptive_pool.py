@@ -58,6 +58,7 @@ class AdaptiveAvgPool(_Adaptive):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         gradient, shape = _ADAPTIVE_AVG[self.spatial_rank][1], input.shape
         return self(input), lambda grad_output: gradient(shape, grad_output)
 
@@ -156,6 +157,7 @@ class GlobalAvgPool(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         shape, output = input.shape, self(input)
         gradient = _ADAPTIVE_AVG[len(shape) - 2][1]
         return output, lambda grad_output: gradient(shape, grad_output)
@@ -185,6 +187,7 @@ class GlobalMaxPool(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         spatial_rank = len(_global_shape(input.shape)) - 2
         return _adaptive_max_vjp(spatial_rank, input, (1,) * spatial_rank)
 

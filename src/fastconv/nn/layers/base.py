@@ -271,13 +271,19 @@ class Layer:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy the arrays of a `state_dict` into this layer's parameters and buffers.
 
+        One of torch for a net of the same layers will do: names, shapes and their meaning agree. Entries
+        called `num_batches_tracked`, where torch's batch norm counts its batches, are left out.
+
         Raises
         ------
         ValueError, TypeError
             A name is missing or unknown, a shape or dtype differs; then nothing has been copied.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state: must be a mapping from names to arrays, not {type(state).__name__}")
         buffers = self.named_buffers()
-        for name in [*state, *buffers]:
+        given = [name for name in state if str(name).rpartition(".")[2] != "num_batches_tracked"]
+        for name in [*given, *buffers]:
             if name not in buffers or name not in state:
                 known = ", ".join(buffers) or "none"
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastconv.geometry import LIMIT, axis_number, new_output, per_axis, whole_number
+from fastconv.geometry import LIMIT, as_ndarray, axis_number, new_output, per_axis, whole_number
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, vjp_of
 from fastconv.nn.layers.conv import Conv
 from fastconv.nn.layers.pool import AvgPool, MaxPool
@@ -133,40 +134,41 @@ class Sequential(Layer):
 
     def _infer(self, stages: _Stages, input: Any) -> np.ndarray:
         """The output; large batches pass a convolution and the pool behind it in blocks."""
-        if not isinstance(input, np.ndarray) or input.nbytes < SMALL_BYTES:
-            return self._run(stages, input)
+        input = given = as_ndarray("input", input)
+        if input.nbytes < SMALL_BYTES:
+            return self._run(stages, input, given)
         done = 0
         for k, conv in self._plan.pooled:
-            input = self._run(stages[done:k], input)
-            input = self._run_blocks(stages[k : k + 2], conv, input)
+            input = self._run(stages[done:k], input, given)
+            input = self._run_blocks(stages[k : k + 2], conv, input, given)
             done = k + 2
-        return self._run(stages[done:], input)
+        return self._run(stages[done:], input, given)
 
-    def _run_blocks(self, stages: _Stages, conv: Conv, input: np.ndarray) -> np.ndarray:
+    def _run_blocks(self, stages: _Stages, conv: Conv, input: np.ndarray, given: np.ndarray) -> np.ndarray:
         """A convolution and the pool behind it: an image's result does not depend on its neighbours."""
         between_bytes = input.nbytes // conv.in_channels * conv.out_channels  # padding aside
         between_bytes //= math.prod(per_axis("stride", conv.stride, conv.spatial_rank, 1))
         if input.ndim != conv.spatial_rank + 2 or between_bytes < LARGE_BYTES:
-            return self._run(stages, input)
+            return self._run(stages, input, given)
         count = max(1, BLOCK_BYTES * len(input) // between_bytes)
         output = None
         for i in range(0, len(input), count):
-            block = self._run(stages, input[i : i + count])
+            block = self._run(stages, input[i : i + count], given)
             if output is None:
                 output = new_output((len(input), *block.shape[1:]), block.dtype, block)
             output[i : i + count] = block
         assert output is not None  # an empty batch is not large
         return output
 
-    def _run(self, stages: _Stages, input: Any) -> np.ndarray:
+    def _run(self, stages: _Stages, input: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """The stages one after the other; `given` is what the net was called with."""
         i = 0
         try:
             for i, stage in stages:  # noqa: B007 - the message below names the layer
                 input = stage(input)
         except (TypeError, ValueError) as error:
-            raise self._located(i, error) from error
-        result: np.ndarray = input
-        return result
+            raise self._located(i, error, given.shape, given.dtype) from error
+        return input
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -193,6 +195,7 @@ class Sequential(Layer):
     def _backprops(self, input: np.ndarray, to_input: bool, training: bool) -> tuple[np.ndarray, list[Any]]:
         """The output, and how gradients go back, last layer first: to the input, or to the parameters."""
         backprops: list[Any] = []
+        input = given = as_ndarray("input", input)
         i, front, rectified = 0, input, self._plan.rectified
         try:
             for k, (i, layer) in enumerate(self._plan.stages):  # noqa: B007 - named in the message
@@ -211,14 +214,32 @@ class Sequential(Layer):
                     if layer._learns():
                         backprops.append(learn)
         except (TypeError, ValueError) as error:
-            raise self._located(i, error) from error
+            raise self._located(i, error, given.shape, given.dtype) from error
         return input, backprops[::-1]
 
-    def _located(self, i: int, error: Exception) -> Exception:
-        """The same error, saying which layer it is about."""
+    def _located(self, i: int, error: Exception, given: Shape, dtype: np.dtype | None = None) -> Exception:
+        """The same error, saying which layer it is about and what may be wrong with what was given."""
         if type(error) not in (TypeError, ValueError):
             return error
-        return type(error)(f"layer {i}, {self.layers[i]!r}: {error}")
+        text = f"layer {i}, {self.layers[i]!r}: {error}"
+        advice = self._advice(given, dtype)
+        return type(error)(text if advice in text else f"{text}; {advice}")
+
+    def _advice(self, given: Shape, dtype: np.dtype | None) -> str:
+        """What would help an input of this shape and dtype through the net, if that is easily said."""
+        own = {parameter.value.dtype for parameter in self.parameters()}
+        if dtype is not None and own and dtype not in own:
+            return f"the net's parameters are {' and '.join(sorted(map(str, own)))}, its input is {dtype}"
+        readings = {
+            given: "",  # the shape is not what is wrong
+            (1, *given): "the batch axis seems to be missing: x[None] has it",
+            (1, 1, *given): "batch and channels seem to be missing: x[None, None] has them",
+        }
+        for shape, words in readings.items():
+            with contextlib.suppress(Exception):  # layers of one's own may raise anything
+                list(self._shapes(shape))
+                return words
+        return ""
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
@@ -230,13 +251,21 @@ class Sequential(Layer):
         return [(str(i), layer, shape) for i, (layer, shape) in enumerate(zip(self.layers, shapes))]
 
     def _inner_shapes(self, input_shape: Shape) -> list[Shape]:
-        shapes = [tuple(input_shape)]
+        shapes: list[Shape] = []
         try:
-            for layer in self.layers:
-                shapes.append(layer.output_shape(shapes[-1]))
+            for shape in self._shapes(input_shape):
+                shapes.append(shape)
         except (TypeError, ValueError) as error:
-            raise self._located(len(shapes) - 1, error) from error
+            raise self._located(len(shapes) - 1, error, tuple(input_shape)) from error
         return shapes
+
+    def _shapes(self, input_shape: Shape) -> Iterator[Shape]:
+        """The shape of the input, and of what each layer makes of it."""
+        shape = tuple(input_shape)
+        yield shape
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+            yield shape
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -289,6 +318,7 @@ class Residual(Sequential):
         self.shortcut = shortcut
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
+        input = as_ndarray("input", input)
         output = super().__call__(input)
         around = input if self.shortcut is None else self.shortcut(input)
         return self._sum(output, around)
@@ -300,6 +330,7 @@ class Residual(Sequential):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_ndarray("input", input)
         output, backprop = super().vjp(input, training)
         around, around_backprop = input, None
         if self.shortcut is not None:
@@ -396,6 +427,7 @@ class Concat(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_ndarray("input", input)
         outputs, backprops = zip(*[vjp_of(branch, input, training) for branch in self.branches])
         output = self._join(outputs)
         split = self._splitter(outputs)

@@ -13,6 +13,7 @@ from fastconv import functional, grad
 from fastconv.functional.conv import check_activation
 from fastconv.functional.packed import packed_conv, packed_linear
 from fastconv.geometry import (
+    as_array,
     check_rank,
     conv_geometry,
     conv_transpose_geometry,
@@ -23,7 +24,7 @@ from fastconv.geometry import (
 )
 from fastconv.grad.bias import through_activation
 from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
-from fastconv.nn.init import he_uniform
+from fastconv.nn.init import fans, he_uniform
 from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
 from fastconv.nn.parameter import Buffer, Parameter
 
@@ -49,6 +50,7 @@ class _Weighted(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         output, shape = self(input), input.shape
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
@@ -62,6 +64,7 @@ class _Weighted(Layer):
 
     def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
         """See `Layer.vjp_parameters`."""
+        input = as_array("input", input)
         output = self(input)
         return output, lambda grad_output: self._learn(input, output, grad_output)
 
@@ -79,15 +82,12 @@ class _Weighted(Layer):
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _make(self, weight: Shape, features: int, bias: Any, rng: Rng, transposed: bool = False) -> None:
-        """The starting values: He's for the weight, zeros for the bias."""
-        draw = generator("rng", rng)
+    def _make(self, weight: Shape, features: int, bias: Any, rng: Rng, **how: Any) -> None:
+        """The starting values: He's for the weight, zeros for the bias; `how` is what `fans` asks for."""
+        draw, known = generator("rng", rng), fans(weight, **how)
         dtype = self.dtype  # type: ignore[attr-defined]
-
-        def fill(array: np.ndarray) -> None:
-            he_uniform(array.swapaxes(0, 1) if transposed else array, draw)
-
-        self.weight = self._parameter("weight", weight, dtype, fill)
+        self.weight = self._parameter("weight", weight, dtype, lambda a: he_uniform(a, draw, fans=known))
+        self.weight.fans = known
         has_bias = flag("bias", bias)
         self.bias = (
             self._parameter("bias", (features,), dtype, lambda array: array.fill(0)) if has_bias else None
@@ -138,7 +138,7 @@ class Conv(_Weighted):
         self.dtype = float_dtype("dtype", dtype)
         self._options = (self.stride, self.padding, self.dilation, self.groups)
         shape = (self.out_channels, self.in_channels // self.groups, *kernel)
-        self._make(shape, self.out_channels, bias, rng)
+        self._make(shape, self.out_channels, bias, rng, stride=stride, groups=self.groups)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         bias = None if self.bias is None else self.bias.value
@@ -220,6 +220,8 @@ class Conv1d(Conv):
 
 class Conv2d(Conv):
     """2-D convolution with bias and, fused, an activation: one filtered image per feature.
+
+    The kernel is not flipped, as in `fastconv.conv2d`.
 
     Parameters
     ----------
@@ -311,7 +313,8 @@ class ConvTranspose(_Weighted):
         pads = padding_pairs(padding, rank, kernel, (1,) * rank)
         probe = (1, self.in_channels, *(1 + sum(pair) for pair in pads))
         conv_transpose_geometry(probe, shape, *self._options, rank)
-        self._make(shape, self.out_channels, bias, rng, transposed=True)
+        how = {"stride": stride, "groups": self.groups, "transposed": True}
+        self._make(shape, self.out_channels, bias, rng, **how)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         bias = None if self.bias is None else self.bias.value
@@ -367,7 +370,8 @@ class ConvTranspose2d(ConvTranspose):
         As `fastconv.conv_transpose2d`.
     bias : bool, default True
     rng : numpy.random.Generator, int seed or None
-        Draws the weight; the bias starts as zeros.
+        Draws the weight (`nn.init.he_uniform`, which counts the taps that meet at an output: on average one
+        in `stride` per axis); the bias starts as zeros.
     dtype : float32 or float64, default float32
 
     Attributes

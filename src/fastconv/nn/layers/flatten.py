@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastconv.geometry import LIMIT, axis_number, whole_number
+from fastconv.geometry import LIMIT, as_ndarray, axis_number, whole_number
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
 
@@ -59,10 +59,12 @@ class Flatten(Layer):
         self.end_dim = whole_number("end_dim", end_dim, -LIMIT)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
+        input = as_ndarray("input", input)
         return input.reshape(self.output_shape(input.shape))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_ndarray("input", input)
         shape = input.shape
         return self(input), lambda grad_output: grad_output.reshape(shape)
 

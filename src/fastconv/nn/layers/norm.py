@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
-from fastconv.geometry import as_array, check_shape, flag, real_number, whole_number
+from fastconv.geometry import as_array, check_shape, flag, layout_hint, real_number, whole_number
 from fastconv.nn.arguments import float_dtype, real
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
@@ -51,6 +51,7 @@ class BatchNorm(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`; training also moves the running statistics towards those of this batch."""
+        input = as_array("input", input)
         if not training:
             return self(input), self._inference_gradient(input)
         with self.running_mean.lock:
@@ -81,6 +82,7 @@ class BatchNorm(Layer):
         return backprop
 
     def _normalised(self, input: np.ndarray, training: bool) -> np.ndarray:
+        input = as_array("input", input)
         self._check_shape(input.shape)
         return functional.batch_norm(
             input,
@@ -99,6 +101,7 @@ class BatchNorm(Layer):
             raise ValueError(
                 f"input: shape {tuple(input_shape)} must have {axes}, "
                 f"num_features={self.num_features} along axis 1"
+                f"{layout_hint('input', tuple(input_shape), self.num_features, True)}"
             )
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -231,6 +234,7 @@ class LayerNorm(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
             weight = None if self.weight is None else self.weight.value
@@ -298,6 +302,7 @@ class LocalResponseNorm(Layer):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         options = self._options
         return self(input), lambda grad_output: grad.local_response_norm_input(input, grad_output, *options)
 

@@ -18,6 +18,7 @@ from fastconv.geometry import (
     padding_pairs,
     per_axis,
     pool_geometry,
+    pool_strides,
     real_number,
     unpool_shape,
 )
@@ -166,6 +167,7 @@ class AvgPool(_Window):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         gradient, shape, options = _AVG[self.spatial_rank][1], input.shape, self._options
         return self(input), lambda grad_output: gradient(shape, grad_output, *options)
 
@@ -224,6 +226,7 @@ class LPPool(_Window):
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
+        input = as_array("input", input)
         gradient, output, options = _LP[self.spatial_rank][1], self(input), self._options
         return output, lambda grad_output: gradient(input, output, grad_output, *options)
 
@@ -274,8 +277,7 @@ class MaxUnpool(Layer):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         kernel = per_axis("kernel_size", kernel_size, self.spatial_rank, 1)
-        strides = kernel if stride is None else per_axis("stride", stride, self.spatial_rank, 1)
-        padding_pairs(padding, self.spatial_rank, kernel, strides)
+        padding_pairs(padding, self.spatial_rank, kernel, pool_strides(stride, kernel))
         self.kernel_size, self.stride, self.padding = frozen(kernel_size), frozen(stride), frozen(padding)
 
     def __call__(  # type: ignore[override]  # takes what max-pool returned, as torch's does
@@ -288,6 +290,7 @@ class MaxUnpool(Layer):
         self, input: np.ndarray, indices: np.ndarray, output_size: Shape | None = None, training: bool = True
     ) -> tuple[np.ndarray, Backprop]:
         """Output and backprop to `input`; see `Layer.vjp`."""
+        input = as_array("input", input)
         gradient, shape = _UNPOOL[self.spatial_rank][1], input.shape
         return self(input, indices, output_size), lambda grad_output: gradient(shape, indices, grad_output)
 

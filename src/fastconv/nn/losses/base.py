@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array, check_shape
+from fastconv.geometry import as_array, as_ndarray, check_shape
 
 Shape = tuple[int, ...]
 
@@ -72,7 +72,7 @@ class Loss:
 
     def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         prediction = as_array("prediction", prediction)
-        target = self.prepare(prediction.shape, prediction.dtype, as_target(target))
+        target = self.prepare(prediction.shape, prediction.dtype, as_ndarray("target", target))
         if sample_weight is None:
             return prediction, target, ()
         check_takes_weights(self)
@@ -141,13 +141,6 @@ def check_reduction(reduction: Any) -> str:
     return reduction
 
 
-def as_target(target: Any) -> Any:
-    """The array of an object that has one, such as a column of a table; anything else as it is."""
-    if isinstance(target, np.ndarray) or not hasattr(target, "__array__"):
-        return target
-    return np.asarray(target)
-
-
 def check_takes_weights(loss: Loss) -> None:
     """Raise `TypeError` for a loss of one's own whose functions have no argument `sample_weight`."""
     for function in (loss.value, loss.gradient, loss.divisor):
@@ -159,8 +152,7 @@ def check_takes_weights(loss: Loss) -> None:
 
 def as_weights(name: str, weight: Any, what: str) -> np.ndarray:
     """`weight` as a new row of float64 numbers, finite and not negative."""
-    weight = as_target(weight)
-    weight = _unmasked(name, weight if isinstance(weight, np.ndarray) else as_array(name, weight))
+    weight = as_ndarray(name, weight)
     if weight.dtype.kind not in "fiub":
         raise TypeError(f"{name}: must be an array of numbers, not dtype {weight.dtype}")
     array: np.ndarray = np.array(weight, np.float64)
@@ -176,15 +168,6 @@ def as_sample_weight(sample_weight: Any, shape: Shape) -> np.ndarray:
     return array
 
 
-def _unmasked(name: str, array: np.ndarray) -> np.ndarray:
-    """The array itself, of no subclass; one with a mask is refused, what is under it would count."""
-    if type(array) is np.ndarray:
-        return array
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name}: must not be a masked array")
-    return np.asarray(array)
-
-
 def same_shape(shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
     """`target` as an array of exactly this shape and dtype."""
     array = as_array("target", target, dtype)
@@ -198,18 +181,24 @@ def check_probabilities(target: np.ndarray, rule: str) -> None:
         raise ValueError(f"target: must be {rule}")
 
 
-def is_labels(target: Any) -> bool:
+def is_labels(target: np.ndarray) -> bool:
     """Whether `target` is an array of integers."""
-    return getattr(getattr(target, "dtype", None), "kind", "") in "iu"
+    return bool(target.dtype.kind in "iu")
+
+
+def label_shape(shape: Shape) -> Shape:
+    """The shape of class numbers for predictions of shape (N, classes, ...)."""
+    return (shape[0], *shape[2:])
 
 
 def class_labels(shape: Shape, target: Any, ignore_index: int | None = None) -> np.ndarray:
     """Class numbers for predictions of shape (N, classes, ...): integers of shape (N, ...), all in range."""
-    if not isinstance(target, np.ndarray) or not is_labels(target):
-        found = f"dtype {target.dtype}" if isinstance(target, np.ndarray) else type(target).__name__
-        raise TypeError(f"target: must be an array of integer labels, not {found}")
-    labels = _unmasked("target", target)
-    check_shape("target", labels, (shape[0], *shape[2:]))
+    labels = as_ndarray("target", target)
+    if not is_labels(labels):
+        numbers = labels.dtype.kind in "bf" and np.isfinite(labels).all()
+        way_out = "; .astype(np.int64) makes them so" if numbers else ""
+        raise TypeError(f"target: labels must be integers, not {labels.dtype}{way_out}")
+    check_shape("target", labels, label_shape(shape))
     lowest, highest = labels.min(), labels.max()
     if ignore_index is not None and (lowest < 0 or highest >= shape[1]):
         counting = labels[labels != ignore_index]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
-from fastconv.geometry import check_shape, integer
+from fastconv.geometry import as_ndarray, check_shape, integer
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import (
     Shape,
@@ -19,6 +19,7 @@ from fastconv.nn.losses.base import (
     class_labels,
     count_right,
     is_labels,
+    label_shape,
     same_shape,
 )
 from fastconv.nn.losses.points import PIECE, Piece, PointLoss, counted
@@ -111,7 +112,7 @@ class ClassLoss(PointLoss):
         return np.moveaxis(last, -1, 1)
 
     def _point_shape(self, shape: Shape) -> Shape:
-        return (shape[0], *shape[2:])
+        return label_shape(shape)
 
     def _pieces(self, shape: Shape) -> Iterator[Piece]:
         """Some examples and all their points, or one example and some of its points."""
@@ -219,14 +220,9 @@ class CrossEntropyLoss(ClassLoss):
         self.label_smoothing = real("label_smoothing", label_smoothing, at_least=0, at_most=1)
 
     def _answers(self, shape: Shape, dtype: np.dtype, target: np.ndarray) -> np.ndarray:
-        if is_labels(target):
+        target = as_ndarray("target", target)
+        if is_labels(target) or target.shape == label_shape(shape):
             return class_labels(shape, target, self.ignore_index)
-        found = getattr(target, "shape", None)
-        if found != shape and found == self._point_shape(shape):
-            raise ValueError(
-                f"target: shape {found} is that of labels, which must be integers, not {target.dtype}; "
-                f"probabilities must have shape {shape}"
-            )
         answers = same_shape(shape, dtype, target)
         check_probabilities(answers, "integer labels or probabilities from 0 to 1")
         return answers

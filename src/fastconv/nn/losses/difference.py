@@ -7,8 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastconv.geometry import as_ndarray
 from fastconv.nn.arguments import real
-from fastconv.nn.losses.base import Shape, check_batch, class_labels, count_right, is_labels, same_shape
+from fastconv.nn.losses.base import (
+    Shape,
+    check_batch,
+    class_labels,
+    count_right,
+    is_labels,
+    label_shape,
+    same_shape,
+)
 from fastconv.nn.losses.points import PIECE, Piece, PointLoss, counted, element_pieces
 
 
@@ -38,7 +47,10 @@ class TotalAbsoluteError(PointLoss):
     def prepare(self, shape: Shape, dtype: np.dtype, target: np.ndarray) -> np.ndarray:
         """See `Loss.prepare`."""
         check_batch(shape, 2, "(N, classes)")
-        return class_labels(shape, target) if is_labels(target) else same_shape(shape, dtype, target)
+        target = as_ndarray("target", target)
+        if is_labels(target) or target.shape == label_shape(shape):
+            return class_labels(shape, target)
+        return same_shape(shape, dtype, target)
 
     def correct(self, prediction: np.ndarray, target: np.ndarray) -> float | None:
         """See `Loss.correct`: the largest vote is for the class with the largest right answer."""
