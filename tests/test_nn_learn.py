@@ -53,7 +53,7 @@ BAD = [
     ({"target": Y + 1}, ValueError, "target: labels from 1 to 3 must be from 0 to 2"),
     ({"target": Y.tolist()}, TypeError, "target: must be an array"),
     ({"target": Y[:5]}, ValueError, r"target: shape \(5,\) must be \(6,\)"),
-    ({"target": Y.astype(np.float32)}, ValueError, "labels, which must be integers, not float32"),
+    ({"target": Y.astype(np.float32)}, TypeError, "target: labels must be integers, not float32"),
     ({"target": np.full((6, 3), 2, np.float32)}, ValueError, "target: must be integer labels or probab"),
     ({"loss": nn.MSELoss(), "target": Y}, TypeError, "target: dtype must be float32"),
     ({"loss": nn.MSELoss(), "target": np.ones((6, 1), np.float32)}, ValueError, r"must be \(6, 3\)"),
