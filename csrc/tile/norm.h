@@ -21,7 +21,7 @@ INLINE double_vec second_operand(vec b, vec weight, int weighted, int part, doub
     return (weighted ? wide * widen(weight, part) : wide) * unit - shift;
 }
 
-INLINE void norm_sums_of(double *sums, const real *a, const real *b, const real *weight, int64_t count, const fc_norm *n,
+INLINE void norm_sums_of(double *sums, const real *a, const real *b, const real *weight, int64_t count, fc_norm n,
                          int weighted)
 {
     double_vec sum[NORM_WAYS][PARTS] = {0}, product[NORM_WAYS][PARTS] = {0};
@@ -33,9 +33,9 @@ INLINE void norm_sums_of(double *sums, const real *a, const real *b, const real 
             const vec w = weighted ? load(weight + i + way * LANES) : (vec){0};
             UNROLL
             for (int p = 0; p < PARTS; p++) {
-                const double_vec second = second_operand(y, w, weighted, p, n->b_unit, n->b_shift);
+                const double_vec second = second_operand(y, w, weighted, p, n.b_unit, n.b_shift);
                 sum[way][p] += second;
-                product[way][p] += (widen(x, p) * n->unit - n->shift) * second;
+                product[way][p] += (widen(x, p) * n.unit - n.shift) * second;
             }
         }
     }
@@ -47,9 +47,9 @@ INLINE void norm_sums_of(double *sums, const real *a, const real *b, const real 
     }
     double total = sum_in_pairs(all), total_product = sum_in_pairs(products);
     for (; i < count; i++) {
-        const double second = (weighted ? (double)b[i] * (double)weight[i] : (double)b[i]) * n->b_unit - n->b_shift;
+        const double second = (weighted ? (double)b[i] * (double)weight[i] : (double)b[i]) * n.b_unit - n.b_shift;
         total += second;
-        total_product += ((double)a[i] * n->unit - n->shift) * second;
+        total_product += ((double)a[i] * n.unit - n.shift) * second;
     }
     sums[0] += total;
     sums[1] += total_product;
@@ -57,12 +57,13 @@ INLINE void norm_sums_of(double *sums, const real *a, const real *b, const real 
 
 static void norm_sums(double *sums, const void *a, const void *b, const void *weight, int64_t count, const fc_norm *n)
 {
-    if (weight) norm_sums_of(sums, a, b, weight, count, n, 1);
-    else norm_sums_of(sums, a, b, NULL, count, n, 0);
+    if (weight) norm_sums_of(sums, a, b, weight, count, *n, 1);
+    else if (a == b) norm_sums_of(sums, a, a, NULL, count, *n, 0);  /* each is loaded once */
+    else norm_sums_of(sums, a, b, NULL, count, *n, 0);
 }
 
 INLINE void norm_map_of(real *out, const real *a, const real *b, const real *weight, const real *bias, int64_t count,
-                        const fc_norm *n, int two, int weighted, int biased)
+                        fc_norm n, int two, int weighted, int biased)
 {
     for (int64_t i = 0; i < count; i += LANES) {
         const int lanes = count - i < LANES ? (int)(count - i) : LANES;
@@ -73,12 +74,12 @@ INLINE void norm_map_of(real *out, const real *a, const real *b, const real *wei
         double_vec result[PARTS];
         UNROLL
         for (int p = 0; p < PARTS; p++) {
-            const double_vec standard = (widen(x, p) * n->unit - n->shift) * n->scale;
+            const double_vec standard = (widen(x, p) * n.unit - n.shift) * n.scale;
             if (two) {
                 const double_vec second = weighted ? widen(y, p) * widen(w, p) : widen(y, p);
-                result[p] = standard + (second * n->b_scale + n->offset);
+                result[p] = standard + (second * n.b_scale + n.offset);
             } else {
-                result[p] = (weighted ? standard * widen(w, p) : standard) + (biased ? widen(c, p) : same(n->offset));
+                result[p] = (weighted ? standard * widen(w, p) : standard) + (biased ? widen(c, p) : same(n.offset));
             }
         }
         store_up_to(out + i, narrow(result), lanes);
@@ -88,12 +89,12 @@ INLINE void norm_map_of(real *out, const real *a, const real *b, const real *wei
 static void norm_map(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,
                      const fc_norm *n)
 {
-    if (b && weight) norm_map_of(out, a, b, weight, NULL, count, n, 1, 1, 0);
-    else if (b) norm_map_of(out, a, b, NULL, NULL, count, n, 1, 0, 0);
-    else if (weight && bias) norm_map_of(out, a, NULL, weight, bias, count, n, 0, 1, 1);
-    else if (weight) norm_map_of(out, a, NULL, weight, NULL, count, n, 0, 1, 0);
-    else if (bias) norm_map_of(out, a, NULL, NULL, bias, count, n, 0, 0, 1);
-    else norm_map_of(out, a, NULL, NULL, NULL, count, n, 0, 0, 0);
+    if (b && weight) norm_map_of(out, a, b, weight, NULL, count, *n, 1, 1, 0);
+    else if (b) norm_map_of(out, a, b, NULL, NULL, count, *n, 1, 0, 0);
+    else if (weight && bias) norm_map_of(out, a, NULL, weight, bias, count, *n, 0, 1, 1);
+    else if (weight) norm_map_of(out, a, NULL, weight, NULL, count, *n, 0, 1, 0);
+    else if (bias) norm_map_of(out, a, NULL, NULL, bias, count, *n, 0, 0, 1);
+    else norm_map_of(out, a, NULL, NULL, NULL, count, *n, 0, 0, 0);
 }
 
 /* ---- columns ------------------------------------------------------------------------------------- */
@@ -184,7 +185,8 @@ static void norm_weight_sums(double *sums, double *products, const void *first, 
             lanes[v] = clamp_lane(width - column - v * LANES);
             sum[v] = product[v] = (lane_sums){{{0}}};
         }
-        for (int64_t row = 0; row < rows; row++)
+        for (int64_t row = 0; row < rows; row++) {
+            const double unit = n[row].unit, shift = n[row].shift, scale = n[row].scale;
             UNROLL
             for (int v = 0; v < LINE_VECTORS; v++) {
                 const vec x = load_up_to(a + row * step + v * LANES, lanes[v]);
@@ -193,9 +195,10 @@ static void norm_weight_sums(double *sums, double *products, const void *first, 
                 for (int p = 0; p < PARTS; p++) {
                     const double_vec other = widen(y, p);
                     sum[v].part[p] += other;
-                    product[v].part[p] += (widen(x, p) * n[row].unit - n[row].shift) * n[row].scale * other;
+                    product[v].part[p] += (widen(x, p) * unit - shift) * scale * other;
                 }
             }
+        }
         UNROLL
         for (int v = 0; v < LINE_VECTORS; v++) {
             add_doubles(sums + column + v * LANES, &sum[v], lanes[v]);

@@ -300,6 +300,15 @@ INLINE vec narrow(const double_vec *parts)
     const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)parts[0]));
     return (vec)_mm512_insertf32x8(low, _mm512_cvtpd_ps((__m512d)parts[1]), 1);
 }
+#elif defined(__AVX2__)
+INLINE double_vec widen(vec v, int index)
+{
+    return (double_vec)_mm256_cvtps_pd(index ? _mm256_extractf128_ps((__m256)v, 1) : _mm256_castps256_ps128((__m256)v));
+}
+INLINE vec narrow(const double_vec *parts)
+{
+    return (vec)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)parts[1]), _mm256_cvtpd_ps((__m256d)parts[0]));
+}
 #else
 typedef real half_vec __attribute__((vector_size(FC_VECTOR_BYTES / 2)));
 INLINE double_vec widen(vec v, int index)

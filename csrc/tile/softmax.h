@@ -39,19 +39,25 @@ INLINE double sum_of_lanes(const lane_sums *sums)
     return sum_in_pairs(all);
 }
 
+/* The next vector of a row of which `left` elements are left; beyond them it is `fill`. */
+INLINE vec load_filled(const real *p, int64_t left, vec fill)
+{
+    return left >= LANES ? load(p) : load_or(p, first_lanes((int)left), fill);
+}
+
 INLINE void softmax_row(real *out, const real *x, int64_t count, int logarithm)
 {
     const vec lowest = splat(-(real)__builtin_inf());
     vec largest = lowest;
     for (int64_t i = 0; i < count; i += LANES)
-        largest = at_least(load_or(x + i, first_lanes(clamp_lane(count - i)), lowest), largest);
+        largest = at_least(load_filled(x + i, count - i, lowest), largest);
     real top = largest[0];
     UNROLL
     for (int i = 1; i < LANES; i++) top = largest[i] > top ? largest[i] : top;
     lane_sums sums = {{{0}}};
     for (int64_t i = 0; i < count; i += LANES) {
         const int n = clamp_lane(count - i);
-        const vec e = exp_of(load_or(x + i, first_lanes(n), lowest) - top);
+        const vec e = exp_of(load_filled(x + i, count - i, lowest) - top);
         if (!logarithm) store_up_to(out + i, e, n);
         add_to(&sums, e);
     }
@@ -143,12 +149,13 @@ INLINE void softmax_gradient_columns(real *out, const real *y, const real *g, in
             if (logarithm) add_to(&sums[v], load_up_to(g + at, n));
             else add_product(&sums[v], load_up_to(g + at, n), load_up_to(y + at, n));
         }
+    vec sum[COLUMN_VECTORS];
+    for (int v = 0; v < vectors; v++) sum[v] = narrow(sums[v].part);
     for (int64_t i = 0; i < count; i++)
         for (int v = 0; v < vectors; v++) {
             const int n = clamp_lane(columns - v * LANES);
             const int64_t at = i * step + v * LANES;
-            store_up_to(out + at, softmax_slope(load_up_to(y + at, n), load_up_to(g + at, n), narrow(sums[v].part),
-                                                 logarithm), n);
+            store_up_to(out + at, softmax_slope(load_up_to(y + at, n), load_up_to(g + at, n), sum[v], logarithm), n);
         }
 }
 

@@ -1,19 +1,20 @@
 """Activations: functions of one value at a time, and softmax, which looks along one axis.
 
-Names, defaults and meaning follow `torch.nn.functional`; so does NaN. Deliberate differences: a function's value at
-an infinity is its limit, where torch's may be NaN (silu, mish, gelu, hardswish, softsign); none overflows on the way
-to a finite result; softplus is exact unless a threshold is asked for; parameters must be finite where an infinite
-one has no meaning; `dim` is -1 by default. All functions take
+Names, defaults and meaning follow `torch.nn.functional`; so does NaN. Deliberate differences: a function's
+value at an infinity is its limit, where torch's may be NaN (silu, mish, gelu, hardswish, softsign); none
+overflows on the way to a finite result; softplus is exact unless a threshold is asked for; parameters must be
+finite where an infinite one has no meaning; `dim` is -1 by default. All functions take
 
     input : array of any shape (for softmax: with the axis `dim`), float32 or float64, any strides
 
 and return a new array of its shape, dtype and, softmax apart, memory order. NaN in gives NaN out. They raise
 `TypeError` or `ValueError` naming the argument, its value and the rule it breaks before anything is computed.
 
-Exponentials are computed a vector at a time (csrc/tile/exponential.h says how). A result is within 8 units in its last
-place of the exact one, small results included, in float32 and float64, on every instruction set; but for the tanh form
-of gelu and the slopes of elu and celu of another width, whose exponent is itself rounded: there it is within 8 units
-in the last place of the input where that is larger. An element's bits depend on no other element.
+Exponentials are computed a vector at a time (csrc/tile/exponential.h says how). A result is within 8 units in
+its last place of the exact one, small results included, in float32 and float64, on every instruction set.
+Exceptions are those whose exponent is itself rounded, the tanh form of gelu, and celu and softplus with a
+parameter that is no power of two: there it is within 8 units in the last place of the larger of input and
+result. An element's bits depend on no other element.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> np.ndarray:
     """
     slope = real_number("negative_slope", negative_slope)
     x = as_array("input", input)
-    return pointwise("leaky_relu", x, slope) if slope else pointwise("relu", x)  # 0 * infinity is not the limit
+    return (
+        pointwise("leaky_relu", x, slope) if slope else pointwise("relu", x)
+    )  # 0 * infinity is not the limit
 
 
 def prelu(input: Any, weight: Any) -> np.ndarray:
@@ -280,8 +283,8 @@ def tanhshrink(input: Any) -> np.ndarray:
 def softplus(input: Any, beta: float = 1.0, threshold: float = math.inf) -> np.ndarray:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold; everything else as `relu`.
 
-    `beta` is not zero. log(1 + exp(z)) is computed as max(z, 0) + log(1 + exp(-|z|)), which never overflows and needs
-    no threshold: by default there is none. torch has one of 20, where x is 2e-9 short of the value.
+    `beta` is not zero. log(1 + exp(z)) is computed as max(z, 0) + log(1 + exp(-|z|)), which never overflows
+    and needs no threshold: by default there is none. torch has one of 20, where x is 2e-9 short of the value.
     Dugas et al., "Incorporating second-order functional knowledge for better option pricing", NIPS 2000.
 
     Examples

@@ -1,7 +1,7 @@
 """What activations, normalisations and their gradients share: passes over arrays, and checks.
 
-An activation is one pass of the C tile in `csrc/tile/activation.h`, where its formula is, whatever the strides of the
-arrays; the memory a call needs besides the result does not grow with them.
+An activation is one pass of the C tile in `csrc/tile/activation.h`, where its formula is, whatever the strides
+of the arrays; the memory a call needs besides the result does not grow with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastconv._kernels import activation as activation_kernel
 from fastconv._kernels import softmax as softmax_kernel
 from fastconv.geometry import as_array, check_shape, new_output, real_number
 
-#: Elements of one piece, where a pass goes piece by piece: a few arrays of this length stay in the second-level cache.
+#: Elements of one piece, where a pass goes piece by piece: a few such arrays stay in the second-level cache.
 CHUNK = 16384
 
 #: alpha and scale of `selu`, from the paper named there.
@@ -30,11 +30,9 @@ def pointwise(
     activation: str, x: np.ndarray, *parameters: float, grad: Any = None, slopes: Any = None
 ) -> np.ndarray:
     """An activation of x, or grad times its slope; a new array in the memory order of x."""
-    out = np.empty_like(x)
-    activation_kernel.activate(
-        activation_kernel.CODES[activation], x, out, *parameters, gradient=grad, slopes=slopes
-    )
-    return out
+    a, b, c = (*parameters, 0.0, 0.0, 0.0)[:3]
+    code = activation_kernel.CODES[activation]
+    return activation_kernel.activate(code, x, np.empty_like(x), a, b, c, grad, slopes)
 
 
 def image_slices(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -45,10 +43,10 @@ def image_slices(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def along_axis(logarithm: bool, first: np.ndarray, axis: int, grad: np.ndarray | None = None) -> np.ndarray:
-    """Softmax (or its logarithm) of `first` along an axis; with grad, the gradient where the output is `first`.
+    """Softmax (or its logarithm) of `first` along an axis; with grad, its gradient, `first` being the output.
 
-    The result has the batch outermost in memory, and channels innermost if `first` has: were the batch innermost, the
-    order of an image's sums would depend on its neighbours.
+    The result has the batch outermost in memory, and channels innermost if `first` has: were the batch
+    innermost, the order of an image's sums would depend on its neighbours.
     """
     like = np.atleast_1d(first)
     out = new_output(like.shape, like.dtype, like) if like.ndim > 2 else np.empty(like.shape, like.dtype)
@@ -85,7 +83,7 @@ def _lies_like(array: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _parts_across(shape: tuple[int, ...], order: list[int], axis: int) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array that hold whole slices along `axis` and little more than a piece, if it has other axes."""
+    """Parts of an array that hold whole slices along `axis`, and little more than a piece if possible."""
     across = next((i for i in order if i != axis and shape[i] > 1), None)
     if across is None:
         yield (slice(None),) * len(shape)

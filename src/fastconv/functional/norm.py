@@ -1,8 +1,8 @@
 """Normalisations: over a channel's values in the batch, a row's features, or neighbouring channels.
 
 Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
-in two passes, and the result is rounded once: a large mean costs no digits. Where a square would overflow or vanish
-(float64 values above 1e154, or below 1e-154 without an eps), values are multiplied by a power of two first.
+in two passes, and the result is rounded once: a large mean costs no digits. Where a square would overflow or
+vanish (float64 values above 1e154, or below 1e-154 without an eps), a power of two is taken out first.
 
 Deliberate differences: batch_norm takes up to three spatial axes, running statistics of the input's dtype
 only, and two separate arrays in training; layer_norm refuses a negative eps and takes an int for
@@ -108,7 +108,8 @@ class Standard(NamedTuple):
     @property
     def inverse_deviation(self) -> np.ndarray:
         """1 / sqrt(var + eps), without units."""
-        return self.scale * self.unit
+        product: np.ndarray = self.scale * self.unit
+        return product
 
 
 def standard(x: np.ndarray, eps: float) -> Standard:
@@ -121,7 +122,8 @@ def standard(x: np.ndarray, eps: float) -> Standard:
             top = max(x[:, group].max(), -x[:, group].min())
             if 0 < top < np.inf:
                 unit[group] = np.ldexp(1.0, -max(-1000, int(np.frexp(top)[1])))
-        mean, var = _spread(x, unit)
+        if (unit != 1).any():
+            mean, var = _spread(x, unit)
     deviation = np.where(unit == 1, np.sqrt(var + eps), np.hypot(np.sqrt(var), np.sqrt(eps) * unit))
     return Standard(unit, mean, 1.0 / deviation, var)
 
@@ -355,13 +357,13 @@ def response_parts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """x over its unit, what `local_response_norm` raises to the power beta over its square, and the unit.
 
-    The unit is a power of two per place, the same in all channels, that keeps squares from overflowing; None is 1.
+    The unit, one per place, is a power of two that keeps squares from overflowing; None is 1 everywhere.
     """
     unit = None
     limit = np.sqrt(np.finfo(x.dtype).max) / 2**20  # a sum of 2^40 squares below it is finite
     if x.size and not (x.max() < limit and -x.min() < limit):
         top = np.abs(x).max(axis=1, keepdims=True)
-        exponent = np.where((top >= limit) & np.isfinite(top), np.frexp(top)[1], 0)
+        exponent = np.where((top >= limit) & np.isfinite(top), np.frexp(top)[1] - 1, 0)
         unit = np.ldexp(x.dtype.type(1), exponent)
         x = x / unit
         k = k / unit / unit

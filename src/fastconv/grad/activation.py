@@ -10,8 +10,8 @@ function is flat the gradient is 0 even if grad_output is infinite or NaN. At x 
 takes the branch that its comparisons lead to, where the gradient may be finite; a smooth one gives NaN.
 
 Deliberate differences: at x = NaN hardtanh, relu6, softshrink and hardshrink always pass grad_output on (some
-of torch's loops do not); the slope of hardsigmoid is 1/6 to the last bit; at infinity, and where torch's slope of a
-large finite x is NaN (gelu "tanh", softplus), a slope is its limit here.
+of torch's loops do not); the slope of hardsigmoid is 1/6 to the last bit; at infinity, and where torch's
+slope of a large finite x is NaN (gelu "tanh", softplus), a slope is its limit here.
 
 All raise `TypeError` or `ValueError` naming the argument, its value and the rule it breaks.
 """
@@ -301,7 +301,9 @@ def tanhshrink_input(input: Any, grad_output: Any) -> np.ndarray:
 # ---- smooth rectifiers -------------------------------------------------------------------------------
 
 
-def softplus_input(input: Any, grad_output: Any, beta: float = 1.0, threshold: float = math.inf) -> np.ndarray:
+def softplus_input(
+    input: Any, grad_output: Any, beta: float = 1.0, threshold: float = math.inf
+) -> np.ndarray:
     """Gradient of `softplus`: grad_output * (1 if beta x > threshold else sigmoid(beta x)); see `relu_input`.
 
     Examples

@@ -161,7 +161,8 @@ def layer_norm(
     else:
         grad_input, grad_weight, grad_bias = _long_rows(x, grad, shape, weight, eps)
     with np.errstate(all="ignore"):
-        return grad_input, *(total.astype(x.dtype).reshape(shape) for total in (grad_weight, grad_bias))
+        weight_sums, bias_sums = grad_weight.astype(x.dtype), grad_bias.astype(x.dtype)
+        return grad_input, weight_sums.reshape(shape), bias_sums.reshape(shape)
 
 
 def _short_rows(
@@ -175,7 +176,9 @@ def _short_rows(
         sums = norm_kernel.layer_norm(x, out, x.size // features, features, eps, weight, gradient=grad)
         return out, *sums
     lead = x.shape[: x.ndim - len(shape)] or (1,)
-    x, grad, result = (array.reshape(lead + shape) if x.ndim == len(shape) else array for array in (x, grad, out))
+    x, grad, result = (
+        array.reshape(lead + shape) if x.ndim == len(shape) else array for array in (x, grad, out)
+    )
     total = np.zeros((2, features))
     step = max(1, PART * lead[0] // x.size)
     for first in range(0, lead[0], step):
