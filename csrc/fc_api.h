@@ -29,7 +29,39 @@ enum { FC_MAX_WINDOWS = 28 };                        /* rows of gemm_windows */
 enum { FC_MAX_DOT_ROWS = 4, FC_MAX_DOT_COLUMNS = 8 };
 enum { FC_KERNEL_ROWS = 4 };                         /* kernel rows that depthwise takes at a time */
 
-enum fc_activation { FC_IDENTITY = 0, FC_RELU = 1, FC_LEAKY_RELU = 2, FC_RELU6 = 3 };
+/* The first four are applied by convolutions too, to what they write. Parameters of the others, and of FC_LEAKY_RELU in
+ * a pass of its own (fc_pointwise): a, b, c in this order. */
+enum fc_activation {
+    FC_IDENTITY = 0,
+    FC_RELU = 1,
+    FC_LEAKY_RELU = 2,  /* slope of negative values */
+    FC_RELU6 = 3,
+    FC_PRELU,           /* none, but a slope per element */
+    FC_PRELU_SLOPE,     /* only as a gradient: that of the slope of each element */
+    FC_HARDTANH,        /* lower and upper bound */
+    FC_THRESHOLD,       /* threshold, value below */
+    FC_HARDSIGMOID,
+    FC_HARDSWISH,
+    FC_SOFTSHRINK,      /* lambda */
+    FC_HARDSHRINK,      /* lambda */
+    FC_SIGMOID,
+    FC_TANH,
+    FC_LOGSIGMOID,
+    FC_SOFTSIGN,
+    FC_TANHSHRINK,
+    FC_SOFTPLUS,        /* beta, threshold */
+    FC_ELU,             /* factor of positive values, and of exp(x / c) - 1 (its gradient: of exp(x / c)), width c */
+    FC_SILU,
+    FC_MISH,
+    FC_GELU,
+    FC_GELU_TANH
+};
+
+/* An activation with its parameters. */
+typedef struct fc_pointwise {
+    int activation;  /* enum fc_activation */
+    double a, b, c;
+} fc_pointwise;
 
 /* What happens to a tile of sums on its way to memory. */
 typedef struct fc_finish {
@@ -69,6 +101,22 @@ typedef struct fc_descent {
     double rate, momentum, decay;
     int nesterov;
 } fc_descent;
+
+/* Slices that softmax takes side by side, if they lie across memory. */
+enum { FC_SOFTMAX_COLUMNS = 64 };
+
+/* Numbers of a normalisation, for all elements of a group; see norm_sums and norm_map. A unit is a power of two that
+ * brings elements to ordinary size: their squares neither overflow nor vanish. */
+typedef struct fc_norm {
+    double unit, shift, scale, offset;
+    double b_unit, b_shift, b_scale;
+} fc_norm;
+
+/* The same, where every column is a group of its own. */
+typedef struct fc_norm_columns {
+    const double *unit, *shift, *scale, *offset;
+    const double *b_unit, *b_shift, *b_scale;
+} fc_norm_columns;
 
 /* Neighbouring tiles of one row of tiles, which take lanes [lane, lane + tiles) of a vector. Place x of row y, counted
  * from the first tile's first, lies at row[y] + x * step; only places [low, high) exist, and rows that are not NULL. */
@@ -301,6 +349,35 @@ typedef struct fc_kernels {
      * output is output[i]; returns the sum of out, added in double. Without `out` and `output`: only the sum. */
     double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
                            double slope);
+
+    /* out[i] = the activation of input[i], or gradient[i] times its slope there; `slopes`, one per element, are those of
+     * FC_PRELU. `out` may be any of the others. An element's bits depend on nothing but its own operands. */
+    void (*activate)(void *out, const void *input, const void *slopes, int64_t count, const fc_pointwise *how);
+    void (*activate_gradient)(void *out, const void *input, const void *gradient, const void *slopes, int64_t count,
+                              const fc_pointwise *how);
+
+    /* Softmax of slices of `count` elements, or its logarithm: of `columns` <= FC_SOFTMAX_COLUMNS slices that are
+     * neighbours in memory, their elements `step` apart; or, if `columns` is 0, of one whose elements are neighbours.
+     * `out` may be the input. And the gradient, from the output and the gradient behind. */
+    void (*softmax)(void *out, const void *input, int64_t count, int64_t step, int columns, int logarithm);
+    void (*softmax_gradient)(void *out, const void *output, const void *gradient, int64_t count, int64_t step,
+                             int columns, int logarithm);
+
+    /* With A = a[i] * unit - shift, all in double precision:
+     *     norm_sums   sums[0] += sum of B, sums[1] += sum of A * B, where B = b[i] * weight[i] * b_unit - b_shift
+     *     norm_map    out[i] = A * scale * weight[i] + bias[i] (or + offset, without bias), rounded once; or with b
+     *                 out[i] = A * scale + b[i] * weight[i] * b_scale + offset
+     * `weight` may be NULL. The column forms add or map `rows` rows of `width` elements, without weights. */
+    void (*norm_sums)(double *sums, const void *a, const void *b, const void *weight, int64_t count, const fc_norm *n);
+    void (*norm_map)(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,
+                     const fc_norm *n);
+    void (*norm_column_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
+                             int64_t a_step, int64_t b_step, int64_t width, const fc_norm_columns *n);
+    void (*norm_column_map)(void *out, const void *a, const void *b, int64_t rows, int64_t out_step, int64_t a_step,
+                            int64_t b_step, int64_t width, const fc_norm_columns *n);
+    /* Per column, sums += b and products += A * scale * b, with the numbers of row i in n[i]. */
+    void (*norm_weight_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows, int64_t step,
+                             int64_t width, const fc_norm *n);
 
     /* Move `count` values by their gradients. Without `velocity` there is no momentum. */
     void (*descend)(void *value, void *velocity, const void *gradient, int64_t count, const fc_descent *how);

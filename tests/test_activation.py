@@ -46,9 +46,10 @@ CASES: list[tuple[str, tuple, tuple[float, ...]]] = [
     ("selu", (), (0,)),
     ("sigmoid", (), ()),
     ("silu", (), ()),
-    ("softplus", (), (20,)),
+    ("softplus", (), ()),
+    ("softplus", (1.0, 20.0), (20,)),
     ("softplus", (2.0, 3.0), (1.5,)),
-    ("softplus", (-1.0,), (-20,)),
+    ("softplus", (-1.0,), ()),
     ("softplus", (0.5, -1.0), (-2,)),
     ("softplus", (1.0, INF), ()),
     ("softshrink", (), (-0.5, 0.5)),
@@ -170,26 +171,26 @@ def test_no_warning_whatever_the_bit_pattern(recwarn: pytest.WarningsRecorder) -
     assert not recwarn.list
 
 
-#: outputs at NaN, +inf, -inf; where torch gives NaN at an infinity, so does fastconv
+#: outputs at NaN, +inf, -inf: the limits, also where torch multiplies 0 by infinity
 AT_LIMITS = {
     "celu": (NAN, INF, -1),
     "elu": (NAN, INF, -1),
-    "gelu": (NAN, INF, NAN),
+    "gelu": (NAN, INF, 0),
     "hardshrink": (NAN, INF, -INF),
     "hardsigmoid": (NAN, 1, 0),
-    "hardswish": (NAN, INF, NAN),
+    "hardswish": (NAN, INF, 0),
     "hardtanh": (NAN, 1, -1),
     "leaky_relu": (NAN, INF, -INF),
     "logsigmoid": (NAN, 0, -INF),
-    "mish": (NAN, INF, NAN),
+    "mish": (NAN, INF, 0),
     "relu": (NAN, INF, 0),
     "relu6": (NAN, 6, 0),
     "selu": (NAN, INF, -SELU_ALPHA * SELU_SCALE),
     "sigmoid": (NAN, 1, 0),
-    "silu": (NAN, INF, NAN),
+    "silu": (NAN, INF, 0),
     "softplus": (NAN, INF, 0),
     "softshrink": (NAN, INF, -INF),
-    "softsign": (NAN, NAN, NAN),
+    "softsign": (NAN, 1, -1),
     "tanh": (NAN, 1, -1),
     "tanhshrink": (NAN, INF, -INF),
     "threshold": (NAN, INF, -7),
@@ -198,12 +199,69 @@ AT_LIMITS = {
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_nan_and_infinity_as_torch(name: str, dtype: Any) -> None:
-    """NaN is never lost, and a NaN does not touch its neighbours."""
+def test_nan_stays_and_infinity_gives_the_limit(name: str, dtype: Any) -> None:
+    """NaN is never lost, and a NaN does not touch its neighbours; at an infinity nothing is 0 * infinity."""
     x = np.array([1.0, NAN, INF, -INF, 1.0], dtype)
     result = forward(name)(x, *defaults(name))
     np.testing.assert_allclose(result[1:4], np.array(AT_LIMITS[name], dtype), rtol=1e-6)
     assert result[0] == result[4] == forward(name)(x[:1], *defaults(name))[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_infinity_gives_the_limit_with_parameters_too(dtype: Any) -> None:
+    """The tanh form of gelu, a leaky_relu without a slope, a softplus with one."""
+    x = np.array([INF, -INF], dtype)
+    np.testing.assert_array_equal(fastconv.gelu(x, "tanh"), [INF, 0])
+    np.testing.assert_array_equal(fastconv.leaky_relu(x, 0.0), [INF, 0])
+    np.testing.assert_array_equal(fastconv.softplus(x, -2.0), [0, -INF])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_slope_at_infinity_is_its_limit(name: str, dtype: Any) -> None:
+    """The slopes at +-1000 already are; smooth functions of torch give NaN at the infinities."""
+    parameters = [defaults(name), ("tanh",)] if name == "gelu" else [defaults(name)]
+    for settings in parameters:
+        far, g = np.array([1000.0, -1000.0], dtype), np.array([2.0, 2.0], dtype)
+        at_infinity = gradient(name)(far * dtype(INF), g, *settings)
+        np.testing.assert_allclose(at_infinity, gradient(name)(far, g, *settings), rtol=1e-6, atol=1e-5)
+
+
+def test_softplus_has_a_threshold_only_if_asked() -> None:
+    """Above 20 the exponential still counts in float64: 1.9e-9 at 20.1; torch's threshold drops it."""
+    x = np.array([20.1, 30.0])
+    exact = x + np.log1p(np.exp(-x))
+    np.testing.assert_array_equal(fastconv.softplus(x), exact)
+    np.testing.assert_array_equal(fastconv.nn.Softplus()(x), exact)
+    np.testing.assert_array_equal(fastconv.softplus(x, 1.0, 20.0), x)
+    slope = grad.softplus_input(x, np.ones(2))
+    np.testing.assert_allclose(1 - slope, np.exp(-x), rtol=1e-5)
+    np.testing.assert_array_equal(grad.softplus_input(x, np.ones(2), 1.0, 20.0), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanhshrink_keeps_its_digits_near_zero(dtype: Any) -> None:
+    """x - tanh(x) is x^3 / 3 there, not the rounding error of tanh."""
+    x = np.array([1e-6, -1e-4, 1e-3], dtype)
+    wide = x.astype(np.float64)
+    expected = wide**3 * (1 / 3 - wide**2 * (2 / 15 - wide**2 * 17 / 315))
+    np.testing.assert_allclose(fastconv.tanhshrink(x), expected, rtol=4 * np.finfo(dtype).eps)
+
+
+#: where a result is below the normal range of float32, and its float64 value
+TINY = [("sigmoid", -100.0), ("silu", -100.0), ("mish", -100.0), ("softplus", -100.0), ("gelu", -13.8),
+        ("logsigmoid", 100.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "x"), TINY)
+def test_results_below_the_normal_range_are_rounded_not_flushed(name: str, x: float) -> None:
+    """Multiples of 1.4e-45, correct to one of them, and so are the slopes."""
+    step, x32 = 2.0**-149, float(np.float32(x))
+    result = float(forward(name)(np.array([x], np.float32))[0])
+    assert abs(result - CLOSED_FORM[name](x32)) <= step
+    assert result != 0
+    slope = float(gradient(name)(np.array([x], np.float32), np.ones(1, np.float32))[0])
+    assert abs(slope - float(gradient(name)(np.array([x32]), np.ones(1))[0])) <= 8 * step
 
 
 # ---- gradients ---------------------------------------------------------------------------------------
@@ -353,7 +411,29 @@ def test_bits_of_an_image_do_not_depend_on_its_batch(name: str, dtype: Any) -> N
         np.testing.assert_array_equal(alone, whole_gradient[image])
 
 
-@pytest.mark.parametrize("name", ["gelu", "relu"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_bits_of_an_element_do_not_depend_on_its_place(name: str, dtype: Any) -> None:
+    """At any address and length, in the body of a vector or at a row's end, alone, and strided."""
+    generator = np.random.default_rng(16)
+    x, g = ((generator.standard_normal(150) * 4).astype(dtype) for _ in range(2))
+    whole, slopes = forward(name)(x, *defaults(name)), gradient(name)(x, g, *defaults(name))
+    places = [slice(i, i + n) for i, n in ((0, 1), (1, 3), (2, 8), (3, 17), (5, 33), (149, 1))]
+    for place in [*places, slice(None, None, 3), slice(None, None, -1), slice(140, 2, -7)]:
+        np.testing.assert_array_equal(forward(name)(x[place], *defaults(name)), whole[place])
+        np.testing.assert_array_equal(gradient(name)(x[place], g[place], *defaults(name)), slopes[place])
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "relu6"])
+def test_agrees_with_the_activation_fused_into_a_convolution(name: str) -> None:
+    """Bit for bit, NaN, infinities and signed zeros too."""
+    x = np.concatenate([samples(np.float32, 300), np.array([NAN, INF, -INF, 0.0, -0.0, 6.0], np.float32)])
+    fused = fastconv.conv1d(x.reshape(1, 1, -1), np.ones((1, 1, 1), np.float32), activation=name)
+    plain = fastconv.conv1d(x.reshape(1, 1, -1), np.ones((1, 1, 1), np.float32))
+    np.testing.assert_array_equal(fused, forward(name)(plain))
+
+
+@pytest.mark.parametrize("name", ["gelu", "leaky_relu", "mish", "relu"])
 def test_bits_do_not_depend_on_threads(name: str) -> None:
     """Large enough for the compiled passes to be spread over threads."""
     x = np.random.default_rng(8).standard_normal(300_001).astype(np.float32)

@@ -13,7 +13,7 @@ from conv_cases import INPUT_LAYOUTS, TOLERANCE, lay_out
 
 import fastconv
 from fastconv import grad
-from fastconv._kernels import eltwise
+from fastconv._kernels import norm as norm_kernel
 
 NAN, INF = math.nan, math.inf
 DTYPES = [np.float32, np.float64]
@@ -350,6 +350,72 @@ def test_a_non_finite_value_reaches_exactly_its_windows() -> None:
         assert set(np.flatnonzero((gradient != plain).ravel())) <= set(range(2, 9))
 
 
+# ---- large and small values ----------------------------------------------------------------------------
+
+HUGE, TINY = 2.0**600, 2.0**-600
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "channels_last", "sliced"])
+def test_batch_norm_of_values_whose_squares_overflow(layout: str) -> None:
+    """Values of 1e180 give what the same values give at ordinary size, and gradients 1e-180 of it."""
+    x, g = (lay_out(random((4, 3, 5, 6), seed), layout, 1) for seed in (1, 2))
+    weight, bias = random((3,), 3), random((3,), 4)
+    plain = fastconv.batch_norm(x, None, None, weight, bias, training=True, eps=1e-30)
+    huge = lay_out(x * HUGE, layout, 1)
+    result = fastconv.batch_norm(huge, None, None, weight, bias, training=True)
+    np.testing.assert_allclose(result, plain, rtol=1e-12, atol=1e-12)
+    expected = grad.batch_norm(x, g, weight=weight, eps=1e-30)
+    for part, whole, size in zip(
+        grad.batch_norm(huge, g, weight=weight), expected, (HUGE, 1, 1), strict=True
+    ):
+        np.testing.assert_allclose(part * size, whole, rtol=1e-12, atol=1e-12)
+    mean, var = np.zeros(3), np.ones(3)
+    fastconv.batch_norm(huge, mean, var, training=True)
+    np.testing.assert_allclose(mean, 0.1 * huge.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_array_equal(var, INF)  # it is 1e361
+
+
+def test_norms_at_the_ends_of_the_range() -> None:
+    """The largest float64 values, whose sum and difference overflow; a channel of them touches no other."""
+    top = np.finfo(np.float64).max
+    x = np.array([[top, 1.0], [-top, 3.0]])
+    expected = [[1.0, -1.0], [-1.0, 1.0]]
+    np.testing.assert_allclose(fastconv.batch_norm(x, None, None, training=True), expected, rtol=1e-5)
+    rows = np.ascontiguousarray(x.T)
+    np.testing.assert_allclose(fastconv.layer_norm(rows, 2), np.transpose(expected), rtol=1e-5)
+    single = np.array([[3e38], [-3e38]], np.float32)
+    np.testing.assert_allclose(fastconv.batch_norm(single, None, None, training=True), [[1], [-1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [HUGE, TINY])
+@pytest.mark.parametrize("features", [6, 70_000])
+def test_layer_norm_of_huge_and_tiny_values(features: int, size: float) -> None:
+    """Short rows and long ones; tiny values have a variance of their own only without an eps."""
+    x, g = random((3, features), 1), random((3, features), 2)
+    weight = random((features,), 3)
+    plain = fastconv.layer_norm(x, features, weight, eps=0.0)
+    np.testing.assert_allclose(fastconv.layer_norm(x * size, features, weight, eps=0.0), plain, rtol=1e-9)
+    expected = grad.layer_norm(x, features, g, weight, eps=0.0)
+    result = grad.layer_norm(x * size, features, g, weight, eps=0.0)
+    for part, whole, factor in zip(result, expected, (size, 1, 1), strict=True):
+        np.testing.assert_allclose(part * factor, whole, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 2.0**80), (np.float64, 2.0**600)])
+def test_local_response_norm_of_values_whose_squares_overflow(dtype: Any, size: float) -> None:
+    """x^(1 - 2 beta) of a large x, not 0; beside it an ordinary pixel, which keeps its bits."""
+    x, g = random((2, 5, 2), 1, dtype), random((2, 5, 2), 2, dtype)
+    large = x * np.array([size, 1], dtype)
+    result, back = fastconv.local_response_norm(large, 3), grad.local_response_norm_input(large, g, 3)
+    plain, plain_back = fastconv.local_response_norm(x, 3), grad.local_response_norm_input(x, g, 3)
+    np.testing.assert_array_equal(result[..., 1], plain[..., 1])
+    np.testing.assert_array_equal(back[..., 1], plain_back[..., 1])
+    exact = fastconv.local_response_norm(x.astype(np.float64), 3, k=1e-300)[..., 0] * size**-0.5
+    np.testing.assert_allclose(result[..., 0], exact, rtol=1e-5)
+    exact = grad.local_response_norm_input(x.astype(float), g.astype(float), 3, k=1e-300)[..., 0] * size**-1.5
+    np.testing.assert_allclose(back[..., 0], exact, rtol=1e-4, atol=1e-30 * size**-1.5)
+
+
 # ---- all of them -------------------------------------------------------------------------------------
 
 
@@ -375,15 +441,17 @@ def test_bits_of_an_image_do_not_depend_on_its_batch(layout: str, dtype: Any) ->
 
 
 @pytest.mark.parametrize("layout", ["C", "channels_last"])
-def test_bits_do_not_depend_on_threads(layout: str) -> None:
-    """Sums are not shared between threads; large enough here that the tasks are."""
-    x, g = (lay_out(random((8, 50, 30, 31), seed, np.float32), layout, 1) for seed in (1, 2))
+@pytest.mark.parametrize("shape", [(8, 50, 30, 31), (1, 2, 300, 301)])
+def test_bits_do_not_depend_on_threads(shape: tuple, layout: str) -> None:
+    """Sums are split by their length alone; large enough here that tasks are shared, few channels or many."""
+    x, g = (lay_out(random(shape, seed, np.float32), layout, 1) for seed in (1, 2))
+    c, plane = shape[1], shape[2:]
     results: list[list[np.ndarray]] = []
     for threads in (1, 2, 5):
         fastconv.set_num_threads(threads)
-        mean, var = np.zeros(50, np.float32), np.ones(50, np.float32)
+        mean, var = np.zeros(c, np.float32), np.ones(c, np.float32)
         outputs = [fastconv.batch_norm(x, mean, var, training=True), mean, var, *grad.batch_norm(x, g)]
-        outputs += [fastconv.layer_norm(x, (30, 31)), *grad.layer_norm(x, (30, 31), g)]
+        outputs += [fastconv.layer_norm(x, plane), *grad.layer_norm(x, plane, g)]
         results.append(outputs)
     for outputs in results[1:]:
         for a, b in zip(outputs, results[0], strict=True):
@@ -395,20 +463,21 @@ def test_bits_do_not_depend_on_threads(layout: str) -> None:
 @pytest.mark.parametrize(
     "shape", [(3, 1), (3, 50), (2, 33, 9), (3, 16, 4, 5), (2, 17, 1, 7), (2, 300, 2, 1, 3)]
 )
-def test_group_sums_and_affine_equal_numpy(shape: tuple, layout: str, dtype: Any) -> None:
+def test_group_sums_and_maps_equal_numpy(shape: tuple, layout: str, dtype: Any) -> None:
     """The kernels underneath: groups adjacent in memory or not, rows that join or not, tails."""
     a, b = (lay_out(random(shape, seed, dtype), layout, 1) for seed in (1, 2))
     c, axes = shape[1], (0, *range(2, len(shape)))
     a_shift, b_shift, scale, b_scale = (random((c,), seed) for seed in (3, 4, 5, 6))
     wide = (-1, *(1 for _ in shape[2:]))
     left, right = a.astype(float) - a_shift.reshape(wide), b.astype(float) - b_shift.reshape(wide)
-    sums, products = eltwise.group_sums(a, a_shift, b, b_shift)
+    one = np.ones(c)
+    sums, products = norm_kernel.group_sums(a, one, a_shift, b, one, b_shift)
     np.testing.assert_allclose(sums, right.sum(axes), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(products, (left * right).sum(axes), rtol=1e-12, atol=1e-12)
     expected = left * scale.reshape(wide) + b * b_scale.reshape(wide) + b_shift.reshape(wide)
     for other in ("C", "F", layout if layout not in ("broadcast", "read_only") else "sliced"):
         out = lay_out(np.zeros(shape, dtype), other, 1)
-        assert eltwise.group_affine(a, a_shift, scale, b_shift, out, b, b_scale) is out
+        assert norm_kernel.group_map(a, one, a_shift, scale, b_shift, out, b, b_scale) is out
         np.testing.assert_allclose(out, expected, rtol=2 * np.finfo(dtype).eps, atol=1e-15)
 
 

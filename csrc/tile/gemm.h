@@ -9,6 +9,7 @@
  * sequence of operations wherever it falls in a tile (the same bits at any split of the work).
  */
 #include "../fc_api.h"
+#include "rectifier.h"
 #include "simd.h"
 
 /* Registers: rows * vectors accumulators + `vectors` of B + 1 must fit the register file (32 x 512 bits, 16 x 256,
@@ -54,24 +55,12 @@ typedef struct right {
     real *panel;
 } right;
 
-/* Comparisons are false for NaN, which therefore passes through. */
-INLINE vec relu(vec x) { return choose(x < (vec){0}, (vec){0}, x); }
-
-INLINE vec leaky_relu(vec x, real slope) { return choose(x < (vec){0}, x * slope, x); }
-
-INLINE vec relu6(vec x)
-{
-    const vec six = (vec){0} + (real)6;
-    x = relu(x);
-    return choose(x > six, six, x);
-}
-
 /* Bias, activation and accumulation of one vector of sums; the rest of the tile's way to memory only moves. */
 INLINE vec activate(vec x, const fc_finish *finish)
 {
     switch (finish->activation) {
     case FC_RELU: return relu(x);
-    case FC_LEAKY_RELU: return leaky_relu(x, (real)finish->slope);
+    case FC_LEAKY_RELU: return leaky_relu(x, splat((real)finish->slope));
     case FC_RELU6: return relu6(x);
     default: return x;
     }
@@ -169,7 +158,7 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, rea
         }
         switch (finish->activation) {
         case FC_RELU: EACH_SUM(sum[i][v] = relu(sum[i][v])) break;
-        case FC_LEAKY_RELU: EACH_SUM(sum[i][v] = leaky_relu(sum[i][v], (real)finish->slope)) break;
+        case FC_LEAKY_RELU: EACH_SUM(sum[i][v] = leaky_relu(sum[i][v], splat((real)finish->slope))) break;
         case FC_RELU6: EACH_SUM(sum[i][v] = relu6(sum[i][v])) break;
         default: break;
         }

@@ -145,9 +145,17 @@ INLINE int clamp_lane(int64_t lane) { return lane < 0 ? 0 : lane > LANES ? LANES
 INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }
 INLINE void store_first(real *p, vec v, int n) { store_masked(p, v, first_lanes(n)); }
 
+/* The same where n is LANES but at the end of a row: masked stores are slow on some machines. */
+INLINE vec load_up_to(const real *p, int n) { return n == LANES ? load(p) : load_first(p, n); }
+INLINE void store_up_to(real *p, vec v, int n)
+{
+    if (n == LANES) store(p, v);
+    else store_first(p, v, n);
+}
+
 INLINE vec splat(real x)
 {
-    vec v;
+    vec v = {0};
     UNROLL
     for (int i = 0; i < LANES; i++) v[i] = x;
     return v;
@@ -199,6 +207,59 @@ INLINE flags exceeds(vec value, vec best)
 #endif
 }
 
+INLINE flags greater(vec a, vec b)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+#elif defined(__AVX512F__)
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GT_OQ);
+#else
+    return (ivec)(a > b);
+#endif
+}
+
+/* Not a <= b: greater, or NaN. */
+INLINE flags not_at_most(vec a, vec b)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_NLE_UQ);
+#elif defined(__AVX512F__)
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_NLE_UQ);
+#else
+    return ~(ivec)(a <= b);
+#endif
+}
+
+/* The lesser (greater) of a bound and x; a NaN in x stays. */
+INLINE vec at_most(vec bound, vec x)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return (vec)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_min_pd((__m512d)bound, (__m512d)x);
+#elif defined(__AVX2__) && FC_REAL_BYTES == 4
+    return (vec)_mm256_min_ps((__m256)bound, (__m256)x);
+#elif defined(__AVX2__)
+    return (vec)_mm256_min_pd((__m256d)bound, (__m256d)x);
+#else
+    return choose((ivec)(bound < x), bound, x);
+#endif
+}
+INLINE vec at_least(vec bound, vec x)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return (vec)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_max_pd((__m512d)bound, (__m512d)x);
+#elif defined(__AVX2__) && FC_REAL_BYTES == 4
+    return (vec)_mm256_max_ps((__m256)bound, (__m256)x);
+#elif defined(__AVX2__)
+    return (vec)_mm256_max_pd((__m256d)bound, (__m256d)x);
+#else
+    return choose((ivec)(bound > x), bound, x);
+#endif
+}
+
 /* One byte per lane. */
 typedef uint8_t byte_vec __attribute__((vector_size(FC_VECTOR_BYTES / FC_REAL_BYTES)));
 
@@ -238,6 +299,15 @@ INLINE vec narrow(const double_vec *parts)
 {
     const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)parts[0]));
     return (vec)_mm512_insertf32x8(low, _mm512_cvtpd_ps((__m512d)parts[1]), 1);
+}
+#elif defined(__AVX2__)
+INLINE double_vec widen(vec v, int index)
+{
+    return (double_vec)_mm256_cvtps_pd(index ? _mm256_extractf128_ps((__m256)v, 1) : _mm256_castps256_ps128((__m256)v));
+}
+INLINE vec narrow(const double_vec *parts)
+{
+    return (vec)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)parts[1]), _mm256_cvtpd_ps((__m256d)parts[0]));
 }
 #else
 typedef real half_vec __attribute__((vector_size(FC_VECTOR_BYTES / 2)));

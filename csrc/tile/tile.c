@@ -11,6 +11,9 @@
 #include "depthwise_gather.h"
 #include "depthwise_gradient.h"
 #include "eltwise.h"
+#include "activation.h"
+#include "softmax.h"
+#include "norm.h"
 #include "dot.h"
 #include "pool.h"
 #include "pool_gradient.h"
@@ -59,6 +62,15 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .pack_windows = pack_windows,
     .col2im = col2im,
     .gradient_row = gradient_row,
+    .activate = activate_values,
+    .activate_gradient = activate_gradient,
+    .softmax = softmax,
+    .softmax_gradient = softmax_gradient,
+    .norm_sums = norm_sums,
+    .norm_map = norm_map,
+    .norm_column_sums = norm_column_sums,
+    .norm_column_map = norm_column_map,
+    .norm_weight_sums = norm_weight_sums,
     .descend = descend,
     .dot = dot,
     .dot_rows = DOT_ROWS,

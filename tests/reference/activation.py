@@ -30,7 +30,7 @@ def gelu(x: float, approximate: str = "none") -> float:
     return x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
-def softplus_with(x: float, beta: float = 1.0, threshold: float = 20.0) -> float:
+def softplus_with(x: float, beta: float = 1.0, threshold: float = math.inf) -> float:
     return x if beta * x > threshold else softplus(beta * x) / beta
 
 

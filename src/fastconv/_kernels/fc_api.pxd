@@ -7,6 +7,9 @@ cdef extern from "fc_api.h" nogil:
     enum: FC_MAX_WINDOWS
     enum: FC_MAX_DOT_ROWS, FC_MAX_DOT_COLUMNS
     enum: FC_IDENTITY, FC_RELU, FC_LEAKY_RELU, FC_RELU6
+    enum: FC_PRELU, FC_PRELU_SLOPE, FC_HARDTANH, FC_THRESHOLD, FC_HARDSIGMOID, FC_HARDSWISH, FC_SOFTSHRINK, FC_HARDSHRINK
+    enum: FC_SIGMOID, FC_TANH, FC_LOGSIGMOID, FC_SOFTSIGN, FC_TANHSHRINK, FC_SOFTPLUS, FC_ELU, FC_SILU, FC_MISH, FC_GELU, FC_GELU_TANH
+    enum: FC_SOFTMAX_COLUMNS
     enum: FC_DTYPES
     ctypedef enum fc_dtype:
         FC_FLOAT32
@@ -39,6 +42,30 @@ cdef extern from "fc_api.h" nogil:
         int64_t first[3]
         int64_t delta[3]
         int64_t stride[5]
+
+    ctypedef struct fc_pointwise:
+        int activation
+        double a
+        double b
+        double c
+
+    ctypedef struct fc_norm:
+        double unit
+        double shift
+        double scale
+        double offset
+        double b_unit
+        double b_shift
+        double b_scale
+
+    ctypedef struct fc_norm_columns:
+        const double *unit
+        const double *shift
+        const double *scale
+        const double *offset
+        const double *b_unit
+        const double *b_shift
+        const double *b_scale
 
     ctypedef struct fc_descent:
         double rate
@@ -215,6 +242,25 @@ cdef extern from "fc_api.h" nogil:
                        const fc_window *window, const fc_finish *finish) noexcept nogil
         double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
                                double slope) noexcept nogil
+        void (*activate)(void *out, const void *input, const void *slopes, int64_t count,
+                         const fc_pointwise *how) noexcept nogil
+        void (*activate_gradient)(void *out, const void *input, const void *gradient, const void *slopes, int64_t count,
+                                  const fc_pointwise *how) noexcept nogil
+        void (*softmax)(void *out, const void *input, int64_t count, int64_t step, int columns,
+                        int logarithm) noexcept nogil
+        void (*softmax_gradient)(void *out, const void *output, const void *gradient, int64_t count, int64_t step,
+                                 int columns, int logarithm) noexcept nogil
+        void (*norm_sums)(double *sums, const void *a, const void *b, const void *weight, int64_t count,
+                          const fc_norm *n) noexcept nogil
+        void (*norm_map)(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,
+                         const fc_norm *n) noexcept nogil
+        void (*norm_column_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
+                                 int64_t a_step, int64_t b_step, int64_t width,
+                                 const fc_norm_columns *n) noexcept nogil
+        void (*norm_column_map)(void *out, const void *a, const void *b, int64_t rows, int64_t out_step, int64_t a_step,
+                                int64_t b_step, int64_t width, const fc_norm_columns *n) noexcept nogil
+        void (*norm_weight_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
+                                 int64_t step, int64_t width, const fc_norm *n) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
                         const fc_descent *how) noexcept nogil
         void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,

@@ -1,65 +1,38 @@
-"""What activations and their gradients share: the walk over chunks, checks, and formulas used by both.
+"""What activations, normalisations and their gradients share: passes over arrays, and checks.
 
-A formula is plain NumPy on 1-D pieces, `formula(x)` or `formula(x, grad_output)`. `elementwise` feeds it
-pieces that stay in cache, whatever the strides of the arrays: its temporaries cost next to nothing, and the
-memory a call needs besides the result does not grow with the arrays.
+An activation is one pass of the C tile in `csrc/tile/activation.h`, where its formula is, whatever strides the
+arrays have; the memory a call needs besides the result does not grow with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import eltwise, learning
-from fastconv._kernels.conv import ACTIVATIONS
+from fastconv._kernels import activation as activation_kernel
+from fastconv._kernels import softmax as softmax_kernel
 from fastconv.geometry import as_array, check_shape, layout_hint, new_output, real_number
 
-#: Elements of one chunk: a few arrays of this length stay in the second-level cache.
+#: Elements of one piece, where a pass goes piece by piece: a few such arrays stay in the second-level cache.
 CHUNK = 16384
 
 #: alpha and scale of `selu`, from the paper named there.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-#: Coefficients of the tanh form of `gelu`.
-GELU_CUBE, GELU_TWICE_ROOT = 0.044715, 2 * (2 / np.pi) ** 0.5
 
 
-# ---- walks -------------------------------------------------------------------------------------------
+# ---- passes ------------------------------------------------------------------------------------------
 
 
-def elementwise(formula: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    """Apply a formula to arrays of one shape, chunk by chunk; the result has their memory order.
-
-    Floating-point warnings are off: exp overflowing on the way to a limit of 0 or 1 is no event.
-    """
-    # the walk itself takes longer than a formula on a few hundred values
-    if arrays[0].size <= CHUNK and all(array.flags.c_contiguous for array in arrays):
-        with np.errstate(all="ignore"):
-            return formula(*(array.reshape(-1) for array in arrays)).reshape(arrays[0].shape)
-    operands: Any = (*arrays, None)
-    roles: Any = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]]
-    walk = np.nditer(operands, ["external_loop", "buffered", "zerosize_ok"], roles, buffersize=CHUNK)
-    with np.errstate(all="ignore"), walk:
-        out: np.ndarray = walk.operands[-1]
-        for *chunks, result in walk:
-            result[...] = formula(*chunks)
-    return out
-
-
-def rectifier_gradient(
-    activation: str, formula: Callable[..., np.ndarray], x: np.ndarray, grad: np.ndarray, slope: float = 0.01
+def pointwise(
+    activation: str, x: np.ndarray, *parameters: float, grad: Any = None, slopes: Any = None
 ) -> np.ndarray:
-    """The gradient of an activation that the kernels know, in one pass unless memory orders differ."""
-    if x.flags.c_contiguous and grad.flags.c_contiguous:
-        out = np.empty(x.shape, x.dtype)
-    else:
-        out = np.empty_like(x)
-        if not x.strides == grad.strides == out.strides:
-            return elementwise(formula, x, grad)
-    learning.gradient(grad, x, out, ACTIVATIONS[activation], slope)
-    return out
+    """An activation of x, or grad times its slope; a new array in the memory order of x."""
+    a, b, c = (*parameters, 0.0, 0.0, 0.0)[:3]
+    code = activation_kernel.CODES[activation]
+    return activation_kernel.activate(code, x, np.empty_like(x), a, b, c, grad, slopes)
 
 
 def image_slices(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -69,26 +42,55 @@ def image_slices(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(first, first + step)
 
 
-def reducible(like: np.ndarray) -> np.ndarray:
-    """A copy of an array with the batch outermost in memory.
+def along_axis(logarithm: bool, first: np.ndarray, axis: int, grad: np.ndarray | None = None) -> np.ndarray:
+    """Softmax (or its logarithm) of `first` along an axis; with grad, its gradient, `first` being the output.
 
-    NumPy adds in the order of memory: were the batch innermost, an image's sums would depend on its
-    neighbours.
+    The result has the batch outermost in memory, and channels innermost if `first` has: were the batch
+    innermost, the order of an image's sums would depend on its neighbours.
     """
+    like = np.atleast_1d(first)
     out = new_output(like.shape, like.dtype, like) if like.ndim > 2 else np.empty(like.shape, like.dtype)
-    out[...] = like
-    return out
+    order = sorted(range(out.ndim), key=lambda i: (-out.strides[i], i))
+    place = order.index(axis)
+    along = prod(out.shape[i] for i in order[place + 1 :]) == 1
+
+    def run(first: np.ndarray, out: np.ndarray, grad: np.ndarray | None) -> None:
+        outer = prod(out.shape[i] for i in order[:place])
+        inner = prod(out.shape[i] for i in order[place + 1 :])
+        softmax_kernel.softmax(first, out, outer, out.shape[axis], inner, along, logarithm, grad)
+
+    if not out.size:
+        return out.reshape(first.shape)
+    if _lies_like(like, out) and (grad is None or _lies_like(np.atleast_1d(grad), out)):
+        run(like, out, grad)
+    elif grad is None:
+        out[...] = like
+        run(out, out, None)
+    else:
+        for part in _parts_across(out.shape, order, axis):
+            pieces = [np.empty([out[part].shape[i] for i in order], out.dtype) for _ in range(2)]
+            y, g = (piece.transpose(np.argsort(order)) for piece in pieces)
+            y[...], g[...] = like[part], np.atleast_1d(grad)[part]
+            run(y, g, g)
+            out[part] = g
+    return out.reshape(first.shape)
 
 
-def rows_along(array: np.ndarray, axis: int) -> Iterator[np.ndarray]:
-    """Pieces of an array that hold whole slices along `axis`, in cache unless that is the first."""
-    if not array.size:
+def _lies_like(array: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays of one shape have their elements at the same distances in memory."""
+    steps = zip(array.shape, array.strides, other.strides, strict=True)
+    return all(a == b for size, a, b in steps if size > 1)
+
+
+def _parts_across(shape: tuple[int, ...], order: list[int], axis: int) -> Iterator[tuple[slice, ...]]:
+    """Parts of an array that hold whole slices along `axis`, and little more than a piece if possible."""
+    across = next((i for i in order if i != axis and shape[i] > 1), None)
+    if across is None:
+        yield (slice(None),) * len(shape)
         return
-    if axis == 0:
-        yield np.atleast_1d(array)
-        return
-    for images in image_slices(array.shape):
-        yield array[images]
+    step = max(1, CHUNK * shape[across] // prod(shape))
+    for first in range(0, shape[across], step):
+        yield tuple(slice(first, first + step) if i == across else slice(None) for i in range(len(shape)))
 
 
 # ---- checks ------------------------------------------------------------------------------------------
@@ -129,67 +131,3 @@ def prelu_slopes(x: np.ndarray, weight: Any) -> np.ndarray:
     if weight.size == 1:
         return np.broadcast_to(weight.reshape(()), x.shape)
     return np.broadcast_to(weight.reshape((-1,) + (1,) * (x.ndim - 2)), x.shape)
-
-
-# ---- formulas ----------------------------------------------------------------------------------------
-
-
-def replaced(values: np.ndarray, mask: np.ndarray, value: float) -> np.ndarray:
-    """`value` where `mask`, elsewhere `values`: exact whatever NaN or infinity stands there."""
-    out = np.array(values)
-    eltwise.overwrite(out, mask, value)
-    return out
-
-
-def leaky_slope(x: np.ndarray, negative_slope: float | np.ndarray) -> np.ndarray:
-    """1 where x > 0, else the slope."""
-    out = np.empty_like(x)
-    out[...] = negative_slope
-    eltwise.overwrite(out, x > 0.0, 1.0)
-    return out
-
-
-def logistic(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)); exp overflows to infinity where the result is 0 but for denormal numbers."""
-    out: np.ndarray = 1.0 / (1.0 + np.exp(-x))
-    return out
-
-
-def logistic_slope(x: np.ndarray) -> np.ndarray:
-    """The derivative of `logistic`; with exp(-|x|) nothing overflows or cancels."""
-    e = np.exp(-np.abs(x))
-    out: np.ndarray = e / np.square(1.0 + e)
-    return out
-
-
-def log1p_exp(x: np.ndarray) -> np.ndarray:
-    """log(1 + exp(-|x|)): what softplus adds to its hinge."""
-    out: np.ndarray = np.log1p(np.exp(-np.abs(x)))
-    return out
-
-
-def exponential_linear(x: np.ndarray, alpha: float, scale: float, width: float) -> np.ndarray:
-    """scale * x if x > 0, else scale * alpha * (exp(x / width) - 1): elu, selu and celu."""
-    out: np.ndarray = scale * (np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0) / width))
-    return out
-
-
-def exponential_slope(x: np.ndarray, factor: float, scale: float, width: float) -> np.ndarray:
-    """The derivative of `exponential_linear`; factor is scale * alpha / width. At 0 it is the left one."""
-    return replaced(factor * np.exp(np.minimum(x, 0.0) / width), ~(x <= 0.0), scale)
-
-
-def gelu_exponent(x: np.ndarray) -> np.ndarray:
-    """2 sqrt(2 / pi) (x + 0.044715 x^3): its `logistic` is the tanh form of Phi(x)."""
-    out: np.ndarray = x * (GELU_TWICE_ROOT + GELU_TWICE_ROOT * GELU_CUBE * np.square(x))
-    return out
-
-
-def mish_parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """p = exp(min(x, 0)), m = exp(-max(x, 0)), top = p (p + 2m), bottom = top + 2 m^2.
-
-    exp(x) = p / m, so tanh(softplus(x)) = top / bottom, in which nothing overflows or cancels.
-    """
-    p, m = np.exp(np.minimum(x, 0.0)), np.exp(-np.maximum(x, 0.0))
-    top = p * (p + 2.0 * m)
-    return p, m, top, top + 2.0 * np.square(m)

@@ -1,7 +1,8 @@
 """Normalisations: over a channel's values in the batch, a row's features, or neighbouring channels.
 
 Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
-in two passes, and the result is rounded once: a large mean costs no digits.
+in two passes, and the result is rounded once: a large mean costs no digits. Where a square would overflow or
+vanish (float64 values above 1e154, or below 1e-154 without an eps), a power of two is taken out first.
 
 Deliberate differences: batch_norm takes up to three spatial axes, running statistics of the input's dtype
 only, and two separate arrays in training; layer_norm refuses a negative eps and takes an int for
@@ -12,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._kernels import eltwise
+from fastconv._kernels import norm as norm_kernel
 from fastconv.functional.elementwise import image_slices
 from fastconv.geometry import (
     as_array,
@@ -28,6 +29,12 @@ from fastconv.geometry import (
     real_number,
     whole_number,
 )
+
+#: A smaller variance in double precision has lost digits to underflow, unless eps outweighs it.
+SMALL_VARIANCE = 1e-280
+
+#: Rows of more features than this are summed by several threads.
+LONG_ROW = 65536
 
 # ---- checks ------------------------------------------------------------------------------------------
 
@@ -107,12 +114,45 @@ def window_arguments(
 # ---- sums --------------------------------------------------------------------------------------------
 
 
-def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance along axis 1 of (N, C, *spatial), in double precision."""
-    count = x.size // x.shape[1]
-    zero = np.zeros(x.shape[1])
-    mean = eltwise.group_sums(x, zero, x, zero)[0] / count
-    return mean, eltwise.group_sums(x, mean, x, mean)[1] / count
+class Standard(NamedTuple):
+    """How each group of (N, C, *spatial), an index of axis 1, is made mean 0 and variance 1.
+
+    That is (x * unit - shift) * scale, with a power of two as the unit: 1, but where squares need another.
+    """
+
+    unit: np.ndarray
+    shift: np.ndarray
+    scale: np.ndarray
+    var: np.ndarray  # in units, biased
+
+    @property
+    def inverse_deviation(self) -> np.ndarray:
+        """1 / sqrt(var + eps), without units."""
+        product: np.ndarray = self.scale * self.unit
+        return product
+
+
+def standard(x: np.ndarray, eps: float) -> Standard:
+    """Measure the groups of an array that is not empty, in double precision."""
+    unit = np.ones(x.shape[1])
+    mean, var = _spread(x, unit)
+    lost = ~np.isfinite(var) | ((var < SMALL_VARIANCE) & (eps < SMALL_VARIANCE))
+    if x.dtype == np.float64 and lost.any():
+        for group in np.flatnonzero(lost):
+            top = max(x[:, group].max(), -x[:, group].min())
+            if 0 < top < np.inf:
+                unit[group] = np.ldexp(1.0, -max(-1000, int(np.frexp(top)[1])))
+        if (unit != 1).any():
+            mean, var = _spread(x, unit)
+    deviation = np.where(unit == 1, np.sqrt(var + eps), np.hypot(np.sqrt(var), np.sqrt(eps) * unit))
+    return Standard(unit, mean, 1.0 / deviation, var)
+
+
+def _spread(x: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance of every group, in its unit."""
+    count, zero = x.size // x.shape[1], np.zeros(x.shape[1])
+    mean = norm_kernel.group_sums(x, unit, zero, x, unit, zero)[0] / count
+    return mean, norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
 
 
 def channel_window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -201,11 +241,16 @@ def batch_norm(
     if not out.size:
         return out
     with np.errstate(all="ignore"):
-        mean, var = moments(x) if training else (_double(running_mean), _double(running_var))
-        scale = _double(weight, 1.0) / np.sqrt(var + eps)
-        eltwise.group_affine(x, mean, scale, np.zeros(channels) + _double(bias), out)
+        if training:
+            batch = standard(x, eps)
+        else:
+            var = _double(running_var)
+            batch = Standard(np.ones(channels), _double(running_mean), 1.0 / np.sqrt(var + eps), var)
+        scale = _double(weight, 1.0) * batch.scale
+        norm_kernel.group_map(x, batch.unit, batch.shift, scale, np.zeros(channels) + _double(bias), out)
         if training and running_mean is not None and running_var is not None:
             count = x.size // x.shape[1]
+            mean, var = batch.shift / batch.unit, batch.var / batch.unit / batch.unit
             running_mean[...] = (1 - momentum) * _double(running_mean) + momentum * mean
             running_var[...] = (1 - momentum) * _double(running_var) + momentum * var * (count / (count - 1))
     return out
@@ -257,11 +302,18 @@ def layer_norm(
     bias = as_factor("bias", bias, shape, x.dtype)
     eps = real_number("eps", eps, at_least=0)
     out = np.empty(x.shape, x.dtype)
-    np.copyto(out, x)
     if not out.size:
         return out
+    if not x.flags.c_contiguous:
+        np.copyto(out, x)
+        x = out
+    features = prod(shape)
+    if features <= LONG_ROW:
+        contiguous = [None if factor is None else np.ascontiguousarray(factor) for factor in (weight, bias)]
+        norm_kernel.layer_norm(x, out, x.size // features, features, eps, *contiguous)
+        return out
     with np.errstate(all="ignore"):
-        standardise(out.reshape(1, -1, prod(shape)), eps)
+        standardise(x.reshape(1, -1, features), eps, out.reshape(1, -1, features))
         if weight is not None:
             np.multiply(out, weight, out=out)
         if bias is not None:
@@ -269,12 +321,11 @@ def layer_norm(
     return out
 
 
-def standardise(rows: np.ndarray, eps: float) -> np.ndarray:
-    """Make every row of (1, rows, features) mean 0 and variance 1, in place; returns 1 / sqrt(var + eps)."""
-    mean, var = moments(rows)
-    scale: np.ndarray = 1.0 / np.sqrt(var + eps)
-    eltwise.group_affine(rows, mean, scale, np.zeros_like(mean), rows)
-    return scale
+def standardise(rows: np.ndarray, eps: float, out: np.ndarray) -> np.ndarray:
+    """Make every row of (1, rows, features) mean 0 and variance 1; returns 1 / sqrt(var + eps)."""
+    batch = standard(rows, eps)
+    norm_kernel.group_map(rows, batch.unit, batch.shift, batch.scale, np.zeros(rows.shape[1]), out)
+    return batch.inverse_deviation
 
 
 def local_response_norm(
@@ -315,12 +366,27 @@ def local_response_norm(
     out = np.empty_like(x)
     with np.errstate(all="ignore"):
         for images in image_slices(x.shape):
-            part = x[images]
-            np.divide(part, response_base(part, size, alpha, k) ** beta, out=out[images])
+            part, base, unit = response_parts(x[images], size, alpha, k)
+            np.divide(part, base**beta, out=out[images])
+            if unit is not None:
+                np.multiply(out[images], unit ** (1 - 2 * beta), out=out[images])
     return out
 
 
-def response_base(x: np.ndarray, size: int, alpha: float, k: float) -> np.ndarray:
-    """What `local_response_norm` raises to the power beta."""
+def response_parts(
+    x: np.ndarray, size: int, alpha: float, k: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """x over its unit, what `local_response_norm` raises to the power beta over its square, and the unit.
+
+    The unit, one per place, is a power of two that keeps squares from overflowing; None is 1 everywhere.
+    """
+    unit = None
+    limit = np.sqrt(np.finfo(x.dtype).max) / 2**20  # a sum of 2^40 squares below it is finite
+    if x.size and not (x.max() < limit and -x.min() < limit):
+        top = np.abs(x).max(axis=1, keepdims=True)
+        exponent = np.where((top >= limit) & np.isfinite(top), np.frexp(top)[1] - 1, 0)
+        unit = np.ldexp(x.dtype.type(1), exponent)
+        x = x / unit
+        k = k / unit / unit
     base: np.ndarray = k + alpha / size * channel_window_sums(np.square(x), size // 2, (size - 1) // 2)
-    return base
+    return x, base, unit

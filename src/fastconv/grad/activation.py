@@ -10,39 +10,29 @@ function is flat the gradient is 0 even if grad_output is infinite or NaN. At x 
 takes the branch that its comparisons lead to, where the gradient may be finite; a smooth one gives NaN.
 
 Deliberate differences: at x = NaN hardtanh, relu6, softshrink and hardshrink always pass grad_output on (some
-of torch's loops do not); the slope of hardsigmoid is 1/6 to the last bit, that of softsign 0 at infinity;
-where torch's slope of a large finite x is NaN (gelu "tanh", softplus), it is the limit here.
+of torch's loops do not); the slope of hardsigmoid is 1/6 to the last bit; at infinity, and where torch's
+slope of a large finite x is NaN (gelu "tanh", softplus), a slope is its limit here.
 
 All raise `TypeError` or `ValueError` naming the argument, its value and the rule it breaks.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import eltwise
 from fastconv.functional.elementwise import (
-    GELU_CUBE,
-    GELU_TWICE_ROOT,
     SELU_ALPHA,
     SELU_SCALE,
+    along_axis,
     check_approximate,
     check_bounds,
     check_operands,
-    elementwise,
-    exponential_slope,
-    gelu_exponent,
     image_slices,
-    leaky_slope,
-    logistic,
-    logistic_slope,
-    mish_parts,
+    pointwise,
     prelu_slopes,
-    rectifier_gradient,
-    reducible,
-    replaced,
 )
 from fastconv.geometry import as_array, axis_number, real_number
 
@@ -73,7 +63,7 @@ def relu_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0., 0., 7.])
     """
     x, grad = check_operands(input, grad_output)
-    return rectifier_gradient("relu", lambda x, g: replaced(g, x <= 0.0, 0.0), x, grad)
+    return pointwise("relu", x, grad=grad)
 
 
 def relu6_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -86,7 +76,7 @@ def relu6_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0., 1., 0.])
     """
     x, grad = check_operands(input, grad_output)
-    return rectifier_gradient("relu6", lambda x, g: replaced(g, (x <= 0.0) | (x >= 6.0), 0.0), x, grad)
+    return pointwise("relu6", x, grad=grad)
 
 
 def hardtanh_input(input: Any, grad_output: Any, min_val: float = -1.0, max_val: float = 1.0) -> np.ndarray:
@@ -100,7 +90,7 @@ def hardtanh_input(input: Any, grad_output: Any, min_val: float = -1.0, max_val:
     """
     x, grad = check_operands(input, grad_output)
     low, high = check_bounds(min_val, max_val)
-    return elementwise(lambda x, g: replaced(g, (x <= low) | (x >= high), 0.0), x, grad)
+    return pointwise("hardtanh", x, low, high, grad=grad)
 
 
 def leaky_relu_input(input: Any, grad_output: Any, negative_slope: float = 0.01) -> np.ndarray:
@@ -114,7 +104,7 @@ def leaky_relu_input(input: Any, grad_output: Any, negative_slope: float = 0.01)
     """
     x, grad = check_operands(input, grad_output)
     slope = real_number("negative_slope", negative_slope)
-    return rectifier_gradient("leaky_relu", lambda x, g: g * leaky_slope(x, slope), x, grad, slope)
+    return pointwise("leaky_relu", x, slope, grad=grad)
 
 
 def prelu_input(input: Any, grad_output: Any, weight: Any) -> np.ndarray:
@@ -133,7 +123,7 @@ def prelu_input(input: Any, grad_output: Any, weight: Any) -> np.ndarray:
     array([[0.5, 1. ]])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g, slope: g * leaky_slope(x, slope), x, grad, prelu_slopes(x, weight))
+    return pointwise("prelu", x, grad=grad, slopes=prelu_slopes(x, weight))
 
 
 def prelu_weight(input: Any, weight: Any, grad_output: Any) -> np.ndarray:
@@ -164,7 +154,7 @@ def prelu_weight(input: Any, weight: Any, grad_output: Any) -> np.ndarray:
     total = np.zeros(weight.size)
     with np.errstate(all="ignore"):
         for images in image_slices(x.shape):
-            products = elementwise(lambda x, g: replaced(x * g, x > 0.0, 0.0), x[images], grad[images])
+            products = pointwise("prelu_slope", x[images], grad=grad[images])
             total += products.sum(axis=axes, dtype=np.float64)
         out: np.ndarray = total.astype(weight.dtype).reshape(weight.shape)
     return out
@@ -182,7 +172,7 @@ def threshold_input(input: Any, grad_output: Any, threshold: float, value: float
     x, grad = check_operands(input, grad_output)
     bound = real_number("threshold", threshold, finite=False)
     real_number("value", value, finite=False)
-    return elementwise(lambda x, g: replaced(g, x <= bound, 0.0), x, grad)
+    return pointwise("threshold", x, bound, grad=grad)
 
 
 def hardsigmoid_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -195,7 +185,7 @@ def hardsigmoid_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0., 1., 0.])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: replaced(g / 6.0, ~(np.abs(x) < 3.0), 0.0), x, grad)
+    return pointwise("hardsigmoid", x, grad=grad)
 
 
 def hardswish_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -208,11 +198,7 @@ def hardswish_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0. , 0.5, 1. ])
     """
     x, grad = check_operands(input, grad_output)
-
-    def formula(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-        return replaced(g * replaced(x / 3.0 + 0.5, ~(x < 3.0), 1.0), x <= -3.0, 0.0)
-
-    return elementwise(formula, x, grad)
+    return pointwise("hardswish", x, grad=grad)
 
 
 def softshrink_input(input: Any, grad_output: Any, lambd: float = 0.5) -> np.ndarray:
@@ -239,7 +225,7 @@ def hardshrink_input(input: Any, grad_output: Any, lambd: float = 0.5) -> np.nda
     """
     x, grad = check_operands(input, grad_output)
     bound = real_number("lambd", lambd)
-    return elementwise(lambda x, g: replaced(g, np.abs(x) <= bound, 0.0), x, grad)
+    return pointwise("hardshrink", x, bound, grad=grad)
 
 
 # ---- sigmoids ----------------------------------------------------------------------------------------
@@ -257,7 +243,7 @@ def sigmoid_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0.25])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g * logistic_slope(x), x, grad)
+    return pointwise("sigmoid", x, grad=grad)
 
 
 def tanh_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -270,7 +256,7 @@ def tanh_input(input: Any, grad_output: Any) -> np.ndarray:
     array([1.])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g * (4.0 * logistic_slope(2.0 * x)), x, grad)
+    return pointwise("tanh", x, grad=grad)
 
 
 def logsigmoid_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -283,7 +269,7 @@ def logsigmoid_input(input: Any, grad_output: Any) -> np.ndarray:
     array([1. , 0.5])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g * logistic(-x), x, grad)
+    return pointwise("logsigmoid", x, grad=grad)
 
 
 def softsign_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -296,7 +282,7 @@ def softsign_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0.25])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g / np.square(1.0 + np.abs(x)), x, grad)
+    return pointwise("softsign", x, grad=grad)
 
 
 def tanhshrink_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -309,13 +295,15 @@ def tanhshrink_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0., 1.])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g * np.square(np.tanh(x)), x, grad)
+    return pointwise("tanhshrink", x, grad=grad)
 
 
 # ---- smooth rectifiers -------------------------------------------------------------------------------
 
 
-def softplus_input(input: Any, grad_output: Any, beta: float = 1.0, threshold: float = 20.0) -> np.ndarray:
+def softplus_input(
+    input: Any, grad_output: Any, beta: float = 1.0, threshold: float = math.inf
+) -> np.ndarray:
     """Gradient of `softplus`: grad_output * (1 if beta x > threshold else sigmoid(beta x)); see `relu_input`.
 
     Examples
@@ -327,7 +315,7 @@ def softplus_input(input: Any, grad_output: Any, beta: float = 1.0, threshold: f
     x, grad = check_operands(input, grad_output)
     beta = real_number("beta", beta, nonzero=True)
     bound = real_number("threshold", threshold, finite=False)
-    return elementwise(lambda x, g: g * replaced(logistic(beta * x), beta * x > bound, 1.0), x, grad)
+    return pointwise("softplus", x, beta, bound, grad=grad)
 
 
 def elu_input(input: Any, grad_output: Any, alpha: float = 1.0) -> np.ndarray:
@@ -341,7 +329,7 @@ def elu_input(input: Any, grad_output: Any, alpha: float = 1.0) -> np.ndarray:
     """
     x, grad = check_operands(input, grad_output)
     alpha = real_number("alpha", alpha)
-    return elementwise(lambda x, g: g * exponential_slope(x, alpha, 1.0, 1.0), x, grad)
+    return pointwise("elu", x, 1.0, alpha, 1.0, grad=grad)
 
 
 def selu_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -354,8 +342,7 @@ def selu_input(input: Any, grad_output: Any) -> np.ndarray:
     array([1.7581, 1.0507])
     """
     x, grad = check_operands(input, grad_output)
-    factor = SELU_ALPHA * SELU_SCALE
-    return elementwise(lambda x, g: g * exponential_slope(x, factor, SELU_SCALE, 1.0), x, grad)
+    return pointwise("elu", x, SELU_SCALE, SELU_ALPHA * SELU_SCALE, 1.0, grad=grad)
 
 
 def celu_input(input: Any, grad_output: Any, alpha: float = 1.0) -> np.ndarray:
@@ -369,7 +356,7 @@ def celu_input(input: Any, grad_output: Any, alpha: float = 1.0) -> np.ndarray:
     """
     x, grad = check_operands(input, grad_output)
     alpha = real_number("alpha", alpha, nonzero=True)
-    return elementwise(lambda x, g: g * exponential_slope(x, 1.0, 1.0, alpha), x, grad)
+    return pointwise("elu", x, 1.0, 1.0, alpha, grad=grad)
 
 
 def silu_input(input: Any, grad_output: Any) -> np.ndarray:
@@ -382,14 +369,13 @@ def silu_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0.5, 1. ])
     """
     x, grad = check_operands(input, grad_output)
-    return elementwise(lambda x, g: g * (logistic(x) + x * logistic_slope(x)), x, grad)
+    return pointwise("silu", x, grad=grad)
 
 
 def mish_input(input: Any, grad_output: Any) -> np.ndarray:
     """Gradient of `mish`: grad_output * (t + x s (1 - t^2)), t = tanh(softplus(x)), s = sigmoid(x).
 
-    See `relu_input` for the arguments. Computed as top / bottom + x * 4 p m^2 (p + m) / bottom^2 with the
-    parts that `mish` itself is made of, in which nothing overflows or cancels.
+    See `relu_input` for the arguments.
 
     Examples
     --------
@@ -398,13 +384,7 @@ def mish_input(input: Any, grad_output: Any) -> np.ndarray:
     array([0.6, 1. ])
     """
     x, grad = check_operands(input, grad_output)
-
-    def formula(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-        p, m, top, bottom = mish_parts(x)
-        out: np.ndarray = g * (top / bottom + x * (4.0 * p * np.square(m) * (p + m) / np.square(bottom)))
-        return out
-
-    return elementwise(formula, x, grad)
+    return pointwise("mish", x, grad=grad)
 
 
 def gelu_input(input: Any, grad_output: Any, approximate: str = "none") -> np.ndarray:
@@ -418,22 +398,7 @@ def gelu_input(input: Any, grad_output: Any, approximate: str = "none") -> np.nd
     """
     x, grad = check_operands(input, grad_output)
     check_approximate(approximate)
-    slope = _gelu_slope if approximate == "none" else _gelu_tanh_slope
-    return elementwise(lambda x, g: g * slope(x), x, grad)
-
-
-def _gelu_slope(x: np.ndarray) -> np.ndarray:
-    slope = np.array(x)
-    eltwise.gelu_slope(slope)
-    return slope
-
-
-def _gelu_tanh_slope(x: np.ndarray) -> np.ndarray:
-    near = np.clip(x, -30.0, 30.0)  # beyond, the logistic function is flat, and its exponent might overflow
-    exponent = gelu_exponent(near)
-    exponent_slope = GELU_TWICE_ROOT + 3.0 * GELU_TWICE_ROOT * GELU_CUBE * np.square(near)
-    out: np.ndarray = logistic(exponent) + x * (logistic_slope(exponent) * exponent_slope)
-    return out
+    return pointwise("gelu" if approximate == "none" else "gelu_tanh", x, grad=grad)
 
 
 # ---- along an axis -----------------------------------------------------------------------------------
@@ -466,14 +431,7 @@ def softmax_input(output: Any, grad_output: Any, dim: int = -1) -> np.ndarray:
     array([ 0.25, -0.25])
     """
     y, grad = check_operands(output, grad_output, "output")
-    axis = axis_number("dim", dim, y.ndim)
-    out = reducible(y)
-    rows = np.atleast_1d(out)
-    with np.errstate(all="ignore"):
-        np.multiply(rows, grad, out=rows)
-        np.subtract(grad, rows.sum(axis=axis, keepdims=True), out=rows)
-        np.multiply(rows, y, out=rows)
-    return out
+    return along_axis(False, y, axis_number("dim", dim, y.ndim), grad)
 
 
 def log_softmax_input(output: Any, grad_output: Any, dim: int = -1) -> np.ndarray:
@@ -486,12 +444,4 @@ def log_softmax_input(output: Any, grad_output: Any, dim: int = -1) -> np.ndarra
     array([ 0.5, -0.5])
     """
     y, grad = check_operands(output, grad_output, "output")
-    axis = axis_number("dim", dim, y.ndim)
-    out = reducible(grad)
-    rows = np.atleast_1d(out)
-    with np.errstate(all="ignore"):
-        total = rows.sum(axis=axis, keepdims=True)
-        np.exp(y, out=rows)
-        np.multiply(rows, total, out=rows)
-        np.subtract(grad, rows, out=rows)
-    return out
+    return along_axis(True, y, axis_number("dim", dim, y.ndim), grad)

@@ -12,23 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import eltwise
+from fastconv._kernels import norm as norm_kernel
 from fastconv.functional.elementwise import check_operands, image_slices
 from fastconv.functional.norm import (
+    LONG_ROW,
+    Standard,
     as_channels,
     as_factor,
     channel_window_sums,
     check_batch_statistics,
     check_channels,
-    moments,
     normalized_axes,
-    response_base,
+    response_parts,
+    standard,
     standardise,
     window_arguments,
 )
 from fastconv.geometry import new_output, real_number
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+#: Elements copied at a time, of operands whose rows do not lie one after the other.
+PART = 2**18
 
 
 def batch_norm(
@@ -88,19 +93,25 @@ def batch_norm(
     grad_input = new_output(x.shape, x.dtype, x)
     if not x.size:
         return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    zero = np.zeros(channels)
+    one, zero = np.ones(channels), np.zeros(channels)
     with np.errstate(all="ignore"):
-        mean, var = moments(x) if training else (zero + running_mean, zero + running_var)
-        r = 1.0 / np.sqrt(var + eps)
+        if training:
+            batch = standard(x, eps)
+        else:
+            batch = Standard(one, zero + running_mean, 1.0 / np.sqrt(zero + running_var + eps), zero)
+        r = batch.inverse_deviation
         scale = r if weight is None else r * weight
-        sums, products = eltwise.group_sums(x, mean, grad, zero)
+        sums, products = norm_kernel.group_sums(x, batch.unit, batch.shift, grad)
+        grad_weight = products * batch.scale
         if training:
             count = x.size // x.shape[1]
-            toward_mean = -scale * np.square(r) * products / count
-            eltwise.group_affine(x, mean, toward_mean, -scale * sums / count, grad_input, grad, scale)
+            toward_mean = -scale * batch.scale * grad_weight / count
+            norm_kernel.group_map(
+                x, batch.unit, batch.shift, toward_mean, -scale * sums / count, grad_input, grad, scale
+            )
         else:
-            eltwise.group_affine(grad, zero, scale, zero, grad_input)
-        return grad_input, (products * r).astype(x.dtype), sums.astype(x.dtype)
+            norm_kernel.group_map(grad, one, zero, scale, zero, grad_input)
+        return grad_input, grad_weight.astype(x.dtype), sums.astype(x.dtype)
 
 
 def layer_norm(
@@ -146,21 +157,59 @@ def layer_norm(
     eps = real_number("eps", eps, at_least=0)
     if not x.size:
         return np.empty(x.shape, x.dtype), np.zeros(shape, x.dtype), np.zeros(shape, x.dtype)
+    if prod(shape) <= LONG_ROW:
+        grad_input, grad_weight, grad_bias = _short_rows(x, grad, shape, weight, eps)
+    else:
+        grad_input, grad_weight, grad_bias = _long_rows(x, grad, shape, weight, eps)
+    with np.errstate(all="ignore"):
+        weight_sums, bias_sums = grad_weight.astype(x.dtype), grad_bias.astype(x.dtype)
+        return grad_input, weight_sums.reshape(shape), bias_sums.reshape(shape)
+
+
+def _short_rows(
+    x: np.ndarray, grad: np.ndarray, shape: tuple[int, ...], weight: np.ndarray | None, eps: float
+) -> Gradients:
+    """All passes over a row while it is in cache. Operands that are not C-contiguous are copied in parts."""
+    features = prod(shape)
+    out = np.empty(x.shape, x.dtype)
+    weight = None if weight is None else np.ascontiguousarray(weight)
+    if x.flags.c_contiguous and grad.flags.c_contiguous:
+        sums = norm_kernel.layer_norm(x, out, x.size // features, features, eps, weight, gradient=grad)
+        return out, *sums
+    lead = x.shape[: x.ndim - len(shape)] or (1,)
+    x, grad, result = (
+        array.reshape(lead + shape) if x.ndim == len(shape) else array for array in (x, grad, out)
+    )
+    total = np.zeros((2, features))
+    step = max(1, PART * lead[0] // x.size)
+    for first in range(0, lead[0], step):
+        part = slice(first, first + step)
+        rows = x[part].size // features
+        one, other = np.ascontiguousarray(x[part]), np.ascontiguousarray(grad[part])
+        total += norm_kernel.layer_norm(one, result[part], rows, features, eps, weight, gradient=other)
+    return out, *total
+
+
+def _long_rows(
+    x: np.ndarray, grad: np.ndarray, shape: tuple[int, ...], weight: np.ndarray | None, eps: float
+) -> Gradients:
+    """A pass at a time, each on all threads; grad_output is copied."""
     features = prod(shape)
     z, g = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     np.copyto(z, x)
     np.copyto(g, grad)
     z_rows, g_rows = z.reshape(1, -1, features), g.reshape(1, -1, features)
     with np.errstate(all="ignore"):
-        r = standardise(z_rows, eps)
-        zero = np.zeros(features)
-        grad_bias, grad_weight = eltwise.group_sums(z_rows[0], zero, g_rows[0], zero)
+        r = standardise(z_rows, eps, z_rows)
+        one, zero = np.ones(features), np.zeros(features)
+        grad_bias, grad_weight = norm_kernel.group_sums(z_rows[0], one, zero, g_rows[0])
         if weight is not None:
             np.multiply(g, weight, out=g)
-        zero = np.zeros_like(r)
-        sums, products = eltwise.group_sums(z_rows, zero, g_rows, zero)
-        eltwise.group_affine(z_rows, zero, -r * products / features, -r * sums / features, z_rows, g_rows, r)
-        return z, grad_weight.astype(x.dtype).reshape(shape), grad_bias.astype(x.dtype).reshape(shape)
+        one, zero = np.ones_like(r), np.zeros_like(r)
+        sums, products = norm_kernel.group_sums(z_rows, one, zero, g_rows)
+        toward_mean, offset = -r * products / features, -r * sums / features
+        norm_kernel.group_map(z_rows, one, zero, toward_mean, offset, z_rows, g_rows, r)
+    return z, grad_weight, grad_bias
 
 
 def local_response_norm_input(
@@ -204,9 +253,11 @@ def local_response_norm_input(
     out = np.empty_like(x)
     with np.errstate(all="ignore"):
         for images in image_slices(x.shape):
-            part, g = x[images], grad[images]
-            base = response_base(part, size, alpha, k)
+            g = grad[images]
+            part, base, unit = response_parts(x[images], size, alpha, k)
             direct = g * base**-beta
             through = channel_window_sums(direct * part / base, (size - 1) // 2, size // 2)
             np.subtract(direct, 2 * alpha * beta / size * part * through, out=out[images])
+            if unit is not None:
+                np.multiply(out[images], unit ** (-2 * beta), out=out[images])
     return out

@@ -212,7 +212,7 @@ class Softplus(Activation):
     _function = staticmethod(functional.softplus)
     _gradient = staticmethod(grad.softplus_input)
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+    def __init__(self, beta: float = 1.0, threshold: float = math.inf) -> None:
         self.beta = real_number("beta", beta, nonzero=True)
         self.threshold = real_number("threshold", threshold, finite=False)
         self._settings = (self.beta, self.threshold)

@@ -54,8 +54,17 @@ class Dropout(Layer):
         if not training:
             return input, lambda grad_output: grad_output
         kept = self.rng.random(input.shape, input.dtype) >= self.p
-        factor = kept * input.dtype.type(1.0 / (1.0 - self.p))
-        return input * factor, lambda grad_output: grad_output * factor
+        growth = input.dtype.type(1.0 / (1.0 - self.p))
+        bits = np.dtype(f"i{input.dtype.itemsize}")
+
+        def thinned(values: np.ndarray) -> np.ndarray:
+            with np.errstate(all="ignore"):
+                out: np.ndarray = values * growth
+            # as whole numbers: 0 times an infinite or NaN value is no 0
+            np.multiply(out.view(bits), kept, out=out.view(bits))
+            return out
+
+        return thinned(input), thinned
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
