@@ -20,10 +20,11 @@ import numpy as np
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
 from fastconv._kernels.pool_planes cimport average_whole, covers_planes
+from fastconv._kernels.pool_running cimport RunningCall, run_running, running_serves
 from fastconv._kernels.pool_tiles cimport (
     AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
-from fastconv._kernels.pool_walk cimport MAXIMUM, SPREAD, TOTAL, Call, Pool, walk
+from fastconv._kernels.pool_walk cimport MAXIMUM, SPREAD, TOTAL, Call, Operation, Pool, walk
 
 cdef object empty = np.empty, moveaxis = np.moveaxis, index_dtype = np.dtype(np.int64)
 cdef int64_t LARGEST_BYTES = 2**63 - 1
@@ -129,6 +130,11 @@ cdef class PoolPlan:
     cdef bint served(self, bint channels_last) noexcept:
         return self.tiles and not (channels_last and self.pool.channels > MOST_CHANNELS)
 
+    cdef bint runs(self, Operation operation, const Array *source, bint channels_last) noexcept:
+        """Whether windows are so wide that running maxima and sums take less time than going through them."""
+        import os
+        return int(os.environ.get("RUNNING", "1")) and running_serves(&self.pool, source.float64)
+
     cdef int run_tile(self, TileCall *call, const Array *source, const Array *target, bint channels_last) except -1:
         call.source, call.target, call.float64 = source, target, source.float64
         call.n, call.channels, call.channels_last = self.pool.n, self.pool.channels, channels_last
@@ -154,10 +160,15 @@ cdef class PoolPlan:
         copy_strides(output, call.output_stride)
         return walk(call)
 
+    cdef int run_running(self, RunningCall *call, const Array *source, const Array *target, bint channels_last) except -1:
+        call.pool, call.source, call.target, call.channels_last = &self.pool, source, target, channels_last
+        return run_running(call)
+
     # ---- maxima
 
     cdef object run_maximum(self, Opened *opened, object input, bint return_indices, double norm):
         cdef TileCall tile
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source = self.open(opened, input, False)
         cdef bint channels_last = is_channels_last(source)
@@ -169,7 +180,11 @@ cdef class PoolPlan:
         if return_indices:
             indices = self.room(self.output_shape, index_dtype, channels_last)
             places = self.open(opened, indices, True)
-        if self.served(channels_last) and norm == 0:
+        if norm == 0 and self.runs(MAXIMUM, source, channels_last):
+            memset(&running, 0, sizeof(RunningCall))
+            running.operation, running.indices = MAXIMUM, places
+            self.run_running(&running, source, target, channels_last)
+        elif norm == 0 and self.served(channels_last):
             tile.pool, tile.kind, tile.indices, tile.positions = self.tile, MAX_PASS, places, NULL
             self.run_tile(&tile, source, target, channels_last)
         else:
@@ -232,6 +247,7 @@ cdef class PoolPlan:
     def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
         """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
         cdef Opened opened
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source
         cdef const Array *target
@@ -244,7 +260,11 @@ cdef class PoolPlan:
             target = self.open(&opened, out, True)
             if self.whole and norm == 0 and average_whole(&self.pool, source, target, False, count_padding, divisor):
                 pass
-            elif self.served(channels_last) and norm == 0:
+            elif norm == 0 and self.runs(TOTAL, source, channels_last):
+                memset(&running, 0, sizeof(RunningCall))
+                running.operation, running.count_padding, running.divisor = TOTAL, count_padding, divisor
+                self.run_running(&running, source, target, channels_last)
+            elif norm == 0 and self.served(channels_last):
                 self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
             else:
                 memset(&call, 0, sizeof(Call))
@@ -257,6 +277,7 @@ cdef class PoolPlan:
     def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
         """The gradient of `average` with respect to its input."""
         cdef Opened opened
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source
         cdef const Array *target
@@ -269,6 +290,10 @@ cdef class PoolPlan:
             target = self.open(&opened, out, True)
             if self.whole and average_whole(&self.pool, target, source, True, count_padding, divisor):
                 pass
+            elif self.runs(SPREAD, source, channels_last):
+                memset(&running, 0, sizeof(RunningCall))
+                running.operation, running.count_padding, running.divisor = SPREAD, count_padding, divisor
+                self.run_running(&running, source, target, channels_last)
             elif self.served(channels_last):
                 self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
             else:
