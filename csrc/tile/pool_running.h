@@ -235,7 +235,7 @@ INLINE void running_group(int operation, int vectors, const fc_running *running,
         }
     }
     moving_end begin = move_to(w, w->low, r->output), end = move_to(w, w->high, r->output);
-    int64_t pivot = begin.at, base = 0, top = 0, done = 0;
+    int64_t pivot = begin.at, base = 0, top = 0, start = 0, done = 0;
     for (int64_t j = 0; j < r->outputs; j++) {
         const int64_t a = limited(w, begin.at), b = limited(w, end.at);
         pool_state out[RUNNING_VECTORS];
@@ -243,7 +243,7 @@ INLINE void running_group(int operation, int vectors, const fc_running *running,
             pivot = (floor_quotient(begin.at, block) + 1) * block;
             base = a;
             top = pivot < w->last ? pivot : w->last;
-            done = top > a ? top : a;
+            done = start = top > a ? top : a;
             pool_state backwards[RUNNING_VECTORS];
             EACH_VECTOR backwards[v] = forwards[v] = nothing(operation);
             for (int64_t k = top - 1; k >= a; k--) {
@@ -260,7 +260,11 @@ INLINE void running_group(int operation, int vectors, const fc_running *running,
             pool_state x[RUNNING_VECTORS];
             EACH_VECTOR x[v] = element(operation, r, done, &l[v]);
             if (operation == TOTAL && r->counted == FC_COUNT_ELEMENTS) divide_by_count(r, x, vectors, done, &last);
-            EACH_VECTOR forwards[v] = joined(operation, forwards[v], &x[v]);
+            if (operation != TOTAL && done == start) {  /* of elements of -inf, too, the first stays */
+                EACH_VECTOR forwards[v] = x[v];
+            } else {
+                EACH_VECTOR forwards[v] = joined(operation, forwards[v], &x[v]);
+            }
         }
         EACH_VECTOR {
             out[v] = a < b ? forwards[v] : nothing(operation);

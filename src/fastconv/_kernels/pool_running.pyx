@@ -116,7 +116,8 @@ cdef inline bint idle(const Pool *pool, int axis) noexcept nogil:
     """Whether every window is the element at its own place."""
     if pool.input_size[axis] != pool.output_size[axis]:
         return False
-    return pool.adaptive or (pool.kernel[axis] == 1 and pool.stride[axis] == 1 and pool.before[axis] == 0)
+    return pool.adaptive or (pool.kernel[axis] == 1 and pool.before[axis] == 0 and (
+        pool.stride[axis] == 1 or pool.output_size[axis] == 1))
 
 
 cdef inline int64_t class_count(const Pool *pool, int axis) noexcept nogil:
@@ -234,9 +235,9 @@ cdef void measure(Run *run, const Stage *stage) noexcept nogil:
     """Scratch of a box: what is kept after the first axis, after the second, and what the tile wants."""
     cdef int64_t lanes = run.kernel.lanes, group = GROUP_VECTORS * lanes, bytes, elements
     cdef int64_t rows = run.box_planes, state = state_bytes(run)
+    cdef int axis
     if turned(run):
         set_stretch(run, stage)
-    cdef int axis
     run.between_bytes[0] = run.between_bytes[1] = 0
     run.stage_bytes = 0
     for axis in range(run.last, run.first + 1):
@@ -411,7 +412,7 @@ cdef void run_lanes(const Run *run, const Box *box, int axis, const Volume *sour
         r.lanes, step = width, width
         r.source_lane_step, r.target_lane_step = source.stride[4], target.stride[4]
         r.index_lane_step = target.index_stride[4]
-        if box.stage[2].idle:
+        if box.stage[2].idle and axis == run.first:
             r.place_lane_step = run.place_unit[2]
     elif not along_row and source.stride[4] == box.channels and target.stride[4] == box.channels and (
             not run.with_places or (not box.stage[2].idle and (
@@ -676,5 +677,5 @@ cdef int run_turned(const RunningCall *call) except -1:
     cut(&run, stage, flops)
     parallel(box_task, &run, run.count, flops)
     if run.out_of_memory:
-        raise MemoryError("pooling workspace")
+        raise MemoryError(f"pooling workspace of {run.scratch_bytes} bytes")
     return 0
