@@ -109,12 +109,28 @@ INLINE vec load_lanes(const real *p, int64_t step, int count)
     return load(lanes);
 }
 
+/* Totals of the first lanes of rows of doubles. */
+INLINE void load_totals(pool_state *s, const double *p)
+{
+    UNROLL
+    for (int n = 0; n < PARTS; n++) memcpy(&s->total[n], p + n * LANES / PARTS, sizeof s->total[n]);
+}
+
+INLINE void store_totals(double *p, const pool_state *s, int count)
+{
+    double lanes[LANES];
+    double *to = count == LANES ? p : lanes;
+    UNROLL
+    for (int n = 0; n < PARTS; n++) memcpy(to + n * LANES / PARTS, &s->total[n], sizeof s->total[n]);
+    for (int i = 0; i < count && count != LANES; i++) p[i] = lanes[i];
+}
+
 INLINE pool_state element(int operation, const fc_running *r, int64_t k, const running_lanes *l)
 {
     pool_state s = {.best = {0}};
     const int64_t at = k * r->source_step + l->lane;
     if (operation == TOTAL && r->source_totals) {
-        memcpy(s.total, (const double *)r->source + at, sizeof s.total);
+        load_totals(&s, (const double *)r->source + at);
         return s;
     }
     const int64_t step = r->source_lane_step;
@@ -149,10 +165,7 @@ INLINE void emit(int operation, const fc_running *r, int64_t row, const running_
 {
     const int64_t step = r->target_lane_step, at = row * r->target_step + l->lane * step;
     if (operation == TOTAL && r->target_totals) {
-        double *totals = (double *)r->target + at;
-        if (l->count == LANES) memcpy(totals, s.total, sizeof s.total);
-        else
-            for (int i = 0; i < l->count; i++) totals[i] = ((const double *)s.total)[i];
+        store_totals((double *)r->target + at, &s, l->count);
         return;
     }
     if (operation == TOTAL) s.best = narrow(s.total);
@@ -184,33 +197,32 @@ INLINE void emit(int operation, const fc_running *r, int64_t row, const running_
 /* States kept for the elements in front of a pivot: of whole vectors, or of a few lanes without gaps. */
 INLINE void hold(int operation, real *held, const pool_state *s, int count)
 {
-    if (count != LANES) {
-        for (int i = 0; i < count; i++) {
-            if (operation == TOTAL) ((double *)held)[i] = ((const double *)s->total)[i];
-            else held[i] = s->best[i];
-            if (operation == MAXIMUM_AND_PLACE) ((lane_index *)held)[count + i] = s->place[i];
-        }
+    if (operation == TOTAL) {
+        store_totals((double *)held, s, count);
         return;
     }
-    if (operation == TOTAL) memcpy(held, s->total, sizeof s->total);
-    else store(held, s->best);
-    if (operation == MAXIMUM_AND_PLACE) memcpy(held + LANES, &s->place, sizeof s->place);
+    if (count == LANES) store(held, s->best);
+    else store_first(held, s->best, count);
+    if (operation != MAXIMUM_AND_PLACE) return;
+    vec place;
+    memcpy(&place, &s->place, sizeof place);
+    if (count == LANES) store(held + LANES, place);
+    else store_first(held + count, place, count);
 }
 
 INLINE pool_state held_state(int operation, const real *held, int count)
 {
     pool_state s = {.best = {0}};
-    if (count != LANES) {
-        for (int i = 0; i < count; i++) {
-            if (operation == TOTAL) ((double *)s.total)[i] = ((const double *)held)[i];
-            else s.best[i] = held[i];
-            if (operation == MAXIMUM_AND_PLACE) s.place[i] = ((const lane_index *)held)[count + i];
-        }
+    if (operation == TOTAL) {
+        double lanes[LANES] = {0};
+        for (int i = 0; i < count && count != LANES; i++) lanes[i] = ((const double *)held)[i];
+        load_totals(&s, count == LANES ? (const double *)held : lanes);
         return s;
     }
-    if (operation == TOTAL) memcpy(s.total, held, sizeof s.total);
-    else s.best = load(held);
-    if (operation == MAXIMUM_AND_PLACE) memcpy(&s.place, held + LANES, sizeof s.place);
+    s.best = count == LANES ? load(held) : load_first(held, count);
+    if (operation != MAXIMUM_AND_PLACE) return s;
+    const vec place = count == LANES ? load(held + LANES) : load_first(held + count, count);
+    memcpy(&s.place, &place, sizeof place);
     return s;
 }
 
@@ -347,8 +359,12 @@ INLINE void places_to_row(const vec *turned, const fc_running *r, const fc_runni
     memcpy(lanes, &turned[i], sizeof lanes);
     if (r->indices) {
         int64_t *to = (int64_t *)row->target_places + j * r->index_step;
-        for (int n = 0; n < count; n++) to[n * r->index_step] = lanes[n];
-    } else memcpy((lane_index *)row->target_places + j, lanes, (size_t)count * sizeof(lane_index));
+        if (r->index_step == 1 && count == LANES)
+            for (int n = 0; n < LANES; n++) to[n] = lanes[n];
+        else
+            for (int n = 0; n < count; n++) to[n * r->index_step] = lanes[n];
+    } else if (count == LANES) memcpy((lane_index *)row->target_places + j, lanes, sizeof lanes);
+    else memcpy((lane_index *)row->target_places + j, lanes, (size_t)count * sizeof(lane_index));
 }
 
 INLINE void lanes_to_rows(int operation, const fc_running *r, const fc_running_row *rows, int count, const void *outputs,
