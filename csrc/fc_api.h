@@ -206,6 +206,56 @@ typedef struct fc_pool_part {
 
 enum { FC_POSITIONS = 16, FC_POOL_TAPS = 256 };  /* a gradient's windows have no more taps, nor has a byte */
 
+/* Windows along one axis whose ends only grow: output j has the elements from (j * step + low) / per up to
+ * (j * step + high) / per, both rounded down, that lie in [first, last). */
+typedef struct fc_ends {
+    int64_t step, per, low, high;
+    int64_t first, last;
+} fc_ends;
+
+/* Whether sums are divided by what their window counts, or (gradients) every element by what is counted at it. */
+typedef enum fc_counted { FC_COUNT_NONE = 0, FC_COUNT_OUTPUTS = 1, FC_COUNT_ELEMENTS = 2 } fc_counted;
+
+/* Outputs [output, output + outputs) along an axis, for `lanes` lanes side by side: see pool_running.h. Element k lies
+ * at k * source_step in the source. Totals are rows of doubles in scratch memory, places the lane's index type there;
+ * such rows have room for whole vectors. */
+typedef struct fc_running {
+    fc_ends windows;
+    int64_t block;             /* elements from pivot to pivot: no window that is not cut short has fewer, but at least 1 */
+    int64_t output, outputs;
+    fc_counted counted;
+    fc_ends counts;            /* in their own `first` and `last` */
+    double divisor;            /* in place of what is counted; 0: none */
+    int64_t lanes;
+    const void *source;
+    int64_t source_step, source_lane_step;
+    int source_totals;
+    const void *places;        /* of maxima so far, at source_step; NULL: the element itself */
+    int64_t first_place, place_step, place_lane_step;  /* added to the place of element k of a lane: first_place
+                                                        * + k * place_step + lane * place_lane_step */
+    void *target;              /* of the first output */
+    int64_t target_step, target_lane_step;
+    int target_totals;
+    void *target_places;       /* at target_step; NULL: not wanted */
+    int64_t *indices;          /* places, too; NULL: not wanted */
+    int64_t index_step, index_lane_step;
+    const void *lane_places;   /* of running_*_rows, as is `shift` */
+    const int64_t *shift;
+    void *scratch;             /* 64-byte aligned; `block` states (at most one per element) of 4 vectors of lanes. A state is a real, for maxima with
+                                * places two, for sums a double */
+} fc_running;
+
+/* A row whose windows lie as those of the others: they run side by side, at most `lanes` of them. In fc_running,
+ * source_step leads from element to element, target_step and index_step from output to output. Elements outside
+ * [low, high) are none. `shift`: what to add to a place of the windows for the place that is counted. Scratch
+ * has room for the elements under all outputs, for the outputs, and for what running_* want, a vector each. */
+typedef struct fc_running_row {
+    const void *source;        /* element 0 */
+    void *target;
+    void *target_places;       /* or indices, where fc_running has any */
+    int64_t low, high, outputs, place, shift;
+} fc_running_row;
+
 /* Planes that are averaged whole: neighbouring pixels are adjacent (pixel_step 1), or neighbouring planes are. */
 typedef struct fc_planes {
     int64_t planes, pixels;
@@ -405,6 +455,12 @@ typedef struct fc_kernels {
 
     /* Independent fused multiply-adds over `rounds` rounds; returns the FLOPs done (measures the peak). */
     double (*fma_peak)(int64_t rounds);
+
+    /* Maxima and sums of windows along one axis, at a cost that does not depend on how wide they are. */
+    void (*running_max)(const fc_running *r);
+    void (*running_sum)(const fc_running *r);
+    void (*running_max_rows)(const fc_running *r, const fc_running_row *rows, int count);
+    void (*running_sum_rows)(const fc_running *r, const fc_running_row *rows, int count);
 } fc_kernels;
 
 typedef enum fc_dtype { FC_FLOAT32 = 0, FC_FLOAT64 = 1, FC_DTYPES = 2 } fc_dtype;

@@ -260,6 +260,18 @@ INLINE vec at_least(vec bound, vec x)
 #endif
 }
 
+/* Where an index is less than another. */
+INLINE flags places_below(ivec a, ivec b)
+{
+#if defined(__AVX512F__) && FC_REAL_BYTES == 4
+    return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b);
+#elif defined(__AVX512F__)
+    return _mm512_cmplt_epi64_mask((__m512i)a, (__m512i)b);
+#else
+    return (ivec)(a < b);
+#endif
+}
+
 /* One byte per lane. */
 typedef uint8_t byte_vec __attribute__((vector_size(FC_VECTOR_BYTES / FC_REAL_BYTES)));
 

@@ -17,6 +17,7 @@
 #include "dot.h"
 #include "pool.h"
 #include "pool_gradient.h"
+#include "pool_running.h"
 #include "pool_planes.h"
 
 #define JOIN_(a, b, c, d) a##b##c##d
@@ -88,6 +89,10 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .max_pool = max_pool,
     .avg_pool = avg_pool,
     .pool_gradient = pool_gradient,
+    .running_max = running_max,
+    .running_sum = running_sum,
+    .running_max_rows = running_max_rows,
+    .running_sum_rows = running_sum_rows,
     .average_planes = average_planes,
     .spread_planes = spread_planes,
     .fma_peak = fma_peak,

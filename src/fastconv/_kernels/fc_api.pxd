@@ -142,6 +142,55 @@ cdef extern from "fc_api.h" nogil:
 
     enum: FC_POSITIONS, FC_POOL_TAPS
 
+    ctypedef struct fc_ends:
+        int64_t step
+        int64_t per
+        int64_t low
+        int64_t high
+        int64_t first
+        int64_t last
+
+    ctypedef enum fc_counted: FC_COUNT_NONE, FC_COUNT_OUTPUTS, FC_COUNT_ELEMENTS
+
+    ctypedef struct fc_running:
+        fc_ends windows
+        int64_t block
+        int64_t output
+        int64_t outputs
+        fc_counted counted
+        fc_ends counts
+        double divisor
+        int64_t lanes
+        const void *source
+        int64_t source_step
+        int64_t source_lane_step
+        int source_totals
+        const void *places
+        int64_t first_place
+        int64_t place_step
+        int64_t place_lane_step
+        void *target
+        int64_t target_step
+        int64_t target_lane_step
+        int target_totals
+        void *target_places
+        int64_t *indices
+        int64_t index_step
+        int64_t index_lane_step
+        const void *lane_places
+        const int64_t *shift
+        void *scratch
+
+    ctypedef struct fc_running_row:
+        const void *source
+        void *target
+        void *target_places
+        int64_t low
+        int64_t high
+        int64_t outputs
+        int64_t place
+        int64_t shift
+
     ctypedef struct fc_gather:
         int64_t first
         int64_t step
@@ -283,6 +332,10 @@ cdef extern from "fc_api.h" nogil:
         void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
         void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*running_max)(const fc_running *r) noexcept nogil
+        void (*running_sum)(const fc_running *r) noexcept nogil
+        void (*running_max_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
+        void (*running_sum_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
         void (*average_planes)(void *out, const void *source, const fc_planes *p) noexcept nogil
         void (*spread_planes)(void *target, const void *source, const fc_planes *p) noexcept nogil
         double (*fma_peak)(int64_t rounds) noexcept nogil

@@ -20,14 +20,68 @@ import numpy as np
 from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
 from fastconv._kernels.pool_planes cimport average_whole, covers_planes
+from fastconv._kernels.pool_running cimport RunningCall, run_running, running_serves
 from fastconv._kernels.pool_tiles cimport (
     AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
-from fastconv._kernels.pool_walk cimport MAXIMUM, SPREAD, TOTAL, Call, Pool, walk
+from fastconv._kernels.pool_walk cimport MAXIMUM, SPREAD, TOTAL, Call, Operation, Pool, walk
 
 cdef object empty = np.empty, moveaxis = np.moveaxis, index_dtype = np.dtype(np.int64)
 cdef int64_t LARGEST_BYTES = 2**63 - 1
 cdef int64_t MOST_CHANNELS = 1 << 14    # side by side that tiles take; more of them would not leave room for rows
+
+
+# How long it takes to go through windows, counted in taps of the tiles (0.15 to 0.45 ns on a core of 3 GHz): running
+# takes about the same for every element and axis, and the walk for every tap.
+cdef double RUNNING_MAXIMUM = 8
+cdef double RUNNING_SUM = 16
+cdef double WALK_TAP = 6
+cdef double GRADIENT_TAP = 0.5
+cdef int64_t MOST_SOURCES = 16   # windows over an element, beyond which following indices is faster than looking for it
+
+
+cdef double running_taps(const Pool *pool, Operation operation) noexcept:
+    """What one plane takes by running maxima and sums: rows first, then columns, then planes (or, for gradients, from
+    outputs to elements)."""
+    cdef double taps = 0, lanes, along = RUNNING_MAXIMUM if operation == MAXIMUM else RUNNING_SUM
+    cdef const int64_t *before = &pool.output_size[0] if operation == SPREAD else &pool.input_size[0]
+    cdef const int64_t *after = &pool.input_size[0] if operation == SPREAD else &pool.output_size[0]
+    cdef int axis, other
+    for axis in range(2, -1, -1):
+        lanes = 1
+        for other in range(3):
+            if other != axis:
+                lanes *= after[other] if other > axis else before[other]
+        # few lanes leave vectors empty, unless the axis is long enough to be taken in stretches
+        lanes = max(lanes, min(16.0, 16 * pool.kernel[axis] / (<double>before[axis] + after[axis])))
+        taps += along * lanes * (before[axis] + after[axis]) / 2
+    return taps
+
+
+cdef double window_taps(const Pool *pool, Operation operation, bint tiles) noexcept:
+    """What one plane takes window by window: see pool.h, pool_gradient.h and pool_walk.pyx."""
+    cdef const int64_t *kernel = &pool.kernel[0]
+    cdef const int64_t *outputs = &pool.output_size[0]
+    cdef double every = <double>outputs[0] * outputs[1] * outputs[2]
+    cdef double over = 1       # windows times taps that lie inside, over `every`
+    cdef int axis
+    for axis in range(3):
+        over *= min(kernel[axis], pool.input_size[axis])
+    if not tiles:
+        return WALK_TAP * every * over
+    if operation == SPREAD:
+        return GRADIENT_TAP * every * over
+    return kernel[0] * (every * kernel[1] + <double>outputs[0] * pool.input_size[1] * outputs[2] * kernel[2])
+
+
+cdef int64_t most_windows(const fc_pool *pool) noexcept:
+    """The most windows over one element."""
+    cdef int64_t windows = 1
+    cdef int axis
+    for axis in range(3):
+        windows *= min(pool.axis[axis].taps, (pool.axis[axis].taps - 1) * pool.axis[axis].dilation
+                       // pool.axis[axis].stride + 1)
+    return windows
 
 
 cdef bint is_channels_last(const Array *array) noexcept:
@@ -105,7 +159,8 @@ cdef class PoolPlan:
             a.taps, a.stride, a.before, a.dilation = p.kernel[axis], p.stride[axis], p.before[axis], p.dilation[axis]
         self.tiles = not geometry.adaptive and tiles_serve(&self.tile)
         self.whole = covers_planes(p)
-        self.keeps_positions = self.tiles and math.prod(geometry.kernel) <= FC_POOL_TAPS
+        self.keeps_positions = (self.tiles and math.prod(geometry.kernel) <= FC_POOL_TAPS
+                                and most_windows(&self.tile) <= MOST_SOURCES)
 
     # ---- arrays
 
@@ -128,6 +183,14 @@ cdef class PoolPlan:
 
     cdef bint served(self, bint channels_last) noexcept:
         return self.tiles and not (channels_last and self.pool.channels > MOST_CHANNELS)
+
+    cdef bint runs(self, Operation operation, const Array *source) noexcept:
+        """Whether windows are so wide that running maxima and sums take less time than going through them.
+
+        An image's sums follow this, so it may depend on nothing but one image's geometry.
+        """
+        return running_serves(&self.pool, source.float64) and (
+            running_taps(&self.pool, operation) < window_taps(&self.pool, operation, self.tiles))
 
     cdef int run_tile(self, TileCall *call, const Array *source, const Array *target, bint channels_last) except -1:
         call.source, call.target, call.float64 = source, target, source.float64
@@ -154,10 +217,15 @@ cdef class PoolPlan:
         copy_strides(output, call.output_stride)
         return walk(call)
 
+    cdef int run_running(self, RunningCall *call, const Array *source, const Array *target, bint channels_last) except -1:
+        call.pool, call.source, call.target, call.channels_last = &self.pool, source, target, channels_last
+        return run_running(call)
+
     # ---- maxima
 
     cdef object run_maximum(self, Opened *opened, object input, bint return_indices, double norm):
         cdef TileCall tile
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source = self.open(opened, input, False)
         cdef bint channels_last = is_channels_last(source)
@@ -169,7 +237,11 @@ cdef class PoolPlan:
         if return_indices:
             indices = self.room(self.output_shape, index_dtype, channels_last)
             places = self.open(opened, indices, True)
-        if self.served(channels_last) and norm == 0:
+        if norm == 0 and self.runs(MAXIMUM, source):
+            memset(&running, 0, sizeof(RunningCall))
+            running.operation, running.indices = MAXIMUM, places
+            self.run_running(&running, source, target, channels_last)
+        elif norm == 0 and self.served(channels_last):
             tile.pool, tile.kind, tile.indices, tile.positions = self.tile, MAX_PASS, places, NULL
             self.run_tile(&tile, source, target, channels_last)
         else:
@@ -232,6 +304,7 @@ cdef class PoolPlan:
     def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
         """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
         cdef Opened opened
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source
         cdef const Array *target
@@ -244,7 +317,11 @@ cdef class PoolPlan:
             target = self.open(&opened, out, True)
             if self.whole and norm == 0 and average_whole(&self.pool, source, target, False, count_padding, divisor):
                 pass
-            elif self.served(channels_last) and norm == 0:
+            elif norm == 0 and self.runs(TOTAL, source):
+                memset(&running, 0, sizeof(RunningCall))
+                running.operation, running.count_padding, running.divisor = TOTAL, count_padding, divisor
+                self.run_running(&running, source, target, channels_last)
+            elif norm == 0 and self.served(channels_last):
                 self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
             else:
                 memset(&call, 0, sizeof(Call))
@@ -257,6 +334,7 @@ cdef class PoolPlan:
     def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
         """The gradient of `average` with respect to its input."""
         cdef Opened opened
+        cdef RunningCall running
         cdef Call call
         cdef const Array *source
         cdef const Array *target
@@ -269,6 +347,10 @@ cdef class PoolPlan:
             target = self.open(&opened, out, True)
             if self.whole and average_whole(&self.pool, target, source, True, count_padding, divisor):
                 pass
+            elif self.runs(SPREAD, source):
+                memset(&running, 0, sizeof(RunningCall))
+                running.operation, running.count_padding, running.divisor = SPREAD, count_padding, divisor
+                self.run_running(&running, source, target, channels_last)
             elif self.served(channels_last):
                 self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
             else:

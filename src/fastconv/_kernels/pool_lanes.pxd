@@ -5,7 +5,7 @@ one lane's window, so the same loop serves rows of pixels and channels of a chan
 runs along its window instead, with the accumulator in a register.
 """
 
-from libc.math cimport fabs, pow
+from libc.math cimport INFINITY, fabs, pow
 from libc.stdint cimport int64_t
 
 ctypedef fused real:
@@ -107,7 +107,8 @@ cdef inline void take_powers(const Strip *strip, const real *source, double powe
     cdef int64_t lane, tap
     for tap in range(strip.taps):
         for lane in range(strip.lanes):
-            total[lane] += raised(source[tap * strip.tap_step + lane * strip.lane_step], power)
+            # + 0.0: of -0.0, too, a negative power is +inf
+            total[lane] += raised(source[tap * strip.tap_step + lane * strip.lane_step] + <double>0.0, power)
 
 
 cdef inline void give(const Strip *strip, real *target, const real *share) noexcept nogil:
@@ -117,3 +118,23 @@ cdef inline void give(const Strip *strip, real *target, const real *share) noexc
         to_tap = target + tap * strip.tap_step
         for lane in range(strip.lanes):
             to_tap[lane * strip.lane_step] += share[lane]
+
+
+cdef inline void give_slopes(const Strip *strip, real *target, const double *share, const double *zero_share,
+                             const real *input, int64_t input_lane_step, int64_t input_tap_step, const real *norm,
+                             int64_t norm_step, double power) noexcept nogil:
+    """As `give`, of share * (element / norm)^power: as a ratio, which neither overflows nor vanishes where powers do."""
+    cdef int64_t lane, tap
+    cdef double element, of
+    cdef real *to_tap
+    for tap in range(strip.taps):
+        to_tap = target + tap * strip.tap_step
+        for lane in range(strip.lanes):
+            element, of = input[tap * input_tap_step + lane * input_lane_step], norm[lane * norm_step]
+            if of == 0:
+                if element == 0:
+                    to_tap[lane * strip.lane_step] += <real>zero_share[lane]
+            elif power == 0:
+                to_tap[lane * strip.lane_step] += <real>share[lane]
+            elif share[lane] != 0 and fabs(of) != INFINITY:  # 0 times an infinite slope stays 0
+                to_tap[lane * strip.lane_step] += <real>(share[lane] * raised(element / of, power))

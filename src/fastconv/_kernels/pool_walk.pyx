@@ -16,14 +16,14 @@ never split, and elements add up their outputs in scan order whatever the tasks,
 Windows of one size, not too wide, are left to the faster tiles: see pool_tiles.pyx.
 """
 
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs, fmod
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.native cimport parallel, worker_threads
 from fastconv._kernels.pool cimport CHANNEL_LANES, TAP_FLOPS, divide_up, lanes_of_channels
 from fastconv._kernels.pool_lanes cimport (
-    Strip, give, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
+    Strip, give, give_slopes, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
 )
 
 cdef enum:
@@ -31,6 +31,10 @@ cdef enum:
 
 cdef double TASK_FLOPS = 1e8
 cdef int64_t MOST_PARTS = 4096
+
+# A sum of powers beyond these bounds may have lost elements that overflow or vanish when raised.
+cdef double LEAST_POWERS = 1e-290
+cdef double MOST_POWERS = 1e300
 
 cdef struct Box:
     int64_t n, channel, channels
@@ -48,6 +52,13 @@ cdef struct Span:
 cdef struct Line:
     int64_t output[3]         # of the first lane
     int64_t lanes
+    const double *share       # of an Lp norm's gradient ...
+    const double *zero_share  # ... and what a 0 has of it where the norm is 0, too
+
+
+cdef struct Extremes:         # of absolute values in a window
+    double least, greatest
+    int64_t zeros
 
 
 # ---- windows -----------------------------------------------------------------------------------------
@@ -96,11 +107,13 @@ cdef void divisors(const Call *call, const Line *line, double *divisor) noexcept
 # ---- the walk ----------------------------------------------------------------------------------------
 
 
-cdef void meet(const Call *call, const Strip *strip, real *elements, real *values, int64_t *where,
-               double *total) noexcept nogil:
+cdef void meet(const Call *call, const Box *box, const Line *line, const Strip *strip, real *elements, real *values,
+               int64_t *where, double *total) noexcept nogil:
     """One row of elements meets the accumulators of the lanes above it."""
     cdef int64_t lane = strip.first_lane
-    if call.operation == SPREAD:
+    if call.operation == SPREAD and call.norm != 0:
+        slopes(call, box, line, strip, elements)
+    elif call.operation == SPREAD:
         give(strip, elements, values + lane)
     elif call.operation == TOTAL:
         if call.norm == 0:
@@ -113,6 +126,71 @@ cdef void meet(const Call *call, const Strip *strip, real *elements, real *value
         take_max_value(strip, elements, values + lane)
     else:
         take_max(strip, elements, values + lane, where + lane)
+
+
+cdef void slopes(const Call *call, const Box *box, const Line *line, const Strip *strip, real *elements) noexcept nogil:
+    """One row of elements gets its shares of the gradients of norms: an Lp norm y has the slope (x / y)^(p - 1)."""
+    cdef const Pool *pool = call.pool
+    cdef int64_t lane_axis = 4 if call.rows else 1, x, place
+    # a row's first lane may begin before the lanes that it meets
+    place = strip.index + (strip.first_lane * pool.stride[2] if call.rows else 0)
+    x = place % pool.input_size[2]
+    place //= pool.input_size[2]
+    give_slopes(strip, elements, line.share + strip.first_lane, line.zero_share + strip.first_lane,
+                <const real *>call.norm_input + box.n * call.norm_input_stride[0]
+                + box.channel * call.norm_input_stride[1] + place // pool.input_size[1] * call.norm_input_stride[2]
+                + place % pool.input_size[1] * call.norm_input_stride[3] + x * call.norm_input_stride[4],
+                call.norm_input_stride[lane_axis] * (pool.stride[2] if call.rows else 1), call.norm_input_stride[4],
+                <const real *>call.norm_output + offset(call.norm_output_stride, box, line)
+                + strip.first_lane * call.norm_output_stride[lane_axis], call.norm_output_stride[lane_axis],
+                call.norm - 1)
+
+
+cdef Extremes extremes(const Call *call, const Box *box, const Line *line, int64_t lane, const real *input,
+                       const int64_t *stride) noexcept nogil:
+    """Of the window of one lane; `input` is that of its image and of the block's first channel."""
+    cdef Extremes found
+    cdef Span span[3]
+    cdef int axis
+    cdef int64_t z, y, x
+    cdef double size
+    found.least, found.greatest, found.zeros = INFINITY, 0, 0
+    for axis in range(3):
+        span[axis] = window(call.pool, axis, line.output[axis] + (lane if axis == 2 and call.rows else 0), 0,
+                            call.pool.input_size[axis])
+    if not call.rows:
+        input += lane * stride[1]
+    for z in range(span[0].first, span[0].first + span[0].count):
+        for y in range(span[1].first, span[1].first + span[1].count):
+            for x in range(span[2].first, span[2].first + span[2].count):
+                size = fabs(input[z * stride[2] + y * stride[3] + x * stride[4]])
+                found.least, found.greatest = min(found.least, size), max(found.greatest, size)
+                found.zeros += size == 0
+    return found
+
+
+cdef double scaled_norm(const Call *call, const Box *box, const Line *line, int64_t lane, const real *input,
+                        double total, double divisor) noexcept nogil:
+    """The norm of a window whose powers overflow or vanish: that of its elements beside the one that weighs most."""
+    cdef Extremes found = extremes(call, box, line, lane, input, call.input_stride)
+    cdef double scale = found.greatest if call.norm > 0 else found.least
+    cdef Span span[3]
+    cdef int axis
+    cdef int64_t z, y, x
+    if scale == 0 or scale == INFINITY:
+        return raised(total / divisor * volume(call.pool), 1 / call.norm)
+    for axis in range(3):
+        span[axis] = window(call.pool, axis, line.output[axis] + (lane if axis == 2 and call.rows else 0), 0,
+                            call.pool.input_size[axis])
+    if not call.rows:
+        input += lane * call.input_stride[1]
+    total = 0
+    for z in range(span[0].first, span[0].first + span[0].count):
+        for y in range(span[1].first, span[1].first + span[1].count):
+            for x in range(span[2].first, span[2].first + span[2].count):
+                total += raised(input[z * call.input_stride[2] + y * call.input_stride[3] + x * call.input_stride[4]]
+                                / scale, call.norm)
+    return scale * raised(total / divisor * volume(call.pool), 1 / call.norm)
 
 
 cdef void visit_row(const Call *call, const Box *box, const Line *line, real *row, int64_t row_index,
@@ -138,7 +216,7 @@ cdef void visit_row(const Call *call, const Box *box, const Line *line, real *ro
         strip.lanes -= strip.first_lane
         x += strip.first_lane * stride
         if strip.lanes > 0:
-            meet(call, &strip, row + x * call.input_stride[4], values, where, total)
+            meet(call, box, line, &strip, row + x * call.input_stride[4], values, where, total)
 
 
 cdef void visit(const Call *call, const Box *box, const Line *line, real *input, real *values, int64_t *where,
@@ -165,7 +243,7 @@ cdef void visit(const Call *call, const Box *box, const Line *line, real *input,
                 visit_row(call, box, line, row, row_index, values, where, total)
             else:
                 strip.index = row_index + span[2].first
-                meet(call, &strip, row + span[2].first * call.input_stride[4], values, where, total)
+                meet(call, box, line, &strip, row + span[2].first * call.input_stride[4], values, where, total)
 
 
 # ---- lines -------------------------------------------------------------------------------------------
@@ -210,32 +288,51 @@ cdef void sum_line(const Call *call, const Box *box, const Line *line, real *inp
     for lane in range(line.lanes):
         if call.norm == 0:
             output[lane * step] = <real>(total[lane] / divisor[lane])
-        else:
+        elif LEAST_POWERS < fabs(total[lane]) < MOST_POWERS or total[lane] != total[lane]:
             output[lane * step] = <real>raised(total[lane] / divisor[lane] * volume(call.pool), 1 / call.norm)
+        else:
+            output[lane * step] = <real>scaled_norm(
+                call, box, line, lane, <const real *>input, total[lane], divisor[lane])
 
 
-cdef void spread_line(const Call *call, const Box *box, const Line *line, real *input, const real *output,
+cdef void spread_line(const Call *call, const Box *box, Line *line, real *input, const real *output,
                       int64_t step, const real *norm_output, int64_t norm_step) noexcept nogil:
     cdef real share[LANES]
     cdef double divisor[LANES]
-    cdef double norm
+    cdef double norm_share[LANES]
+    cdef double zero_share[LANES]
     cdef int64_t lane
     divisors(call, line, divisor)
-    for lane in range(line.lanes):
-        share[lane] = <real>(output[lane * step] / divisor[lane])
-        if call.norm != 0:
-            norm = norm_output[lane * norm_step]
-            # an Lp norm of 0 has no gradient, or an infinite one; it is taken as 0
-            share[lane] = <real>(0 if norm == 0 else output[lane * step] / divisor[lane] * volume(call.pool)
-                                 * raised(norm, 1 - call.norm))
+    if call.norm == 0:
+        for lane in range(line.lanes):
+            share[lane] = <real>(output[lane * step] / divisor[lane])
+    else:
+        line.share, line.zero_share = norm_share, zero_share
+        for lane in range(line.lanes):
+            norm_share[lane] = output[lane * step] / divisor[lane] * volume(call.pool)
+            zero_share[lane] = 0
+            if norm_output[lane * norm_step] == 0 and call.norm < 0 and fmod(call.norm, 2) != 0:
+                zero_share[lane] = norm_share[lane] * zero_slope(call, box, line, lane, input, divisor[lane])
     visit(call, box, line, input, share, NULL, NULL)
+
+
+cdef double zero_slope(const Call *call, const Box *box, const Line *line, int64_t lane, real *unused,
+                       double divisor) noexcept nogil:
+    """What (x / y)^(p - 1) tends to for the zeros of a window, all alike, if p is negative.
+
+    With an even p the norm has a kink there, and no more of a slope than |x| at 0.
+    """
+    cdef const real *input = (<const real *>call.norm_input + box.n * call.norm_input_stride[0]
+                              + box.channel * call.norm_input_stride[1])
+    cdef int64_t zeros = extremes(call, box, line, lane, input, call.norm_input_stride).zeros
+    return raised(volume(call.pool) / divisor * zeros, (1 - call.norm) / call.norm)
 
 
 cdef inline double volume(const Pool *pool) noexcept nogil:
     return <double>pool.kernel[0] * pool.kernel[1] * pool.kernel[2]
 
 
-cdef void run_line(const Call *call, const Box *box, const Line *line, real *input) noexcept nogil:
+cdef void run_line(const Call *call, const Box *box, Line *line, real *input) noexcept nogil:
     cdef int lane_axis = 4 if call.rows else 1
     cdef real *output = <real *>call.output + offset(call.output_stride, box, line)
     if call.operation == MAXIMUM:
@@ -269,8 +366,6 @@ cdef void run_box(const Call *call, const Box *box, real *input) noexcept nogil:
                 line.lanes = min(run, box.end[2] - ow) if call.rows else box.channels
                 run_line(call, box, &line, input)
                 ow += run
-    if call.operation == SPREAD and call.norm != 0:
-        chain(call, box, input)
 
 
 cdef void clear(const Box *box, real *plane, const int64_t *stride, bint channels_are_lanes) noexcept nogil:
@@ -285,25 +380,6 @@ cdef void clear(const Box *box, real *plane, const int64_t *stride, bint channel
                     memset(row + x * stride[4], 0, box.channels * sizeof(real))
             else:
                 memset(row + box.low[2] * stride[4], 0, width * sizeof(real))
-
-
-cdef void chain(const Call *call, const Box *box, real *grad_input) noexcept nogil:
-    """The last factor of an Lp norm's gradient, x^(p - 1)."""
-    cdef int64_t z, y, x, c
-    cdef const real *input = (<const real *>call.norm_input + box.n * call.norm_input_stride[0]
-                              + box.channel * call.norm_input_stride[1])
-    cdef real *target
-    cdef real element
-    for z in range(box.low[0], box.high[0]):
-        for y in range(box.low[1], box.high[1]):
-            for x in range(box.low[2], box.high[2]):
-                for c in range(box.channels):
-                    target = (grad_input + c * call.input_stride[1] + z * call.input_stride[2]
-                              + y * call.input_stride[3] + x * call.input_stride[4])
-                    element = input[c * call.norm_input_stride[1] + z * call.norm_input_stride[2]
-                                    + y * call.norm_input_stride[3] + x * call.norm_input_stride[4]]
-                    if target[0] != 0:  # 0 times an infinite power stays 0
-                        target[0] = <real>(target[0] * raised(element, call.norm - 1))
 
 
 cdef void pool_task(void *context, int64_t index) noexcept nogil:
