@@ -12,6 +12,7 @@
 #include "depthwise_gradient.h"
 #include "eltwise.h"
 #include "dot.h"
+#include "fft.h"
 #include "pool.h"
 #include "pool_gradient.h"
 #include "pool_planes.h"
@@ -79,4 +80,11 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .average_planes = average_planes,
     .spread_planes = spread_planes,
     .fma_peak = fma_peak,
+    .fft_read = fft_read,
+    .fft_write = fft_write,
+#if FC_REAL_BYTES == 8
+    .fft_columns = fft_columns,
+    .fft_rows = fft_rows,
+    .fft_products = fft_products,
+#endif
 };

@@ -30,7 +30,7 @@ from fastconv._kernels.col2im import Col2imPlan, staged_outputs
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
-from fastconv._kernels.fft import estimate as fft_flops
+from fastconv._kernels.fft_blocks import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
