@@ -304,6 +304,8 @@ static void fft_rows(double *spectrum, double *z, int64_t row_step, int64_t rows
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
+enum { AHEAD = 16 };  /* doubles: two lines */
+
 INLINE void products_of(double *const *sums, const double *const *a, const double *const *b, int64_t terms, int64_t size,
                         int rows, int columns, int accumulate)
 {
@@ -314,13 +316,17 @@ INLINE void products_of(double *const *sums, const double *const *a, const doubl
             UNROLL
             for (int c = 0; c < columns; c++)
                 sum[r][c] = accumulate ? complex_at(sums[r * columns + c] + at) : (complex_vec){{0}, {0}};
-        for (int64_t t = 0; t < terms; t++) {
+        for (int64_t t = 0; t < terms; t++) {  /* more streams than the processor follows: fetched a line ahead */
             complex_vec x[2];
             UNROLL
-            for (int c = 0; c < columns; c++) x[c] = complex_at(b[c * terms + t] + at);
+            for (int c = 0; c < columns; c++) {
+                x[c] = complex_at(b[c * terms + t] + at);
+                __builtin_prefetch(b[c * terms + t] + at + AHEAD);
+            }
             UNROLL
             for (int r = 0; r < rows; r++) {
                 const complex_vec w = complex_at(a[r * terms + t] + at);
+                __builtin_prefetch(a[r * terms + t] + at + AHEAD);
                 UNROLL
                 for (int c = 0; c < columns; c++) {
                     sum[r][c].re += w.re * x[c].re;

@@ -31,7 +31,7 @@ from fastconv._kernels.fft_walk cimport Pass, walk
 from fastconv._kernels.native cimport kernels, worker_threads
 
 from fastconv._kernels.conv import DensePlan
-from fastconv._kernels.fft_blocks import PAD, blocks_of, channels_of, spectrum_points
+from fastconv._kernels.fft_blocks import PAD, PER_THREAD, blocks_of, channels_of, spectrum_points
 from fastconv._kernels.fft_non_finite import finite_part, slices, sums_reached, with_reached
 
 
@@ -127,5 +127,5 @@ cdef class FftPlan(Subconvolutions):
             "threads": worker_threads(blocks.flops * max(1, self.geometry.n)),
             "tasks": parts * prod([c.blocks for c in cuts]) * max(1, self.geometry.n) * divide_up(blocks.rows, 2),
             "packed_weight_bytes": blocks.rows * terms * pieces * spectrum,
-            "workspace_bytes": max(blocks.bytes, groups * terms * pieces * spectrum) + 6 * spectrum,
+            "workspace_bytes": max(blocks.bytes, groups * terms * pieces * spectrum) + PER_THREAD * spectrum,
         }

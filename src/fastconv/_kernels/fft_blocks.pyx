@@ -27,14 +27,19 @@ from math import gcd, inf, log2, prod
 from typing import NamedTuple
 
 MEMORY_BYTES = 4 << 20      # of the kernel's spectra, and of the source's; more where a single filter needs it
+PER_THREAD = 6              # spectra that a thread works with: a block on its way, and sums
 FEWEST_TAPS = 9             # the sum of fewer products may round less than a transform does
 LARGEST_LENGTH = 1 << 20
 LANES = 8                   # rows and columns are padded to whole vectors of any instruction set
 PAD = 16                    # doubles between rows, and between spectra: neighbours use different lines of a cache
 
 # What things cost on a core, in FLOPs that the direct algorithms would have done meanwhile: the transform of a point per
-# doubling of the length, its way from or to an array, the product of a complex number, a task.
-TRANSFORM_FLOPS, POINT_FLOPS, PRODUCT_FLOPS, TASK_FLOPS = 12.0, 60.0, 60.0, 1e4
+# doubling of the length, its way from or to an array, the product of a complex number, a task, a call. Transforms of
+# more points than a cache of CACHE_BYTES holds cost FAR times as much.
+TRANSFORM_FLOPS, POINT_FLOPS, PRODUCT_FLOPS, TASK_FLOPS, CALL_FLOPS = 12.0, 80.0, 100.0, 1e4, 4e6
+CACHE_BYTES, FAR = 1 << 20, 1.4
+
+IDLE = 1 / 8  # what one block alone costs more, per thread that has nothing to do meanwhile: up to 3 of 4
 
 
 class Line(NamedTuple):
@@ -212,12 +217,15 @@ def priced(cuts, depth, rows, groups, images, gradient):
     rows_at_once = -(-rows // parts) if parts > 1 else rows * min(groups, rows_at_once // rows)
     sources *= parts
     transform = points * log2(points) * TRANSFORM_FLOPS * spectrum / (points / 2) + points * POINT_FLOPS
+    if 8 * points > CACHE_BYTES:
+        transform *= FAR
     products = rows * depth * pieces * blocks * images * spectrum * PRODUCT_FLOPS
     if min(rows, depth if gradient else blocks) == 1:
-        products *= 2
+        products *= 1.5
     flops = groups * ((kernels + sources + results) * (transform + TASK_FLOPS) + products)
-    if held > max(MEMORY_BYTES, allowed):
-        flops *= held  # only where nothing else is left
+    flops = flops * (1 + IDLE * (4 / min(4, groups * results) - 1)) + CALL_FLOPS
+    if max(held, PER_THREAD * size) > max(MEMORY_BYTES, allowed):
+        flops *= max(held, PER_THREAD * size)  # only where nothing else is left
     return Blocks(cuts, rows_at_once, -(-depth // depth_parts), limit, flops)
 
 

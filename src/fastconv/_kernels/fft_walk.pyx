@@ -255,14 +255,15 @@ def parts_of(groups, rows, at_once):
     return [(group * rows + first, count) for group in range(groups) for first, count in ranges(rows, at_once)]
 
 
+@lru_cache(maxsize=64)
 def seen_from(begins, counts, step, extent, outputs):
-    """Which outputs meet the source: at first + step * (output + tap) for each range of taps."""
+    """Which outputs meet the source, at first + step * (output + tap) for one of the ranges of taps; None if all do."""
     seen = np.zeros(outputs, np.uint8)
     for first, count in zip(begins, counts):
         at = first + step * np.arange(outputs)
         skipped = np.maximum(0, -(at // step))
         seen |= ((skipped < count) & (at + skipped * step < extent)).astype(np.uint8)
-    return seen
+    return None if seen.all() else seen
 
 
 cdef int check(const Call *call) except -1:
@@ -379,7 +380,7 @@ cdef int walk_outputs(Call *call, object lines, object turns, object chunk, obje
     call.first = call.final = True
     transform_kernels(call)
     for turn in turns:
-        seen = [seen_from([first + move for first in line.firsts], [taps[2] for taps in line.taps], line.step,
+        seen = [seen_from(tuple([first + move for first in line.firsts]), tuple([taps[2] for taps in line.taps]), line.step,
                           call.what.source.array.size[axis + 2], place[2])
                 for axis, (line, (move, place)) in enumerate(zip(lines, turn))]
         set_turn(call, [move for move, _ in turn])
@@ -397,8 +398,8 @@ cdef int walk_gradient(Call *call, object lines, object places, object chunks, i
                        object all_blocks) except -1:
     """Of a part of the filters: add up what all images, turns and pieces of grad_output contribute."""
     cdef const int64_t[:, :, ::1] taps
-    seen = [seen_from([line.firsts[0] + move for move, _ in line.turns], [place[2] for _, place in line.turns], line.step,
-                      call.what.source.array.size[axis + 2], line.taps[0][2])
+    seen = [seen_from(tuple([line.firsts[0] + move for move, _ in line.turns]), tuple([place[2] for _, place in line.turns]),
+                      line.step, call.what.source.array.size[axis + 2], line.taps[0][2])
             for axis, line in enumerate(lines)]
     set_out(call, [line.taps[0] for line in lines], seen)
     call.block_count = set_box(call.first_block, call.blocks, [(0, b) for b in all_blocks])
@@ -432,7 +433,7 @@ cdef int set_out(Call *call, object places, list seen) except -1:
     for axis in range(3):
         call.out_first[axis], call.out_step[axis], call.out_count[axis] = places[axis]
         call.seen[axis] = NULL
-        if not seen[axis].all():
+        if seen[axis] is not None:
             marks = seen[axis]
             call.seen[axis] = &marks[0]
     return 0

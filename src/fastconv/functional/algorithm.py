@@ -68,10 +68,11 @@ COL2IM_MARGIN = 1.2
 TRANSFORMED_PRODUCTS = 1.6
 
 #: Kernels of fewer taps are not looked at for FFT.
-FFT_TAPS = 200
+FFT_TAPS = 128
 
-#: By what factor FFT's estimate has to beat the direct algorithms: it runs on one thread, they on several.
-FFT_MARGIN = 2
+#: By what factor FFT's estimate has to beat the direct algorithms' FLOPs; their weight gradients of large kernels
+#: do about half as many in a second.
+FFT_MARGIN = {"forward": 1.2, "input_gradient": 1.2, "weight_gradient": 0.8}
 
 #: Larger groups have enough to reduce: "sliding" packs them, unless their channels are adjacent in memory.
 DEPTHWISE_GROUP = 2
@@ -234,7 +235,7 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
 def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if prod(geometry.kernel) < FFT_TAPS:
         return False
-    return fft_flops(geometry, direction) * FFT_MARGIN < geometry.flops / max(1, geometry.n)
+    return fft_flops(geometry, direction) * FFT_MARGIN[direction] < geometry.flops / max(1, geometry.n)
 
 
 AUTO = (
