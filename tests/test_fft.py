@@ -15,7 +15,7 @@ from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
 from fastconv.functional.algorithm import choose, weight_plan
 from fastconv.geometry import conv_geometry
 
-#: Input shape, weight shape, padding, dilation, groups, stride: several blocks, remainders, axes without taps.
+#: Input and weight shape, padding, dilation, groups, stride: several blocks, remainders, axes without taps.
 GEOMETRIES = {
     "2-D": ((2, 3, 90, 101), (4, 3, 31, 29), (15, 14), 1, 1),
     "depthwise": ((2, 3, 150, 140), (3, 1, 41, 41), 20, 1, 3),
@@ -182,7 +182,8 @@ def test_one_nan_does_not_make_a_long_kernel_slow(monkeypatch: pytest.MonkeyPatc
     expected[windows > 29_000 - 20_000] = np.nan
     np.testing.assert_array_equal(output[0, 0], expected)
     gradient = grad.conv1d_input(signal.shape, kernel, output)
-    assert np.isnan(gradient).any() and not np.isnan(gradient).all()
+    assert np.isnan(gradient).any()
+    assert not np.isnan(gradient).all()
     assert np.isnan(grad.conv1d_weight(signal, kernel.shape, output)).all()
 
 

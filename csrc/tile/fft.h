@@ -233,27 +233,46 @@ INLINE void pass(double *z, int64_t step, int64_t length, int64_t part, const do
     }
 }
 
-static void transform_there(double *z, int64_t step, const fc_fft_axis *axis)
+/* Parts longer than this go on one by one once they are apart, so that a part stays in L1. */
+enum { NEAR = 128 };
+
+/* The passes from number `i` on, over vectors that are still in one part. */
+static void transform_there(double *z, int64_t step, int64_t length, const fc_fft_axis *axis, int i, const double *roots)
 {
-    const double *roots = axis->roots;
-    int64_t part = axis->length;
-    for (int i = 0; i < axis->passes; i++) {
+    for (int64_t part = length; i < axis->passes; i++) {
         const int radix = axis->radix[i];
-        pass(z, step, axis->length, part, roots, radix, 0);
+        pass(z, step, length, part, roots, radix, 0);
         part /= radix;
         roots += 2 * part * (radix - 1);
+        if (length <= NEAR) continue;
+        for (int p = 0; p < radix; p++) transform_there(z + p * part * step, step, part, axis, i + 1, roots);
+        return;
     }
 }
 
-static void transform_back(double *z, int64_t step, const fc_fft_axis *axis)
+/* The passes back to number `i`, over one part as long as it makes them. */
+static void transform_back(double *z, int64_t step, int64_t length, const fc_fft_axis *axis, int i)
 {
-    const double *roots = axis->roots + 2 * axis->root_count;
-    int64_t part = 1;
-    for (int i = axis->passes - 1; i >= 0; i--) {
+    const double *roots = axis->roots;
+    int64_t part = axis->length;
+    for (int p = 0; p < i; p++) {
+        part /= axis->radix[p];
+        roots += 2 * part * (axis->radix[p] - 1);
+    }
+    if (length > NEAR && i < axis->passes) {
         const int radix = axis->radix[i];
+        part /= radix;
+        for (int p = 0; p < radix; p++) transform_back(z + p * part * step, step, part, axis, i + 1);
+        pass(z, step, length, length, roots, radix, 1);
+        return;
+    }
+    roots = axis->roots + 2 * axis->root_count;
+    part = 1;
+    for (int p = axis->passes - 1; p >= i; p--) {
+        const int radix = axis->radix[p];
         roots -= 2 * part * (radix - 1);
         part *= radix;
-        pass(z, step, axis->length, part, roots, radix, 1);
+        pass(z, step, length, part, roots, radix, 1);
     }
 }
 
@@ -261,9 +280,9 @@ static void fft_columns(double *z, int64_t row_step, int64_t groups, const fc_ff
 {
     for (int64_t g = 0; g < groups; g++) {
         if (back)
-            transform_back(z + g * GROUP, row_step, axis);
+            transform_back(z + g * GROUP, row_step, axis->length, axis, 0);
         else
-            transform_there(z + g * GROUP, row_step, axis);
+            transform_there(z + g * GROUP, row_step, axis->length, axis, 0, axis->roots);
     }
 }
 
@@ -274,7 +293,7 @@ static void fft_rows(double *spectrum, double *z, int64_t row_step, int64_t rows
     for (int64_t row = 0; row < rows; row += LANES, spectrum += columns * GROUP) {
         const int lanes = rows - row < LANES ? (int)(rows - row) : LANES;
         double *at = z + row * row_step;
-        if (back) transform_back(spectrum, GROUP, axis);
+        if (back) transform_back(spectrum, GROUP, columns, axis, 0);
         for (int64_t x = 0; x < columns; x += LANES) {
             vec re[LANES], im[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -297,7 +316,7 @@ static void fft_rows(double *spectrum, double *z, int64_t row_step, int64_t rows
                 }
             }
         }
-        if (!back) transform_there(spectrum, GROUP, axis);
+        if (!back) transform_there(spectrum, GROUP, columns, axis, 0, axis->roots);
         if (factors) factors += columns * GROUP;
     }
 }

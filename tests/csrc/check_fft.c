@@ -22,7 +22,7 @@ static double *part_of(double *row, int64_t x, int imaginary)
 
 #if FC_REAL_BYTES == 8
 
-enum { MOST = 240 };
+enum { MOST = 720 };
 static const double TURN = 6.283185307179586476925;
 
 static double fraction(void) { return (double)(random_below(2001) - 1000) / 1000; }
@@ -164,7 +164,7 @@ static void check_products(int rows, int columns, int accumulate, enum side side
 
 void check_fft(void)
 {
-    static const int64_t lengths[] = {1, 2, 3, 4, 5, 6, 8, 9, 15, 16, 20, 45, 48, 64, 80, 120, 240};
+    static const int64_t lengths[] = {1, 2, 3, 4, 5, 6, 8, 9, 15, 16, 20, 45, 48, 64, 80, 120, 240, 256, 320, 720};
     for (int i = 0; i < COUNT(lengths); i++) {
         check_columns(lengths[i], i % 2 ? AT_START : AT_END);
         if (lengths[i] % 8 == 0)

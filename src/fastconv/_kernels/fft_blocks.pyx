@@ -26,8 +26,8 @@ from itertools import product
 from math import gcd, inf, log2, prod
 from typing import NamedTuple
 
-MEMORY_BYTES = 4 << 20      # of the kernel's spectra, and of the source's; more where a single filter needs it
-PER_THREAD = 6              # spectra that a thread works with: a block on its way, and sums
+MEMORY_BYTES = 5 << 19      # of the kernel's spectra, of the source's and of a thread's; more for a large kernel
+PER_THREAD = 5              # spectra that a thread works with: a block on its way, and sums
 FEWEST_TAPS = 9             # the sum of fewer products may round less than a transform does
 LARGEST_LENGTH = 1 << 20
 LANES = 8                   # rows and columns are padded to whole vectors of any instruction set
@@ -37,7 +37,7 @@ PAD = 16                    # doubles between rows, and between spectra: neighbo
 # doubling of the length, its way from or to an array, the product of a complex number, a task, a call. Transforms of
 # more points than a cache of CACHE_BYTES holds cost FAR times as much.
 TRANSFORM_FLOPS, POINT_FLOPS, PRODUCT_FLOPS, TASK_FLOPS, CALL_FLOPS = 12.0, 80.0, 100.0, 1e4, 4e6
-CACHE_BYTES, FAR = 1 << 20, 1.4
+CACHE_BYTES, FAR = 1 << 20, 2.0
 
 IDLE = 1 / 8  # what one block alone costs more, per thread that has nothing to do meanwhile: up to 3 of 4
 
@@ -197,9 +197,9 @@ def priced(cuts, depth, rows, groups, images, gradient):
     pieces, blocks = prod([c.pieces for c in cuts]), prod([c.blocks for c in cuts])
     segments = prod([c.segments for c in cuts])
     size = 16 * spectrum + 8 * PAD
-    # padded to twice its length, a line is as many complex doubles
-    allowed = 16 * prod([2 * (c.hop * c.blocks if gradient else c.piece * c.pieces) for c in cuts if c.length > 1])
-    allowed *= 1 if gradient else depth * prod([c.pieces for c in cuts if c.length == 1])
+    # three times as long as the kernel along each axis, most of a block is outputs
+    allowed = 8 * prod([3 * (c.hop * c.blocks if gradient else c.piece * c.pieces) for c in cuts if c.length > 1])
+    held_allowed = allowed if gradient else allowed * depth * prod([c.pieces for c in cuts if c.length == 1])
     if gradient:  # the sums of all blocks of some filters and channels
         held = blocks * size
         limit = max(MEMORY_BYTES, held)
@@ -224,8 +224,8 @@ def priced(cuts, depth, rows, groups, images, gradient):
         products *= 1.5
     flops = groups * ((kernels + sources + results) * (transform + TASK_FLOPS) + products)
     flops = flops * (1 + IDLE * (4 / min(4, groups * results) - 1)) + CALL_FLOPS
-    if max(held, PER_THREAD * size) > max(MEMORY_BYTES, allowed):
-        flops *= max(held, PER_THREAD * size)  # only where nothing else is left
+    if held > max(MEMORY_BYTES, held_allowed) or size > max(MEMORY_BYTES // PER_THREAD, allowed):
+        flops *= held  # only where nothing else is left
     return Blocks(cuts, rows_at_once, -(-depth // depth_parts), limit, flops)
 
 

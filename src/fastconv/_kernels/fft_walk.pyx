@@ -327,6 +327,7 @@ cdef int walk_lines(Call *call, object lines, object blocks, bint gradient) exce
         call.source_step[axis] = lines[axis].step
     terms, most = call.what.terms * call.phases, max(1, blocks.bytes // (8 * step))
     if gradient:  # chunks of pieces and images; all blocks
+        most = max(<int64_t>1, most // 2)  # the sums have the other half
         batch_at_once = blocks.depth
         row_parts = parts_of(call.what.groups, call.what.rows, blocks.rows)
         groups = max(1, blocks.rows // call.what.rows)

@@ -11,10 +11,10 @@ At precision "highest" the rms error is at most twice that of adding up one by o
   by the tile, not by the window); F(4, 3), which takes precision "high", errs by at most 1e-5 of the output's
   rms.
 - col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide.
-- fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
-  float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results are not
-  exact for whole numbers either. Its error is relative to the largest numbers of a block, wherever they lie;
-  sums of zeros are exactly zero in float32, in float64 only in the padding.
+- fft serves kernels of at least 9 taps. It works in float64 and rounds float32 results once, whole numbers
+  below 2^24 to themselves; float64 results are not exact for whole numbers either. Its error is relative to
+  the largest numbers of a block, wherever they lie; sums of zeros are exactly zero in float32, in float64
+  only in the padding.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -70,8 +70,8 @@ TRANSFORMED_PRODUCTS = 1.6
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 128
 
-#: By what factor FFT's estimate has to beat the direct algorithms' FLOPs; their weight gradients of large kernels
-#: do about half as many in a second.
+#: By what factor FFT's estimate has to beat the direct algorithms' FLOPs, of which their weight gradients do
+#: about half as many in a second.
 FFT_MARGIN = {"forward": 1.2, "input_gradient": 1.2, "weight_gradient": 0.8}
 
 #: Larger groups have enough to reduce: "sliding" packs them, unless their channels are adjacent in memory.
