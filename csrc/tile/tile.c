@@ -15,6 +15,7 @@
 #include "softmax.h"
 #include "norm.h"
 #include "dot.h"
+#include "fft.h"
 #include "pool.h"
 #include "pool_gradient.h"
 #include "pool_running.h"
@@ -96,4 +97,11 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .average_planes = average_planes,
     .spread_planes = spread_planes,
     .fma_peak = fma_peak,
+    .fft_read = fft_read,
+    .fft_write = fft_write,
+#if FC_REAL_BYTES == 8
+    .fft_columns = fft_columns,
+    .fft_rows = fft_rows,
+    .fft_products = fft_products,
+#endif
 };

@@ -67,6 +67,8 @@ void check_scatter(void);
 void check_pack(void);
 void check_pack_windows(void);
 void check_col2im(void);
+void check_fft(void);
+void check_fft_rows_of_arrays(void);
 void check_winograd(void);
 void check_gradient_row(void);
 void check_descend(void);

@@ -65,6 +65,8 @@ int main(void)
         {"pack, clear", check_pack},
         {"pack_windows", check_pack_windows},
         {"col2im", check_col2im},
+        {"fft_columns, fft_rows, fft_products", check_fft},
+        {"fft_read, fft_write", check_fft_rows_of_arrays},
         {"winograd", check_winograd},
         {"gradient_row", check_gradient_row},
         {"descend", check_descend},

@@ -260,6 +260,26 @@ cdef extern from "fc_api.h" nogil:
         int kernel_columns
         int channels
 
+    ctypedef struct fc_fft_rows:
+        void *row[2]
+        int64_t stride
+        int64_t begin[2]
+        int64_t end[2]
+
+    ctypedef struct fc_fft_finish:
+        const uint8_t *seen[2]
+        double bound
+        double bias
+        int activation
+        double slope
+
+    ctypedef struct fc_fft_axis:
+        int64_t length
+        int passes
+        int radix[24]
+        int64_t root_count
+        const double *roots
+
     ctypedef struct fc_kernels:
         const char *isa
         int max_rows
@@ -339,6 +359,16 @@ cdef extern from "fc_api.h" nogil:
         void (*average_planes)(void *out, const void *source, const fc_planes *p) noexcept nogil
         void (*spread_planes)(void *target, const void *source, const fc_planes *p) noexcept nogil
         double (*fma_peak)(int64_t rounds) noexcept nogil
+        double (*fft_read)(double *to, int64_t groups, const fc_fft_rows *rows, double cosine,
+                           double sine) noexcept nogil
+        int (*fft_write)(const fc_fft_rows *rows, const double *from_, int64_t groups, double cosine, double sine,
+                         const fc_fft_finish *finish) noexcept nogil
+        void (*fft_columns)(double *z, int64_t row_step, int64_t groups, const fc_fft_axis *axis,
+                            int back) noexcept nogil
+        void (*fft_rows)(double *spectrum, double *z, int64_t row_step, int64_t rows, const fc_fft_axis *axis,
+                         const double *factors, int back) noexcept nogil
+        void (*fft_products)(double *const *sums, const double *const *a, const double *const *b, int64_t terms,
+                             int64_t size, int rows, int columns, int accumulate) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil
 

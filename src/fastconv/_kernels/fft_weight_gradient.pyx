@@ -1,106 +1,98 @@
-"""The weight gradient of large kernels by FFT: the blocks' products are added up before they are transformed back.
+"""The weight gradient of large kernels by FFT: the same walk (fft_walk.pyx), with batch and channels exchanged.
 
-    for each part of the output channels:
-        for each image and block:
-            transform the inputs that the block sees, and the block of grad_output
-            for each output channel k and input channel c: sums[k, c, frequency] += their product
-        transform the sums back; the kernel's elements are among the first of them
-
-A block of grad_output is shorter than its transform by as much as windows overhang it, so that no product of a window
-wraps around. See fft.pyx for the rest: cuts, memory, precision, and what is not finite, which the direct algorithm
-computes again.
+grad_weight[k, c] is the correlation of input channel c with channel k of grad_output, summed over the images: for the
+walk, input channels are the batch, images the terms of a sum. Its spectra are held until the last image has been added.
 """
 
-from itertools import product
+import dataclasses
 
 import numpy as np
 
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
-from fastconv._kernels.fft import (
-    Call, axes_of, blocks_of, channels_of, chunks, clear_rounding, corners, five_axes, meets, parts, read_block,
-    squared_norms, transform, transform_back, whole_block,
-)
+from fastconv._kernels.arrays cimport Array, acquire, release
+from fastconv._kernels.fc_api cimport FC_IDENTITY
+from fastconv._kernels.fft_walk cimport Pass, walk
+
+from fastconv._kernels.fft_blocks import blocks_of, channels_of
+from fastconv._kernels.fft_non_finite import finite_part, sums_reached, with_reached
 from fastconv._kernels.weight_gradient import WeightGradientPlan
-
-
-class GradientCall(Call):
-    """Arrays of a call, and what is being worked on; `weights` are the sums."""
-
-    def __init__(self, plan, input, grad_output, out):
-        super().__init__(plan, input, None, None, out, 0, 0)
-        self.grad_output = grad_output
-        self.finite = True
-        self.seen = [meets(axis.low + np.arange(axis.taps) * axis.step, axis.count, 1, axis.extent)
-                     for axis in self.axes]
-        self.summed_axes = tuple([a for a in range(3) if self.axes[a].taps == 1 and self.size[a] > 1])
-
-    def begin_part(self, outputs):
-        self.grads = None  # the last part's make room
-        super().begin_part(outputs)
-        self.weights[...] = 0
-        self.grads = np.empty((len(outputs), *self.spectra.shape[1:]), complex)
-        self.grad_norms = np.zeros(len(outputs))
-        self.weight_norms = np.zeros((len(outputs), self.depth))
-
-    def transform_grads(self, n, corner):
-        """A block of grad_output; conjugated, for its place decides which tap an input meets."""
-        counts = [length - axis.span + 1 for length, axis in zip(self.size, self.axes)]
-        for some in chunks(len(self.outputs), self.points):
-            channels = slice(self.outputs.start + some.start, self.outputs.start + some.stop)
-            values = read_block(self.grad_output[n, channels], corner, counts, [axis.count for axis in self.axes])
-            if self.rounding:
-                self.grad_norms[some] = squared_norms(values)
-            spectrum = transform(values, self.axes, self.size)
-            np.conjugate(whole_block(spectrum, self.axes, self.size), out=self.grads[some])
-
-    def add_products(self):
-        """Of a block."""
-        product = np.empty(self.spectra.shape[1:], complex)
-        for index, grad in enumerate(self.grads):
-            sources = self.sources_of(index)
-            for sum_, spectrum in zip(self.weights[index], self.spectra[sources]):
-                np.multiply(grad, spectrum, out=product)
-                sum_ += product.sum(axis=self.summed_axes, keepdims=True) if self.summed_axes else product
-            self.weight_norms[index] += np.sqrt(self.norms[sources] * self.grad_norms[index])
-
-    def write_weights(self):
-        """What the sums are transforms of."""
-        kept = [slice(0, axis.span, axis.step) for axis in self.axes]
-        for index, channel in enumerate(self.outputs):
-            for some in chunks(self.depth, self.points):
-                values = transform_back(self.weights[index, some], self.axes, self.size, kept)
-                bounds = self.rounding * self.weight_norms[index, some] if self.rounding else None
-                clear_rounding(values, bounds, self.seen)
-                values = values.astype(self.out.dtype, copy=False)
-                self.finite = self.finite and bool(np.isfinite(values).all())
-                self.out[channel, some] = values
 
 
 cdef class FftWeightGradientPlan:
     """How one geometry's weight gradient is computed. Raises ValueError if it is none that the algorithm serves."""
 
-    cdef readonly object geometry, blocks, direct
-    cdef readonly tuple axes
-    cdef readonly int64_t depth, channels
+    cdef readonly object geometry, blocks, lines
+    cdef readonly str direction
 
     def __init__(self, geometry):
-        self.geometry, self.blocks = geometry, blocks_of(geometry, "weight_gradient")
-        self.axes = axes_of(geometry, "weight_gradient")
-        self.depth, self.channels = channels_of(geometry, "weight_gradient")
-        self.direct = WeightGradientPlan(geometry)
+        self.geometry, self.direction = geometry, "weight_gradient"
+        self.blocks, self.lines = blocks_of(geometry, self.direction)
 
     def run(self, input, grad_output, out):
         """Write grad_weight to `out`."""
-        rank, batched = self.geometry.spatial_rank, self.geometry.batched
-        call = GradientCall(self, five_axes(input, rank, batched), five_axes(grad_output, rank, batched),
-                            five_axes(out, rank, True))
+        cdef Pass what
+        cdef int rank = self.geometry.spatial_rank, held = 0
+        cdef bint batched = self.geometry.batched, finite = True
+        memset(&what, 0, sizeof(Pass))
+        if not self.geometry.n:
+            out[...] = 0
+            return out
+        try:
+            acquire(&what.source.array, input, rank, batched, False)
+            held = 1
+            acquire(&what.kernel.array, grad_output, rank, batched, False)
+            held = 2
+            acquire(&what.out.array, out, rank, True, True)
+            held = 3
+            self.run_arrays(&what)
+            finite = walk(self, &what, NULL, FC_IDENTITY, 0).all()
+        finally:
+            if held > 2:
+                release(&what.out.array)
+            if held > 1:
+                release(&what.kernel.array)
+            if held > 0:
+                release(&what.source.array)
+        if not finite:
+            self.compute_again(np.asarray(input), np.asarray(grad_output), np.asarray(out))
+        return out
+
+    cdef int run_arrays(self, Pass *what) except -1:
+        """Say what is batch, term and row."""
+        cdef const int64_t *strides
+        what.groups, what.terms = self.geometry.groups, self.geometry.n
+        what.batch, what.rows = channels_of(self.geometry, self.direction)
+        strides = what.source.array.stride
+        what.source.term, what.source.batch, what.source.group = strides[0], strides[1], what.batch * strides[1]
+        strides = what.kernel.array.stride
+        what.kernel.term, what.kernel.row, what.kernel.group = strides[0], strides[1], what.rows * strides[1]
+        strides = what.out.array.stride
+        what.out.row, what.out.batch, what.out.group = strides[0], strides[1], what.rows * strides[0]
+        return 0
+
+    def compute_again(self, input, grad_output, out):
+        """What is not finite, counted image by image."""
+        if np.isfinite(input).all() and np.isfinite(grad_output).all():  # too large for a transform, maybe not for a sum
+            WeightGradientPlan(self.geometry).run(input, grad_output, out)
+            return
+        plan = FftWeightGradientPlan(dataclasses.replace(self.geometry, n=1, batched=True))
+
+        def convolve(input, grad_output):
+            return plan.run(input, grad_output, np.empty(out.shape, np.float32))
+
+        def met(marks):
+            return marks.sum(axis=(0, *range(2, marks.ndim)), dtype=float).reshape(-1, *[1] * (out.ndim - 1))
+
+        nan = above = below = np.zeros((), bool)
         with np.errstate(all="ignore"):
-            for outputs in parts(self.geometry.groups, self.channels, self.blocks.channels):
-                call.begin_part(outputs)
-                for n, corner in product(range(self.geometry.n), corners(self.axes, self.blocks.size)):
-                    call.transform_inputs(n, corner)
-                    call.transform_grads(n, corner)
-                    call.add_products()
-                call.write_weights()
-        return out if call.finite else self.direct.run(input, grad_output, out)
+            for image, grad_image in zip(input, grad_output) if self.geometry.batched else [(input, grad_output)]:
+                if not (np.isfinite(image).all() and np.isfinite(grad_image).all()):
+                    found = sums_reached(convolve, image[None], grad_image[None], met)
+                    nan, above, below = nan | found[0], above | found[1], below | found[2]
+            nan = nan | (above & below)
+            values = out
+            if not (np.isfinite(out) | nan | above | below).all():
+                values = self.run(finite_part(input), finite_part(grad_output), np.empty(out.shape, out.dtype))
+            out[...] = with_reached(values, (nan, above, below))

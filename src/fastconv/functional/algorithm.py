@@ -11,10 +11,10 @@ At precision "highest" the rms error is at most twice that of adding up one by o
   by the tile, not by the window); F(4, 3), which takes precision "high", errs by at most 1e-5 of the output's
   rms.
 - col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide.
-- fft serves kernels of at least 9 taps with stride 1, of as many channels as fit its workspace. It works in
-  float64 and rounds float32 results once, whole numbers below 2^24 to themselves; float64 results are not
-  exact for whole numbers either. Its error is relative to the largest numbers of a block, wherever they lie;
-  sums of zeros are exactly zero in float32, in float64 only in the padding.
+- fft serves kernels of at least 9 taps. It works in float64 and rounds float32 results once, whole numbers
+  below 2^24 to themselves; float64 results are not exact for whole numbers either. Its error is relative to
+  the largest numbers of a block, wherever they lie; sums of zeros are exactly zero in float32, in float64
+  only in the padding.
 
 The choice looks at one image, never at the batch: an image's bits do not depend on its neighbours.
 """
@@ -30,7 +30,7 @@ from fastconv._kernels.col2im import Col2imPlan, staged_outputs
 from fastconv._kernels.conv import DensePlan
 from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
-from fastconv._kernels.fft import estimate as fft_flops
+from fastconv._kernels.fft_blocks import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
@@ -68,10 +68,11 @@ COL2IM_MARGIN = 1.2
 TRANSFORMED_PRODUCTS = 1.6
 
 #: Kernels of fewer taps are not looked at for FFT.
-FFT_TAPS = 200
+FFT_TAPS = 128
 
-#: By what factor FFT's estimate has to beat the direct algorithms: it runs on one thread, they on several.
-FFT_MARGIN = 2
+#: By what factor FFT's estimate has to beat the direct algorithms' FLOPs, of which their weight gradients do
+#: about half as many in a second.
+FFT_MARGIN = {"forward": 1.2, "input_gradient": 1.2, "weight_gradient": 0.8}
 
 #: Larger groups have enough to reduce: "sliding" packs them, unless their channels are adjacent in memory.
 DEPTHWISE_GROUP = 2
@@ -234,7 +235,7 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
 def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if prod(geometry.kernel) < FFT_TAPS:
         return False
-    return fft_flops(geometry, direction) * FFT_MARGIN < geometry.flops / max(1, geometry.n)
+    return fft_flops(geometry, direction) * FFT_MARGIN[direction] < geometry.flops / max(1, geometry.n)
 
 
 AUTO = (

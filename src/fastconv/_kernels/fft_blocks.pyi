@@ -1,0 +1,3 @@
+from fastconv.geometry import ConvGeometry
+
+def estimate(geometry: ConvGeometry, direction: str) -> float: ...

@@ -1,0 +1,1 @@
+"""Has nothing for typed Python: see fft_non_finite.pyx."""
