@@ -32,12 +32,18 @@ from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_pa
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
+cdef enum:
+    MOST_DEPTH = 512
+
 # Depth of one chunk: a weight panel this deep stays in L1. Strips of packed pixels stay in L2.
-cdef int64_t CHUNK_DEPTH = 512
-cdef int64_t CHUNK_TAPS = 512
+cdef int64_t CHUNK_DEPTH = MOST_DEPTH
+cdef int64_t CHUNK_TAPS = MOST_DEPTH
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
-
+cdef int64_t FEW_PANELS = 4       # of pixels: packing a weight takes the time of about so many of its products with one
+cdef int64_t FEWEST_TAPS = 64     # adjacent in memory, that are worth reading there
+cdef int64_t ALIAS_BYTES = 4096   # rows so far apart meet in the same set of L1 ...
+cdef int64_t ALIASED_ROWS = 8     # ... which has so many lines
 
 cdef struct Chunks:
     int64_t channels          # of one chunk of the depth
@@ -80,6 +86,10 @@ cdef struct Call:
     int64_t itemsize
     bint pixels_are_rows
     bint packs_late           # pixels are packed while they meet their first weight panel
+    bint reads_weights        # tasks read weights where they lie ...
+    bint reads_pixels         # ... or pixels, if they have them to themselves
+    bint whole                # a window is all of an image, of which each channel is one run of memory
+    bint adds                 # to what the output holds
     int64_t pixel_width       # columns of a pixel panel
     int64_t channel_width     # columns of a weight panel
     int64_t channel_panels
@@ -192,7 +202,7 @@ cdef void place_panels(const Call *call, Strip *s) noexcept nogil:
         s.place[i].out = s.place[i].source = NOWHERE
         if output_runs(call, pixel, count, runs) == 1 and runs[0].stride == 1:
             s.place[i].out = runs[0].offset
-        if call.packs_late and count == call.pixel_width:
+        if (call.packs_late or call.reads_pixels) and count == call.pixel_width:
             s.place[i].source = source_place(call, pixel)
 
 
@@ -208,6 +218,8 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef const char *source
     cdef const char *weights
     cdef char *scratch
+    cdef bint in_place
+    cdef int64_t b_offset[MOST_DEPTH]
     cdef Strip s
     s.group = index // call.parts // call.strips
     s.pixel = index // call.parts % call.strips * call.strip
@@ -229,15 +241,21 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
         while tap < d.taps:
             taps = min(call.chunk.taps, d.taps - tap)
             s.depth = channels * taps
-            s.accumulate = channel > 0 or tap > 0
+            s.accumulate = call.adds or channel > 0 or tap > 0
             s.final = channel + channels == d.depth and tap + taps == d.taps
-            if not call.packs_late:
+            in_place = call.reads_pixels and last_panel - first_panel == 1
+            if not call.packs_late and not in_place:
                 pack_strip(call, &s, source, channels, tap, taps)
+            elif in_place:
+                list_depth(call, channels, tap, taps, b_offset)
             if chunk != NULL and call.pixels_are_rows:
                 multiply_rows(call, &s, chunk + first_panel * call.channel_width * s.depth * item, first_panel,
                               last_panel)
             else:
                 for panel in range(first_panel, last_panel):
+                    if call.reads_weights:
+                        read_weights(call, &s, panel, channel, channels, tap, taps)
+                        continue
                     if chunk == NULL:
                         weights = s.weight_panel
                         pack_weight_panel(&call.weights, s.group, panel, channel, channels, tap, taps, s.weight_panel)
@@ -245,6 +263,8 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
                         weights = chunk + panel * call.channel_width * s.depth * item
                     if call.pixels_are_rows:
                         multiply_rows(call, &s, weights, panel, panel + 1)
+                    elif in_place:
+                        read_pixels(call, &s, weights, panel, source, b_offset, channels, tap, taps)
                     else:
                         multiply_columns(call, &s, weights, panel,
                                          source if call.packs_late and panel == first_panel else NULL)
@@ -254,9 +274,68 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
         channel += channels
 
 
+cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
+    """Whether all windows lie within the source."""
+    cdef int axis
+    cdef int64_t first, last
+    for axis in range(3):
+        first, last = w.first[axis], w.first[axis] + (w.taps[axis] - 1) * w.delta[axis]
+        if min(first, last) < 0 or max(first, last) + (w.count[axis] - 1) * w.step[axis] >= w.extent[axis]:
+            return False
+    return True
+
+
+cdef bint is_whole(const fc_window *w) noexcept nogil:
+    """Whether a window is all of an image, and its taps lie one after the other, forwards or backwards."""
+    cdef int axis
+    cdef int64_t step = w.stride[4] * w.delta[2] if w.taps[2] > 1 else 0
+    cdef int64_t run = 1
+    for axis in range(2, -1, -1):
+        if w.count[axis] != 1 or w.first[axis] != (0 if w.delta[axis] > 0 or w.taps[axis] == 1 else w.extent[axis] - 1):
+            return False
+        if w.taps[axis] == 1:
+            if w.extent[axis] != 1:
+                return False
+            continue
+        if w.taps[axis] != w.extent[axis] or (w.delta[axis] != 1 and w.delta[axis] != -1):
+            return False
+        if step and w.stride[axis + 2] * w.delta[axis] != run * step:
+            return False
+        step = step if step else w.stride[axis + 2] * w.delta[axis]
+        run *= w.taps[axis]
+    return run > 1
+
+
+cdef void pack_images(const Call *call, int64_t images, int64_t channels, int64_t tap, int64_t taps, const char *source,
+                      char *to) noexcept nogil:
+    """A panel of windows that are all of an image."""
+    cdef const fc_window *w = &call.window
+    cdef int64_t item = call.itemsize, c, at = 0, step = 0, full = call.pixel_width
+    cdef int axis
+    if call.pixels_are_rows:
+        full = images
+    for axis in range(3):
+        at += w.first[axis] * w.stride[axis + 2]
+        if w.taps[axis] > 1:
+            step = w.stride[axis + 2] * w.delta[axis]
+    for c in range(channels):
+        call.kernel.pack(to + c * taps * full * item, full, images, taps,
+                         source + (c * w.stride[1] + at + tap * step) * item, w.stride[0], step)
+    call.kernel.clear(to + images * item, full, full - images, channels * taps)
+
+
 cdef void pack_strip(const Call *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
                      int64_t taps) noexcept nogil:
     """A chunk of the pixel panels."""
+    cdef int64_t panel = 0, count
+    if call.whole:
+        while panel < s.pixels:
+            count = min(call.pixel_width, s.pixels - panel)
+            pack_images(call, count, channels, tap, taps,
+                        source + (s.pixel + panel) * call.window.stride[0] * call.itemsize,
+                        s.panels + panel * s.depth * call.itemsize)
+            panel += call.pixel_width
+        return
     # the micro-kernel steps through A by the rows it is given, through B by its full width
     cdef int64_t whole = s.pixels - s.pixels % call.pixel_width if call.pixels_are_rows else s.pixels
     call.kernel.pack_windows(s.panels, call.pixel_width, &call.window, source, s.pixel, whole, channels, tap, taps)
@@ -317,6 +396,103 @@ cdef void multiply_columns(const Call *call, const Strip *s, const char *weights
             found = output_runs(call, pixel, count, runs)
             kernel.scatter(s.tile, kernel.max_columns, out, out_row, channels, runs, found, &finish)
         pixels += width * s.depth * item
+
+
+cdef void list_depth(const Call *call, int64_t channels, int64_t tap, int64_t taps, int64_t *b_offset) noexcept nogil:
+    """Where the products of a chunk find a pixel's window in the source: channel by channel, tap by tap."""
+    cdef const fc_window *w = &call.window
+    cdef int64_t channel, i, t, kd, kh, kw
+    for i in range(taps):
+        t = tap + i
+        kw = t % w.taps[2]
+        kh = t // w.taps[2] % w.taps[1]
+        kd = t // w.taps[2] // w.taps[1]
+        b_offset[i] = kd * w.delta[0] * w.stride[2] + kh * w.delta[1] * w.stride[3] + kw * w.delta[2] * w.stride[4]
+        for channel in range(1, channels):
+            b_offset[channel * taps + i] = b_offset[i] + channel * w.stride[1]
+
+
+cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int64_t panel, const char *source,
+                      const int64_t *b_offset, int64_t channels, int64_t tap, int64_t taps) noexcept nogil:
+    """One weight panel times all pixels where they lie: as many at a time as do so in the output, too."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, width = call.pixel_width, first = panel * call.channel_width, i = 0, j, count
+    cdef int rows = <int>min(call.channel_width, d.channels - first)
+    cdef int64_t most = max(<int64_t>1, kernel.wide_columns(rows) // width)
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef int64_t out_row[FC_MAX_ROWS]
+    cdef int64_t tile_row[FC_MAX_ROWS]
+    cdef fc_finish finish, keep
+    cdef char *out = call.out + (s.group * d.channels + first) * call.out_stride[1] * item
+    start_finish(call, s, &finish)
+    if call.bias != NULL:
+        finish.row_bias = call.bias + (s.group * d.channels + first) * item
+    memset(&keep, 0, sizeof(keep))
+    for j in range(rows):
+        out_row[j] = j * call.out_stride[1]
+        tile_row[j] = j * kernel.max_columns
+    while i < s.count:
+        if s.place[i].source != NOWHERE and s.place[i].out != NOWHERE:
+            j = i + 1
+            while (j < s.count and j - i < most and s.place[j].source == s.place[i].source + (j - i) * width
+                    and s.place[j].out == s.place[i].out + (j - i) * width):
+                j += 1
+            kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset, out + s.place[i].out * item,
+                           out_row, rows, <int>((j - i) * width), &finish)
+            i = j
+            continue
+        count = min(width, s.pixels - i * width)
+        call.kernel.pack_windows(s.panels, width, &call.window, source, s.pixel + i * width, count, channels, tap, taps)
+        kernel.gemm(s.depth, weights, s.panels, kernel.max_columns, s.tile, tile_row, rows, <int>count, &keep)
+        kernel.scatter(s.tile, kernel.max_columns, out, out_row, rows, runs,
+                       output_runs(call, s.pixel + i * width, count, runs), &finish)
+        i += 1
+
+
+cdef void read_weights(const Call *call, const Strip *s, int64_t panel, int64_t channel, int64_t channels, int64_t tap,
+                       int64_t taps) noexcept nogil:
+    """One weight panel where it lies times all pixel panels: of each source channel, or of all of them if they follow
+    one another, the taps are one run. The products are those of `multiply_columns`, in the same order."""
+    cdef const Dense *d = call.dense
+    cdef const Weights *w = &call.weights
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t item = call.itemsize, first = panel * call.channel_width, width = call.pixel_width, i, k, row, count
+    cdef int64_t rows, most = min(call.channel_width, d.channels - first)
+    cdef int64_t run = s.depth if w.depth_adjacent and taps == d.taps else taps
+    cdef int64_t b_offset[MOST_DEPTH]
+    cdef int64_t tile_row[FC_MAX_ROWS]
+    cdef int64_t out_row[FC_MAX_ROWS]
+    cdef fc_run runs[FC_MAX_COLUMNS]
+    cdef fc_finish finish, keep
+    cdef const char *weights
+    cdef char *out
+    rows = min(most, ALIASED_ROWS) if w.channel_stride * item % ALIAS_BYTES == 0 else most
+    start_finish(call, s, &finish)
+    memset(&keep, 0, sizeof(keep))
+    for k in range(run):
+        b_offset[k] = k * width
+    for i in range(rows):
+        tile_row[i] = i * kernel.max_columns
+        out_row[i] = i * call.out_stride[1]
+    row = 0
+    while row < most:
+        rows = min(rows, most - row)
+        out = call.out + (s.group * d.channels + first + row) * call.out_stride[1] * item
+        weights = w.source + (s.group * w.group_stride + (first + row) * w.channel_stride + channel * w.depth_stride
+                              + tap) * item
+        if call.bias != NULL:
+            finish.row_bias = call.bias + (s.group * d.channels + first + row) * item
+        for i in range(s.count):
+            count = min(width, s.pixels - i * width)
+            for k in range(s.depth // run):
+                keep.accumulate = k > 0
+                kernel.gemm_rows(run, weights + k * w.depth_stride * item, w.channel_stride,
+                                 s.panels + (i * s.depth + k * run) * width * item, b_offset, s.tile, tile_row,
+                                 <int>rows, <int>count, &keep)
+            kernel.scatter(s.tile, kernel.max_columns, out, out_row, <int>rows, runs,
+                           output_runs(call, s.pixel + i * width, count, runs), &finish)
+        row += rows
 
 
 cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, int64_t first_panel,
@@ -409,6 +585,83 @@ cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
                             divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
 
 
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
+                   const char *bias, const Array *out, bint adds, int activation, double slope) except -1:
+    """One dense sub-convolution, number `part` of its weight's."""
+    cdef Call call
+    cdef int64_t axis, packed
+    cdef Form form
+    cdef Lease panels
+    cdef bint filled = False
+    call.dense = d
+    call.kernel = kernels(source.float64)
+    call.itemsize = 8 if source.float64 else 4
+    call.source = source.data
+    call.window = d.window
+    call.out = out.data
+    call.bias = bias
+    call.activation = activation
+    call.slope = slope
+    call.adds = adds
+    call.out_of_memory = False
+    for axis in range(5):
+        call.window.stride[axis] = source.stride[axis]
+        call.out_stride[axis] = out.stride[axis]
+    join_rows(&call.window)
+    describe_weights(&call.weights, d, call.kernel, weight, forward)
+    call.reads_weights = (weight.packed == NULL and divide_up(d.pixels, call.kernel.max_columns) <= FEW_PANELS
+                          and (call.weights.depth_adjacent or call.weights.taps_adjacent and d.taps >= FEWEST_TAPS))
+    call.pixels_are_rows = (out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1 and not call.reads_weights)
+    call.packs_late = (not call.pixels_are_rows and d.taps == 1 and not call.reads_weights
+                       and call.window.step[2] * call.window.stride[4] == 1)
+    call.reads_pixels = (not call.pixels_are_rows and not call.reads_weights
+                         and call.window.step[2] * call.window.stride[4] == 1 and meets_no_padding(&call.window))
+    call.whole = is_whole(&call.window)
+    set_blocking(&call, worker_threads(d.flops))
+    call.weights.width = call.channel_width
+    call.weights.padded = call.pixels_are_rows
+    call.packed = NULL
+    if call.reads_weights or (call.strips == 1 and weight.packed == NULL):  # a task packs what it reads
+        parallel(strip_task, &call, d.groups * call.parts, d.flops)
+    else:
+        packed = packed_weights(&call)
+        form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
+        form.width, form.layout = call.channel_width, call.pixels_are_rows
+        lease(&panels, weight, &form, packed * call.itemsize)
+        call.packed = panels.memory
+        try:
+            if panels.fresh:
+                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
+            filled = True
+            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
+        finally:
+            give_back(&panels, filled)
+    if call.out_of_memory:
+        raise MemoryError("convolution workspace")
+    return 0
+
+
+cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
+    """What `run_dense` would use: algorithm, tile, threads, tasks and bytes."""
+    cdef Call call
+    cdef int64_t itemsize = 8 if float64 else 4
+    call.dense = d
+    call.kernel = kernels(float64)
+    call.itemsize = itemsize
+    call.pixels_are_rows = channels_last
+    set_blocking(&call, worker_threads(d.flops))
+    tasks = d.groups * call.strips * call.parts
+    return {
+        "algorithm": "direct",
+        "isa": call.kernel.isa.decode(),
+        "tile": (call.kernel.max_rows, call.kernel.max_columns),
+        "threads": min(worker_threads(d.flops), tasks),
+        "tasks": tasks,
+        "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
+        "workspace_bytes": strip_scratch(&call, call.strip),
+    }
+
+
 cdef class DensePlan(Subconvolutions):
     """How one geometry is computed by the blocked driver, in one direction."""
 
@@ -420,76 +673,14 @@ cdef class DensePlan(Subconvolutions):
             self.fill_gaps(out, bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
+                run_dense(&self.dense[i], i, self.forward, source_array, weight_array, bias_data, out_array, False,
+                          activation, slope)
         return 0
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes, of its largest sub-convolution."""
-        cdef Call call
-        cdef int64_t i, largest = 0, itemsize = 8 if float64 else 4
+        cdef int64_t i, largest = 0
         for i in range(self.count):
             if self.dense[i].flops > self.dense[largest].flops:
                 largest = i
-        call.dense = &self.dense[largest]
-        call.kernel = kernels(float64)
-        call.itemsize = itemsize
-        call.pixels_are_rows = channels_last
-        set_blocking(&call, worker_threads(call.dense.flops))
-        tasks = call.dense.groups * call.strips * call.parts
-        return {
-            "algorithm": "direct",
-            "isa": call.kernel.isa.decode(),
-            "tile": (call.kernel.max_rows, call.kernel.max_columns),
-            "threads": min(worker_threads(call.dense.flops), tasks),
-            "tasks": tasks,
-            "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
-            "workspace_bytes": strip_scratch(&call, call.strip),
-        }
-
-    cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, int activation, double slope) except -1:
-        cdef Call call
-        cdef int64_t axis, packed
-        cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
-        call.dense = d
-        call.kernel = kernels(source.float64)
-        call.itemsize = 8 if source.float64 else 4
-        call.source = source.data
-        call.window = d.window
-        call.out = out.data
-        call.bias = bias
-        call.activation = activation
-        call.slope = slope
-        call.out_of_memory = False
-        for axis in range(5):
-            call.window.stride[axis] = source.stride[axis]
-            call.out_stride[axis] = out.stride[axis]
-        join_rows(&call.window)
-        call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
-        call.packs_late = (not call.pixels_are_rows and d.taps == 1
-                           and call.window.step[2] * call.window.stride[4] == 1)
-        set_blocking(&call, worker_threads(d.flops))
-        describe_weights(&call.weights, d, call.kernel, weight, self.forward)
-        call.weights.width = call.channel_width
-        call.weights.padded = call.pixels_are_rows
-        call.packed = NULL
-        if call.strips == 1 and weight.packed == NULL:  # a task that takes in all pixels packs what it reads
-            parallel(strip_task, &call, d.groups * call.parts, d.flops)
-        else:
-            packed = packed_weights(&call)
-            form.algorithm, form.part, form.kernel = FORM_DENSE, d - self.dense, call.kernel
-            form.width, form.layout = call.channel_width, call.pixels_are_rows
-            lease(&panels, weight, &form, packed * call.itemsize)
-            call.packed = panels.memory
-            try:
-                if panels.fresh:
-                    parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
-                filled = True
-                parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
-            finally:
-                give_back(&panels, filled)
-        if call.out_of_memory:
-            raise MemoryError("convolution workspace")
-        return 0
+        return dense_info(&self.dense[largest], float64, channels_last)

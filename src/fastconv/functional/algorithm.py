@@ -32,6 +32,8 @@ from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
 from fastconv._kernels.fft import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
+from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan
+from fastconv._kernels.outer import serves as nothing_slides
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
@@ -81,6 +83,7 @@ PLANS = 512
 
 Plan = (
     DensePlan
+    | OuterPlan
     | SlidingPlan
     | Col2imPlan
     | WinogradPlan
@@ -90,7 +93,13 @@ Plan = (
     | ReferencePlan
 )
 WinogradWeightPlan = WinogradWeightGradientPlan | StridedWinogradWeightGradientPlan
-WeightPlan = WeightGradientPlan | WinogradWeightPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
+WeightPlan = (
+    WeightGradientPlan
+    | OuterWeightGradientPlan
+    | WinogradWeightPlan
+    | FftWeightGradientPlan
+    | ReferenceWeightGradientPlan
+)
 
 
 class Rule(NamedTuple):
@@ -238,6 +247,11 @@ def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
 
 
 AUTO = (
+    Rule(
+        "direct",
+        lambda geometry, direction, precision: nothing_slides(geometry, direction),
+        "a matrix product: no element of the kernel meets two of the input, or none two of the kernel",
+    ),
     Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
     Rule(
         "depthwise",
@@ -297,6 +311,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "winograd":
         winograd = _winograd_plans(geometry)[0]
         return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
+    if nothing_slides(geometry, direction):
+        return OuterPlan(geometry, direction)
     return DensePlan(geometry, direction)
 
 
@@ -308,6 +324,8 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
         return ReferenceWeightGradientPlan(geometry)
     if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
+    if algorithm in ("auto", "direct") and nothing_slides(geometry, "weight_gradient"):
+        return OuterWeightGradientPlan(geometry)
     if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
         return FftWeightGradientPlan(geometry)
     if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
