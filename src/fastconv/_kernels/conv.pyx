@@ -41,7 +41,7 @@ cdef int64_t CHUNK_TAPS = MOST_DEPTH
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
 cdef int64_t FEW_PANELS = 4       # of pixels: packing a weight takes the time of about so many of its products with one
-cdef int64_t FEWEST_TAPS = 64     # adjacent in memory, that are worth reading there
+cdef int64_t FEWEST_TAPS = 16     # adjacent in memory, that are worth reading there
 cdef int64_t ALIAS_BYTES = 4096   # rows so far apart meet in the same set of L1 ...
 cdef int64_t ALIASED_ROWS = 8     # ... which has so many lines
 
@@ -420,6 +420,7 @@ cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int
     cdef int64_t item = call.itemsize, width = call.pixel_width, first = panel * call.channel_width, i = 0, j, count
     cdef int rows = <int>min(call.channel_width, d.channels - first)
     cdef int64_t most = max(<int64_t>1, kernel.wide_columns(rows) // width)
+    cdef bint adjacent
     cdef fc_run runs[FC_MAX_COLUMNS]
     cdef int64_t out_row[FC_MAX_ROWS]
     cdef int64_t tile_row[FC_MAX_ROWS]
@@ -431,23 +432,31 @@ cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int
     memset(&keep, 0, sizeof(keep))
     for j in range(rows):
         out_row[j] = j * call.out_stride[1]
-        tile_row[j] = j * kernel.max_columns
+        tile_row[j] = j * FC_MAX_COLUMNS
     while i < s.count:
-        if s.place[i].source != NOWHERE and s.place[i].out != NOWHERE:
-            j = i + 1
-            while (j < s.count and j - i < most and s.place[j].source == s.place[i].source + (j - i) * width
-                    and s.place[j].out == s.place[i].out + (j - i) * width):
-                j += 1
-            kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset, out + s.place[i].out * item,
-                           out_row, rows, <int>((j - i) * width), &finish)
-            i = j
-            continue
+        j = i + 1
         count = min(width, s.pixels - i * width)
-        call.kernel.pack_windows(s.panels, width, &call.window, source, s.pixel + i * width, count, channels, tap, taps)
-        kernel.gemm(s.depth, weights, s.panels, kernel.max_columns, s.tile, tile_row, rows, <int>count, &keep)
-        kernel.scatter(s.tile, kernel.max_columns, out, out_row, rows, runs,
+        if s.place[i].source == NOWHERE:
+            call.kernel.pack_windows(s.panels, width, &call.window, source, s.pixel + i * width, count, channels, tap,
+                                     taps)
+            kernel.gemm(s.depth, weights, s.panels, width, s.tile, tile_row, rows, <int>count, &keep)
+        else:
+            adjacent = s.place[i].out != NOWHERE
+            while (j < s.count and j - i < most and s.place[j].source == s.place[i].source + (j - i) * width
+                    and (s.place[j].out == s.place[i].out + (j - i) * width if adjacent
+                         else s.place[j].out == NOWHERE)):
+                j += 1
+            count = (j - i) * width
+            if adjacent:
+                kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset,
+                               out + s.place[i].out * item, out_row, rows, <int>count, &finish)
+                i = j
+                continue
+            kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset, s.tile, tile_row, rows,
+                           <int>count, &keep)
+        kernel.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, rows, runs,
                        output_runs(call, s.pixel + i * width, count, runs), &finish)
-        i += 1
+        i = j
 
 
 cdef void read_weights(const Call *call, const Strip *s, int64_t panel, int64_t channel, int64_t channels, int64_t tap,

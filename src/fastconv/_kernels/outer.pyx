@@ -10,7 +10,7 @@ kernel with a picture of its size. Such an axis belongs to two of the three arra
     taps             output       input and weight     input channels
 
 If all axes are so, each pass is a product: it sums over the axes that its two operands share. To see it as a dense
-convolution (conv.pyx), the operand with the longer planes is taken for the source, with its own axes as pixels and the
+convolution (conv.pyx), one operand is taken for the source (`choose_source`), with its own axes as pixels and the
 common ones as channels and taps, and the other one for the weight, with its own axes, one of them at a time, as output
 channels. So nothing is multiplied that does not meet, and nothing is packed more than once per strip of pixels.
 """
@@ -32,7 +32,7 @@ cdef enum:                                # what axes there are, and how many
     BATCH, OUT_CHANNELS, IN_CHANNELS, DEPTH, HEIGHT, WIDTH, AXES
 
 cdef int64_t OPERAND_ELEMENTS = 1 << 18   # of the one that is packed, at a time: it stays in L2
-cdef int64_t LONG_SUM = 64                # taps
+cdef int64_t LONG_SUM = 16                # taps
 cdef int64_t LEAST_PIXELS = 16            # of a plane, that fill vectors
 
 
@@ -68,7 +68,7 @@ def meeting(geometry, axis):
 
 
 cdef struct Pass:
-    int target, source, weight    # which arrays, the latter two as which operand of the dense convolution
+    int target, source, weight    # which arrays: the latter two are the operands
     int alone[AXES]               # the array that an axis does not belong to
     int64_t count[AXES]
     int64_t start[3][3]           # per array, then D, H, W
@@ -131,6 +131,45 @@ cdef void describe(const Pass *p, Dense *d, int64_t channels) noexcept nogil:
     d.flops = 2.0 * d.pixels * d.channels * d.depth * d.taps
 
 
+cdef void exchange_operands(Pass *p) noexcept nogil:
+    cdef int source = p.source
+    p.source, p.weight = p.weight, source
+
+
+cdef void choose_source(Pass *p, const Array *arrays) noexcept nogil:
+    """Which operand is the source: none of it decides a sum.
+
+    Of long sums, that one which has fewer of the target's elements: the other lies still, if its sums are runs of
+    memory. Else the one with the target's innermost axis, if that fills vectors, or the larger planes.
+    """
+    cdef int axis, array, innermost = p.source, summed = -1
+    cdef int64_t own[3]
+    cdef int64_t planes[3]
+    cdef int64_t taps = 1
+    for array in range(3):
+        own[array] = planes[array] = 1
+    for axis in range(AXES):
+        if p.alone[axis] == p.target:
+            if axis >= DEPTH and p.count[axis] > 1:
+                taps *= p.count[axis]
+                summed = axis
+            continue
+        array = p.weight if p.alone[axis] == p.source else p.source
+        own[array] *= p.count[axis]
+        if axis >= DEPTH and p.count[axis] > 1:
+            planes[array] *= p.count[axis]
+            innermost = array
+    array = p.source if own[p.source] > own[p.weight] else p.weight
+    if taps >= LONG_SUM and stride_of(p, arrays, array, summed) == 1:
+        if array == p.source:
+            exchange_operands(p)
+    elif planes[innermost] >= LEAST_PIXELS:
+        if innermost != p.source:
+            exchange_operands(p)
+    elif planes[p.weight] >= planes[p.source]:
+        exchange_operands(p)
+
+
 cdef struct Run:                  # neighbouring axes of the weight and the target that can be walked as one
     int64_t count, weight, target
 
@@ -162,15 +201,21 @@ cdef int list_runs(const Pass *p, const Array *arrays, Run *runs) noexcept nogil
     return found
 
 
-cdef int multiply(const Pass *p, const Array *arrays, bint adds, int activation, double slope) except -1:
+cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activation, double slope) except -1:
     """The product, group by group; the output channels of a dense convolution are a part of one run."""
+    cdef Pass chosen = layout[0]
+    cdef Pass *p = &chosen
     cdef Array source, weight, out
     cdef Dense d
     cdef Run runs[4]
-    cdef int axis, found = list_runs(p, arrays, runs), i
+    cdef int axis, found, i
     cdef int64_t item = 8 if arrays[0].float64 else 4, group, index, rest, calls = 1, channel, most
+    cdef int64_t backwards = 0, out_backwards = 0
+    cdef bint few
     cdef char *from_
     cdef char *to
+    choose_source(p, arrays)
+    found = list_runs(p, arrays, runs)
     for axis in range(5):
         source.size[axis] = weight.size[axis] = out.size[axis] = 1
         source.stride[axis] = weight.stride[axis] = out.stride[axis] = 0
@@ -186,6 +231,12 @@ cdef int multiply(const Pass *p, const Array *arrays, bint adds, int activation,
                 weight.size[i], weight.stride[i] = p.count[axis], stride_of(p, arrays, p.weight, axis)
             else:
                 out.size[i], out.stride[i] = p.count[axis], stride_of(p, arrays, p.target, axis)
+    few = runs[0].count <= kernels(arrays[0].float64).max_rows
+    for axis in range(2, 5):  # pixels go upwards in the source, if they are read there, else in the output
+        if out.size[axis] > 1 and (source.stride[axis] if few else out.stride[axis]) < 0:
+            backwards += (source.size[axis] - 1) * source.stride[axis]
+            out_backwards += (out.size[axis] - 1) * out.stride[axis]
+            source.stride[axis], out.stride[axis] = -source.stride[axis], -out.stride[axis]
     weight.stride[0], out.stride[1] = runs[0].weight, runs[0].target
     most = max(kernels(arrays[0].float64).max_rows, OPERAND_ELEMENTS // (d.depth * d.taps))
     for i in range(1, found):
@@ -193,6 +244,8 @@ cdef int multiply(const Pass *p, const Array *arrays, bint adds, int activation,
     for group in range(p.groups):
         source.data = first_element(p, arrays, p.source, group)
         from_, to = first_element(p, arrays, p.weight, group), first_element(p, arrays, p.target, group)
+        source.data += backwards * item
+        to += out_backwards * item
         for index in range(calls):
             weight.data, out.data, rest = from_, to, index
             for i in range(1, found):
@@ -212,37 +265,26 @@ cdef int multiply(const Pass *p, const Array *arrays, bint adds, int activation,
 
 cdef int lay_out(Pass *p, object geometry, int target, int first, int second) except -1:
     """One pass: what it computes, and from which two."""
-    cdef int axis, array, innermost = first
-    cdef int64_t own[3]
-    cdef int64_t planes[3]
-    cdef int64_t taps = 1
-    p.target, p.groups = target, geometry.groups
+    cdef int axis, array
+    cdef int64_t places = 1
+    p.target, p.groups, p.source, p.weight = target, geometry.groups, first, second
     p.count[BATCH], p.alone[BATCH] = geometry.n, WEIGHT
     p.count[OUT_CHANNELS], p.alone[OUT_CHANNELS] = geometry.out_channels // geometry.groups, INPUT
     p.count[IN_CHANNELS], p.alone[IN_CHANNELS] = geometry.in_channels // geometry.groups, OUTPUT
     for axis in range(3):
         met = meeting(geometry, axis)
         p.alone[DEPTH + axis], p.count[DEPTH + axis] = met.alone, met.count
+        if met.alone == WEIGHT:
+            places *= met.count
         for array in range(3):
             p.start[array][axis], p.step[array][axis] = met.start[array], met.step[array]
-        if met.alone == target:
-            taps *= met.count
-        elif met.count > 1:
-            innermost = first if met.alone == second else second
-    for array in range(3):
-        own[array] = planes[array] = 1
-        for axis in range(AXES):
-            if p.alone[axis] != array and p.alone[axis] != target:
-                own[array] *= p.count[axis]
-                planes[array] *= p.count[axis] if axis >= DEPTH else 1
-    # the long sums of a few pixels leave the other operand where it lies; else pixels should be neighbours in memory
-    if taps >= LONG_SUM:
-        p.source = first if own[first] < own[second] else second
-    elif planes[innermost] >= LEAST_PIXELS:
-        p.source = innermost
-    else:
-        p.source = first if planes[first] > planes[second] else second
-    p.weight = second if p.source == first else first
+    # taps run against outputs, and sums in the order of that operand which may be read where it lies
+    if target == INPUT and places <= p.count[IN_CHANNELS]:
+        for axis in range(3):
+            if p.alone[DEPTH + axis] == INPUT:
+                for array in range(3):
+                    p.start[array][axis] += (p.count[DEPTH + axis] - 1) * p.step[array][axis]
+                    p.step[array][axis] = -p.step[array][axis]
     return 0
 
 

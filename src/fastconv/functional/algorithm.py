@@ -33,7 +33,8 @@ from fastconv._kernels.fft import FftPlan
 from fastconv._kernels.fft import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
 from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan
-from fastconv._kernels.outer import serves as nothing_slides
+from fastconv._kernels.outer import serves as outer_serves
+from fastconv._kernels.outer import slides
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
@@ -249,8 +250,8 @@ def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
 AUTO = (
     Rule(
         "direct",
-        lambda geometry, direction, precision: nothing_slides(geometry, direction),
-        "a matrix product: no element of the kernel meets two of the input, or none two of the kernel",
+        lambda geometry, direction, precision: max(geometry.kernel) > 1 and not slides(geometry),
+        "a matrix product: along each axis one of the three arrays has but one element",
     ),
     Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
     Rule(
@@ -311,7 +312,7 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "winograd":
         winograd = _winograd_plans(geometry)[0]
         return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
-    if nothing_slides(geometry, direction):
+    if outer_serves(geometry, direction):
         return OuterPlan(geometry, direction)
     return DensePlan(geometry, direction)
 
@@ -324,7 +325,7 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
         return ReferenceWeightGradientPlan(geometry)
     if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
-    if algorithm in ("auto", "direct") and nothing_slides(geometry, "weight_gradient"):
+    if algorithm in ("auto", "direct") and outer_serves(geometry, "weight_gradient"):
         return OuterWeightGradientPlan(geometry)
     if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
         return FftWeightGradientPlan(geometry)
