@@ -57,18 +57,38 @@ WINOGRAD_CHUNK = 128
 #: Taps per axis of a Winograd tile with so many outputs.
 WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
 
-#: How many times fewer products than taps Winograd must take, with strides more of them.
-WINOGRAD_GAIN = 1.25
+#: What a product costs Winograd beside those of the direct algorithms: itself, and its share of the transforms. An
+#: input's is shared by the output channels, a sum's by the input channels; where tiles are dilated along rows their
+#: elements lie apart, and cost twice as much. (Measured: break-even of a 3x3 kernel at some 40 channels.)
+WINOGRAD_PRODUCT = 1.1
+TRANSFORM_PRODUCTS = {"forward": 24, "input_gradient": 24, "weight_gradient": 40}
+
+#: With strides more must be gained: how many times fewer products than taps.
 STRIDED_GAIN = {"forward": 1.5, "input_gradient": 1.3, "weight_gradient": 2.3}
 
 #: Output channels, and products of each sum, that make up for the phases of the input.
 STRIDED_CHANNELS = 48
 
-#: What adding up a column costs, in products; by what factor col2im has to win; and what a product costs
-#: Winograd with its transforms, beside those of the direct algorithms.
-COLUMN_PRODUCTS = 3
+#: What adding up a column costs, in products, and by what factor col2im has to win.
+COLUMN_PRODUCTS = 6
 COL2IM_MARGIN = 1.2
-TRANSFORMED_PRODUCTS = 1.6
+
+#: Costs of the direct algorithms, in products: of packing an element for all output channels, of staging one for all
+#: taps and output channels, and of an output that goes through a scratch tile, for every chunk of its sum.
+PACKED_PRODUCTS = 60
+STAGED_PRODUCTS = 40
+SCATTERED_PRODUCTS = 120
+
+#: Elements that a stage has room for; vectors are up to so long; pixels as rows cost so much, beside pixels as lanes,
+#: and pay from that many products of a sum on; chunks of a sum have so many.
+STAGE_ELEMENTS = 1 << 16
+MOST_LANES = 16
+PIXEL_ROWS_COST = 1.2
+PIXEL_ROWS_DEPTH = 64
+CHUNK_DEPTH = 512
+
+#: Outputs of a block of rows that meet the same source rows: with fewer, "depthwise" mostly fetches.
+DEPTHWISE_BLOCK = 64
 
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
@@ -131,18 +151,27 @@ def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
     return gain
 
 
+def _winograd_cost(geometry: ConvGeometry, direction: str, tile: int) -> float:
+    """Of a convolution without strides, beside one product per tap: of those that tiles take, with what they hang
+    over, and of the transforms."""
+    size = geometry.input_size if direction == "input_gradient" else geometry.output_size
+    products = _winograd_products(geometry, size, tile) / (prod(size[1:]) * prod(geometry.kernel[1:]))
+    shared = geometry.groups / geometry.in_channels + geometry.groups / geometry.out_channels
+    apart = 2 if geometry.dilation[2] > 1 else 1
+    return products * (WINOGRAD_PRODUCT + TRANSFORM_PRODUCTS[direction] * shared * apart)
+
+
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if not _winograd_plans(geometry)[0].serves(geometry):
         return False
     tile = winograd_tile(geometry, direction, precision)
     unit = unit_stride(geometry)
     size = unit.output_size if direction == "forward" else unit.input_size
-    channels = min(unit.in_channels, unit.out_channels) // unit.groups
     if size[0] * _winograd_tiles(unit, size, tile) < 4:
         return False
     if max(geometry.stride) > 1:
         return _strided_winograd_wins(geometry, direction, tile)
-    return channels >= (32 if tile == 3 else 16) and _winograd_gain(geometry, tile) >= WINOGRAD_GAIN
+    return _winograd_cost(geometry, direction, tile) < 1
 
 
 def _strided_winograd_wins(geometry: ConvGeometry, direction: str, tile: int) -> bool:
@@ -173,15 +202,17 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
     return _best_tile(geometry, size, (2, 3) if precision == "highest" else (4, 2, 3))
 
 
-def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
-    def products(tile: int) -> int:
-        count = _winograd_tiles(geometry, size, tile)
-        for taps in geometry.kernel[1:]:
-            if taps > 1:
-                count *= -(-taps // WINOGRAD_TAPS[tile]) * (tile + WINOGRAD_TAPS[tile] - 1)
-        return count
+def _winograd_products(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
+    """Of an output plane of this size, for each plane of the kernel."""
+    count = _winograd_tiles(geometry, size, tile)
+    for taps in geometry.kernel[1:]:
+        if taps > 1:
+            count *= -(-taps // WINOGRAD_TAPS[tile]) * (tile + WINOGRAD_TAPS[tile] - 1)
+    return count
 
-    return min(choice, key=products)
+
+def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
+    return min(choice, key=lambda tile: _winograd_products(geometry, size, tile))
 
 
 def winograd_weight_chunk(geometry: ConvGeometry) -> int:
@@ -192,8 +223,11 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
     if not _winograd_plans(geometry)[0].serves(geometry):
         return False
-    least = STRIDED_GAIN["weight_gradient"] if max(geometry.stride) > 1 else WINOGRAD_GAIN
-    if _winograd_gain(geometry, winograd_weight_tile(geometry)) < least:
+    tile = winograd_weight_tile(geometry)
+    if max(geometry.stride) > 1:
+        if _winograd_gain(geometry, tile) < STRIDED_GAIN["weight_gradient"]:
+            return False
+    elif _winograd_cost(geometry, "weight_gradient", tile) > 1:
         return False
     geometry = unit_stride(geometry)
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
@@ -220,25 +254,73 @@ def _col2im_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool
     cost = staged_outputs(geometry) / prod(geometry.input_size) * (1 + COLUMN_PRODUCTS / depth)
     rival = 1.0
     if _winograd_wins(geometry, direction, precision):
-        gain = _winograd_gain(geometry, winograd_tile(geometry, direction, precision))
-        rival = min(1.0, TRANSFORMED_PRODUCTS / gain)
+        rival = _winograd_cost(geometry, direction, winograd_tile(geometry, direction, precision))
     return cost * COL2IM_MARGIN < rival
 
 
 def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    """Whether staging rows costs less than packing windows, with what either multiplies in vain; per product."""
     if not SlidingPlan.serves(geometry, direction):
         return False
     forward = direction == "forward"
-    taps = prod(
-        kernel if forward else -(-kernel // stride)  # of one parity
-        for kernel, stride in zip(geometry.kernel, geometry.stride, strict=True)
-    )
-    channels = (geometry.out_channels if forward else geometry.in_channels) // geometry.groups
-    width = geometry.output_size[2] if forward else geometry.input_size[2] // geometry.stride[2]
-    reach = geometry.dilation[2] * (geometry.kernel[2] - 1) // geometry.stride[2]
-    # a stage serves all taps and parities; between rows `reach` outputs are computed that belong nowhere
-    shared = taps > 1 or (not forward and max(geometry.stride) > 1)
-    return shared and (width >= 4 * reach or channels <= 32)
+    depth, channels = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
+    if not forward:
+        depth, channels = channels, depth
+    taps, reach, size, phases = [], [], [], 1
+    for axis in range(3):
+        kernel, stride = geometry.kernel[axis], geometry.stride[axis]
+        outputs = geometry.output_size[axis] if forward else -(-geometry.input_size[axis] // stride)
+        taps.append(kernel if forward else -(-kernel // stride))  # of one parity
+        reach.append(geometry.dilation[axis] * (kernel - 1) // stride)
+        size.append(outputs)
+        phases *= min(stride, kernel) if axis > 0 else 1
+    if prod(taps) == 1 and (forward or phases == 1):
+        return False  # nothing is shared by taps or parities
+    packed = 1 + PACKED_PRODUCTS / channels
+    return _sliding_cost(geometry, forward, depth, channels, taps, reach, size, phases) < packed
+
+
+def _sliding_cost(
+    geometry: ConvGeometry,
+    forward: bool,
+    depth: int,
+    channels: int,
+    taps: list[int],
+    reach: list[int],
+    size: list[int],
+    phases: int,
+) -> float:
+    width, sums = size[2], depth * prod(taps)
+    # outputs are computed row by row, in whole vectors, or with those between rows, by way of scratch tiles
+    lanes = -(-width // MOST_LANES) * MOST_LANES
+    by_rows, flat = lanes / width, 1 + reach[2] / width + SCATTERED_PRODUCTS / min(sums, CHUNK_DEPTH)
+    if not forward and geometry.stride[2] > 1:
+        by_rows = by_rows + SCATTERED_PRODUCTS / min(sums, CHUNK_DEPTH)
+    multiplied = min(by_rows, flat) if size[1] > 1 else by_rows
+    filled = -(-channels // MOST_LANES) * MOST_LANES
+    if (forward or phases == 1) and sums >= PIXEL_ROWS_DEPTH and 4 * channels >= 3 * filled and 8 * width < 7 * lanes:
+        multiplied = min(multiplied, PIXEL_ROWS_COST)
+    # a block is as many rows, or as much of one, as have room, with what its windows reach beyond it
+    share = min(depth, max(1, CHUNK_DEPTH // prod(taps)))  # channels staged at a time
+    room = STAGE_ELEMENTS // (share * taps[0] * (phases if forward else 1))
+    columns = max(1, min(width, room // (1 + reach[1]) - reach[2]))
+    rows = max(1, min(size[1], room // (columns + reach[2]) - reach[1]))
+    staged = (rows + reach[1]) * (columns + reach[2]) / (rows * columns) * taps[0]
+    shared = channels * prod(taps) / phases if forward else channels * prod(taps) * phases
+    return multiplied + STAGED_PRODUCTS * staged / shared
+
+
+def _depthwise_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if (
+        (geometry.groups == 1 and geometry.out_channels > 1)
+        or geometry.in_channels // geometry.groups > DEPTHWISE_GROUP
+        or not DepthwisePlan.serves(geometry)
+    ):
+        return False
+    size = geometry.output_size if direction == "forward" else geometry.input_size
+    classes = geometry.dilation[1] if geometry.kernel[1] > 1 and max(geometry.stride) == 1 else 1
+    fetched = classes > 1 and -(-size[1] // classes) * size[2] < DEPTHWISE_BLOCK
+    return not (fetched and SlidingPlan.serves(geometry, direction))
 
 
 def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
@@ -256,11 +338,7 @@ AUTO = (
     Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
     Rule(
         "depthwise",
-        lambda geometry, direction, precision: (
-            (geometry.groups > 1 or geometry.out_channels == 1)
-            and geometry.in_channels // geometry.groups <= DEPTHWISE_GROUP
-            and DepthwisePlan.serves(geometry)
-        ),
+        _depthwise_wins,
         "little to reduce but taps: rows stay in cache, lanes are pixels or channels",
     ),
     Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
