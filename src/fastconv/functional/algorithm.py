@@ -88,7 +88,7 @@ PIXEL_ROWS_DEPTH = 64
 CHUNK_DEPTH = 512
 
 #: Outputs of a block of rows that meet the same source rows: with fewer, "depthwise" mostly fetches.
-DEPTHWISE_BLOCK = 64
+DEPTHWISE_BLOCK = 100
 
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
