@@ -1,4 +1,4 @@
-"""Convolutions in which nothing slides: each axis is one element long in the input, the kernel or the output."""
+"""Convolutions in which nothing slides: each axis is one element long in input, kernel or output."""
 
 from __future__ import annotations
 
@@ -82,7 +82,12 @@ def test_bits_depend_neither_on_threads_nor_on_the_batch(name: str) -> None:
 def test_an_empty_batch_has_no_weight_gradient() -> None:
     input, grad_output = np.empty((0, 2, 1, 1), np.float32), np.empty((0, 3, 4, 4), np.float32)
     assert not fastconv.grad.conv2d_weight(input, (3, 2, 4, 4), grad_output, 1, 3).any()
-    assert fastconv.conv2d(input, np.ones((3, 2, 4, 4), np.float32), np.ones(3, np.float32), 1, 3).shape == (0, 3, 4, 4)
+    assert fastconv.conv2d(input, np.ones((3, 2, 4, 4), np.float32), np.ones(3, np.float32), 1, 3).shape == (
+        0,
+        3,
+        4,
+        4,
+    )
 
 
 def test_latent_vectors_become_pictures(isa: str) -> None:
@@ -90,7 +95,9 @@ def test_latent_vectors_become_pictures(isa: str) -> None:
     weight = np.random.default_rng(2).standard_normal((5, 6, 4, 4)).astype(np.float32)
     bias = np.arange(6, dtype=np.float32)
     expected = np.einsum("nc,ckhw->nkhw", latent[:, :, 0, 0], weight) + bias[:, None, None]
-    np.testing.assert_allclose(fastconv.conv_transpose2d(latent, weight, bias), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        fastconv.conv_transpose2d(latent, weight, bias), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_non_finite_element_reaches_what_it_meets(isa: str) -> None:

@@ -3,7 +3,7 @@
 At precision "highest" the rms error is at most twice that of adding up one by one in the same dtype.
 
 - reference serves everything; its error is that of rounding the result.
-- direct serves everything.
+- direct serves everything. Where no window slides (outer.pyx) it is one matrix product.
 - sliding serves strides up to 8 and kernels of moderate reach.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs.
 - winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
@@ -32,9 +32,8 @@ from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
 from fastconv._kernels.fft import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
-from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan
+from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan, slides
 from fastconv._kernels.outer import serves as outer_serves
-from fastconv._kernels.outer import slides
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
@@ -47,6 +46,9 @@ from fastconv.geometry import ConvGeometry
 #: What `algorithm=` may be.
 ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "col2im", "fft")
 
+#: The passes of a convolution.
+DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+
 #: Weight gradients that sum fewer products than this take Winograd's F(2, 3): the transforms of F(4, 3) alone
 #: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
@@ -57,9 +59,10 @@ WINOGRAD_CHUNK = 128
 #: Taps per axis of a Winograd tile with so many outputs.
 WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
 
-#: What a product costs Winograd beside those of the direct algorithms: itself, and its share of the transforms. An
-#: input's is shared by the output channels, a sum's by the input channels; where tiles are dilated along rows their
-#: elements lie apart, and cost twice as much. (Measured: break-even of a 3x3 kernel at some 40 channels.)
+#: What a product costs Winograd beside those of the direct algorithms: itself, and its share of the
+#: transforms. An input's is shared by the output channels, a sum's by the input channels; where tiles are
+#: dilated along rows their elements lie apart, and cost twice as much. (Measured: a 3x3 kernel breaks even at
+#: some 40 channels, three taps in a row at 120.)
 WINOGRAD_PRODUCT = 1.1
 TRANSFORM_PRODUCTS = {"forward": 24, "input_gradient": 24, "weight_gradient": 40}
 
@@ -73,22 +76,26 @@ STRIDED_CHANNELS = 48
 COLUMN_PRODUCTS = 6
 COL2IM_MARGIN = 1.2
 
-#: Costs of the direct algorithms, in products: of packing an element for all output channels, of staging one for all
-#: taps and output channels, and of an output that goes through a scratch tile, for every chunk of its sum.
-PACKED_PRODUCTS = 60
+#: Measured costs of the direct algorithms, in products: of packing an element for all output channels, and
+#: of beginning a row of them; of staging one for all taps and output channels; of an output that goes through
+#: a scratch tile, for every chunk of its sum.
+PACKED_PRODUCTS = 50
+PACKED_ROW_PRODUCTS = 400
 STAGED_PRODUCTS = 40
 SCATTERED_PRODUCTS = 120
 
-#: Elements that a stage has room for; vectors are up to so long; pixels as rows cost so much, beside pixels as lanes,
-#: and pay from that many products of a sum on; chunks of a sum have so many.
+#: Elements that a stage has room for; vectors are up to so long; pixels as rows cost so much, beside pixels
+#: as lanes, and pay from that many products of a sum on; chunks of a sum have so many.
 STAGE_ELEMENTS = 1 << 16
 MOST_LANES = 16
 PIXEL_ROWS_COST = 1.2
 PIXEL_ROWS_DEPTH = 64
 CHUNK_DEPTH = 512
 
-#: Outputs of a block of rows that meet the same source rows: with fewer, "depthwise" mostly fetches.
+#: Outputs of a block of rows that meet the same source rows, and such rows: with fewer, "depthwise" mostly
+#: fetches.
 DEPTHWISE_BLOCK = 100
+DEPTHWISE_ROWS = 4
 
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 200
@@ -152,8 +159,8 @@ def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
 
 
 def _winograd_cost(geometry: ConvGeometry, direction: str, tile: int) -> float:
-    """Of a convolution without strides, beside one product per tap: of those that tiles take, with what they hang
-    over, and of the transforms."""
+    """Of a convolution without strides, beside one product per tap: of those that tiles take, with what they
+    hang over, and of the transforms."""
     size = geometry.input_size if direction == "input_gradient" else geometry.output_size
     products = _winograd_products(geometry, size, tile) / (prod(size[1:]) * prod(geometry.kernel[1:]))
     shared = geometry.groups / geometry.in_channels + geometry.groups / geometry.out_channels
@@ -177,6 +184,9 @@ def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bo
 def _strided_winograd_wins(geometry: ConvGeometry, direction: str, tile: int) -> bool:
     """Whether it saves enough products to pay for making phases of the input, or the input of phases."""
     unit, gain = unit_stride(geometry), _winograd_gain(geometry, tile)
+    size = unit.output_size if direction == "forward" else unit.input_size
+    edge = tile ** sum(taps > 1 for taps in unit.kernel[1:])
+    gain *= prod(size[1:]) / (_winograd_tiles(unit, size, tile) * edge)  # tiles hang over
     inputs, outputs = unit.in_channels // unit.groups, unit.out_channels // unit.groups
     if gain < STRIDED_GAIN[direction]:
         return False
@@ -259,7 +269,7 @@ def _col2im_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool
 
 
 def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
-    """Whether staging rows costs less than packing windows, with what either multiplies in vain; per product."""
+    """Whether staging rows costs less than packing windows, with what either multiplies in vain."""
     if not SlidingPlan.serves(geometry, direction):
         return False
     forward = direction == "forward"
@@ -276,7 +286,7 @@ def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> boo
         phases *= min(stride, kernel) if axis > 0 else 1
     if prod(taps) == 1 and (forward or phases == 1):
         return False  # nothing is shared by taps or parities
-    packed = 1 + PACKED_PRODUCTS / channels
+    packed = 1 + (PACKED_PRODUCTS + PACKED_ROW_PRODUCTS / size[2]) / channels
     return _sliding_cost(geometry, forward, depth, channels, taps, reach, size, phases) < packed
 
 
@@ -294,11 +304,14 @@ def _sliding_cost(
     # outputs are computed row by row, in whole vectors, or with those between rows, by way of scratch tiles
     lanes = -(-width // MOST_LANES) * MOST_LANES
     by_rows, flat = lanes / width, 1 + reach[2] / width + SCATTERED_PRODUCTS / min(sums, CHUNK_DEPTH)
-    if not forward and geometry.stride[2] > 1:
-        by_rows = by_rows + SCATTERED_PRODUCTS / min(sums, CHUNK_DEPTH)
     multiplied = min(by_rows, flat) if size[1] > 1 else by_rows
     filled = -(-channels // MOST_LANES) * MOST_LANES
-    if (forward or phases == 1) and sums >= PIXEL_ROWS_DEPTH and 4 * channels >= 3 * filled and 8 * width < 7 * lanes:
+    if (
+        (forward or phases == 1)
+        and sums >= PIXEL_ROWS_DEPTH
+        and 4 * channels >= 3 * filled
+        and 8 * width < 7 * lanes
+    ):
         multiplied = min(multiplied, PIXEL_ROWS_COST)
     # a block is as many rows, or as much of one, as have room, with what its windows reach beyond it
     share = min(depth, max(1, CHUNK_DEPTH // prod(taps)))  # channels staged at a time
@@ -319,8 +332,9 @@ def _depthwise_wins(geometry: ConvGeometry, direction: str, precision: str) -> b
         return False
     size = geometry.output_size if direction == "forward" else geometry.input_size
     classes = geometry.dilation[1] if geometry.kernel[1] > 1 and max(geometry.stride) == 1 else 1
-    fetched = classes > 1 and -(-size[1] // classes) * size[2] < DEPTHWISE_BLOCK
-    return not (fetched and SlidingPlan.serves(geometry, direction))
+    rows = -(-size[1] // classes)
+    fetches = classes > 1 and (rows < DEPTHWISE_ROWS or rows * size[2] < DEPTHWISE_BLOCK)
+    return not (fetches and SlidingPlan.serves(geometry, direction))
 
 
 def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
@@ -361,8 +375,18 @@ def check_algorithm(algorithm: str) -> None:
 
 
 def choose(geometry: ConvGeometry, direction: str, precision: str) -> str:
-    """The algorithm that "auto" stands for: "forward" or "input_gradient" of a geometry at a precision."""
+    """The algorithm that "auto" stands for: in one of `DIRECTIONS`, at a precision."""
+    if direction == "weight_gradient":
+        return _choose_weights(geometry)
     return next(rule.algorithm for rule in AUTO if rule.holds(geometry, direction, precision))
+
+
+def _choose_weights(geometry: ConvGeometry) -> str:
+    if outer_serves(geometry, "weight_gradient"):
+        return "direct"
+    if _fft_wins(geometry, "weight_gradient", "highest"):
+        return "fft"
+    return "winograd" if _winograd_wins_weights(geometry) else "direct"
 
 
 @lru_cache(maxsize=PLANS)
@@ -403,11 +427,13 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
         return ReferenceWeightGradientPlan(geometry)
     if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
-    if algorithm in ("auto", "direct") and outer_serves(geometry, "weight_gradient"):
-        return OuterWeightGradientPlan(geometry)
-    if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
+    if algorithm == "auto":
+        algorithm = _choose_weights(geometry)
+    if algorithm == "fft":
         return FftWeightGradientPlan(geometry)
-    if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
+    if algorithm == "winograd":
         winograd = _winograd_plans(geometry)[1]
         return winograd(geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry))
+    if outer_serves(geometry, "weight_gradient"):
+        return OuterWeightGradientPlan(geometry)
     return WeightGradientPlan(geometry)
