@@ -331,45 +331,43 @@ cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int
 
 cdef void read_weights(const Call *call, const Strip *s, int64_t panel, int64_t channel, int64_t channels, int64_t tap,
                        int64_t taps) noexcept nogil:
-    """One weight panel where it lies times all pixel panels: of each source channel, or of all of them if they follow
-    one another, the taps are one run. The products are those of `multiply_columns`, in the same order."""
+    """One weight panel where it lies times all pixel panels: the products of `multiply_columns`, in the same order."""
     cdef const Dense *d = call.dense
     cdef const Weights *w = &call.weights
     cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, first = panel * call.channel_width, width = call.pixel_width, i, k, row, count
-    cdef int64_t rows, most = min(call.channel_width, d.channels - first)
-    cdef int64_t run = s.depth if w.depth_adjacent and taps == d.taps else taps
-    cdef int64_t b_offset[MOST_DEPTH]
+    cdef int64_t item = call.itemsize, first = panel * call.channel_width, width = call.pixel_width, i, row = 0
+    cdef int64_t most = min(call.channel_width, d.channels - first), at_once = most, rows, count, column
+    cdef int64_t a_offset[MOST_DEPTH]
     cdef int64_t tile_row[FC_MAX_ROWS]
     cdef int64_t out_row[FC_MAX_ROWS]
     cdef fc_run runs[FC_MAX_COLUMNS]
     cdef fc_finish finish, keep
     cdef const char *weights
     cdef char *out
-    rows = min(most, ALIASED_ROWS) if w.channel_stride * item % ALIAS_BYTES == 0 else most
+    if w.channel_stride * item % ALIAS_BYTES == 0:
+        at_once = min(at_once, ALIASED_ROWS)
     start_finish(call, s, &finish)
     memset(&keep, 0, sizeof(keep))
-    for k in range(run):
-        b_offset[k] = k * width
-    for i in range(rows):
-        tile_row[i] = i * kernel.max_columns
+    for i in range(s.depth):
+        a_offset[i] = (channel + i // taps) * w.depth_stride + tap + i % taps
+    for i in range(at_once):
+        tile_row[i] = i * FC_MAX_COLUMNS
         out_row[i] = i * call.out_stride[1]
-    row = 0
     while row < most:
-        rows = min(rows, most - row)
+        rows = min(at_once, most - row)
         out = call.out + (s.group * d.channels + first + row) * call.out_stride[1] * item
-        weights = w.source + (s.group * w.group_stride + (first + row) * w.channel_stride + channel * w.depth_stride
-                              + tap) * item
+        weights = w.source + (s.group * w.group_stride + (first + row) * w.channel_stride) * item
         if call.bias != NULL:
             finish.row_bias = call.bias + (s.group * d.channels + first + row) * item
         for i in range(s.count):
             count = min(width, s.pixels - i * width)
-            for k in range(s.depth // run):
-                keep.accumulate = k > 0
-                kernel.gemm_rows(run, weights + k * w.depth_stride * item, w.channel_stride,
-                                 s.panels + (i * s.depth + k * run) * width * item, b_offset, s.tile, tile_row,
-                                 <int>rows, <int>count, &keep)
-            kernel.scatter(s.tile, kernel.max_columns, out, out_row, <int>rows, runs,
+            column = 0
+            while column < count:
+                kernel.gemm_windows(s.depth, weights, a_offset, w.channel_stride, (rows + 1) // 2 * w.channel_stride,
+                                    s.panels + (i * s.depth * width + column) * item, width, s.tile + column * item,
+                                    tile_row, <int>rows, <int>min(2 * kernel.lanes, count - column), &keep)
+                column += 2 * kernel.lanes
+            kernel.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, <int>rows, runs,
                            output_runs(call, s.pixel + i * width, count, runs), &finish)
         row += rows
 
