@@ -15,137 +15,27 @@ The depth is cut at places that depend on the geometry alone, and threads split 
 not depend on the number of threads, nor on an image's neighbours in the batch.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t
 
 from fastconv._kernels.arrays cimport Array
+from fastconv._kernels.conv_strip cimport (
+    MOST_DEPTH, Call, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
+)
 from fastconv._kernels.dense cimport Dense, Subconvolutions, divide_up, even_block
-from fastconv._kernels.fc_api cimport (
-    FC_IDENTITY, FC_LEAKY_RELU, FC_MAX_COLUMNS, FC_MAX_ROWS, FC_RELU, FC_RELU6, fc_finish, fc_kernels,
-    fc_run, fc_window,
-)
-from fastconv._kernels.native cimport (
-    kernels, parallel, task_scratch, worker_threads,
-)
+from fastconv._kernels.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU, FC_RELU6, fc_kernels, fc_window
+from fastconv._kernels.native cimport kernels, parallel, worker_threads
 from fastconv._kernels.packed cimport FORM_DENSE, Form, Lease, give_back, lease
-from fastconv._kernels.weights cimport Weights, describe_weights, pack_weight_panel
+from fastconv._kernels.weights cimport describe_weights
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
 # Depth of one chunk: a weight panel this deep stays in L1. Strips of packed pixels stay in L2.
-cdef int64_t CHUNK_DEPTH = 512
-cdef int64_t CHUNK_TAPS = 512
+cdef int64_t CHUNK_DEPTH = MOST_DEPTH
+cdef int64_t CHUNK_TAPS = MOST_DEPTH
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
-
-
-cdef struct Chunks:
-    int64_t channels          # of one chunk of the depth
-    int64_t taps
-
-
-cdef int64_t NOWHERE = INT64_MIN
-
-
-cdef struct Place:
-    int64_t out               # where a pixel panel begins in the output, and in the source, if it is one adjacent
-    int64_t source            # run there; else NOWHERE
-
-
-cdef struct Strip:
-    int64_t group
-    int64_t pixel             # the first of `pixels`, which take `count` panels
-    int64_t pixels
-    int64_t count
-    int64_t depth             # of the chunk at hand
-    bint accumulate
-    bint final
-    char *tile
-    Place *place
-    char *panels
-    char *weight_panel
-
-
-cdef struct Call:
-    const Dense *dense
-    Chunks chunk
-    const fc_kernels *kernel
-    fc_window window
-    Weights weights
-    const char *source
-    const char *bias
-    char *packed              # weights: per group, per chunk, per panel; NULL: each task packs what it reads
-    char *out
-    int64_t out_stride[5]
-    int64_t itemsize
-    bint pixels_are_rows
-    bint packs_late           # pixels are packed while they meet their first weight panel
-    int64_t pixel_width       # columns of a pixel panel
-    int64_t channel_width     # columns of a weight panel
-    int64_t channel_panels
-    int64_t strip             # pixels per strip
-    int64_t strips
-    int64_t parts             # parts of the channel panels that tasks are split into
-    int activation
-    double slope
-    bint out_of_memory
-
-
-cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
-    """Where `count` pixels from `pixel` on lie in the output: runs of equal stride, merged where they meet."""
-    cdef const Dense *d = call.dense
-    cdef int64_t filled = 0, run, rest, od, oh, ow, offset, stride = d.out_step[2] * call.out_stride[4]
-    cdef int found = 0
-    while filled < count:
-        rest = pixel + filled
-        ow = rest % d.window.count[2]
-        rest //= d.window.count[2]
-        oh = rest % d.window.count[1]
-        rest //= d.window.count[1]
-        od = rest % d.window.count[0]
-        run = min(count - filled, d.window.count[2] - ow)
-        offset = (rest // d.window.count[0] * call.out_stride[0]
-                  + (d.begin[0] + od * d.out_step[0]) * call.out_stride[2]
-                  + (d.begin[1] + oh * d.out_step[1]) * call.out_stride[3]
-                  + (d.begin[2] + ow * d.out_step[2]) * call.out_stride[4])
-        if found and offset == runs[found - 1].offset + runs[found - 1].count * stride:
-            runs[found - 1].count += run
-        else:
-            runs[found].column = filled
-            runs[found].count = run
-            runs[found].offset = offset
-            runs[found].stride = stride
-            found += 1
-        filled += run
-    return found
-
-
-cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
-    """Elements of all weight panels of a call."""
-    cdef const Dense *d = call.dense
-    return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
-
-
-cdef inline int64_t whole_lines(int64_t size_bytes) noexcept nogil:
-    """Bytes of the cache lines that so many bytes take."""
-    return (size_bytes + 63) // 64 * 64
-
-
-cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nogil:
-    """Bytes of scratch of a strip: see `lay_out`."""
-    cdef int64_t panels = divide_up(pixels, call.pixel_width), depth = call.chunk.channels * call.chunk.taps
-    return (whole_lines(FC_MAX_ROWS * FC_MAX_COLUMNS * call.itemsize) + whole_lines(panels * sizeof(Place))
-            + whole_lines(depth * panels * call.pixel_width * call.itemsize)
-            + whole_lines(depth * call.channel_width * call.itemsize))
-
-
-cdef void lay_out(const Call *call, Strip *s, char *scratch) noexcept nogil:
-    """One tile, where the pixel panels lie, one chunk of all of them, and of one weight panel."""
-    cdef int64_t depth = call.chunk.channels * call.chunk.taps
-    s.tile = scratch
-    s.place = <Place *>(s.tile + whole_lines(FC_MAX_ROWS * FC_MAX_COLUMNS * call.itemsize))
-    s.panels = <char *>s.place + whole_lines(s.count * sizeof(Place))
-    s.weight_panel = s.panels + whole_lines(depth * s.count * call.pixel_width * call.itemsize)
+cdef int64_t FEW_PANELS = 4       # of pixels: packing a weight takes the time of about so many of its products with one
+cdef int64_t FEWEST_TAPS = 16     # adjacent in memory, that are worth reading there
 
 
 cdef void join_rows(fc_window *w) noexcept nogil:
@@ -162,214 +52,15 @@ cdef void join_rows(fc_window *w) noexcept nogil:
         w.count[axis] = w.extent[axis] = 1
 
 
-# ---- one strip ---------------------------------------------------------------------------------------
-
-
-cdef int64_t source_place(const Call *call, int64_t pixel) noexcept nogil:
-    """Where a whole panel of pixels from `pixel` on begins in the source, if it is adjacent there, else NOWHERE."""
-    cdef const fc_window *w = &call.window
-    cdef int64_t rest = pixel, o, at, offset = 0
+cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
+    """Whether all windows lie within the source."""
     cdef int axis
-    for axis in range(2, -1, -1):
-        o = rest % w.count[axis]
-        rest //= w.count[axis]
-        at = o * w.step[axis] + w.first[axis]
-        if at < 0 or at >= w.extent[axis]:
-            return NOWHERE
-        if axis == 2 and (o + call.pixel_width > w.count[2] or at + call.pixel_width > w.extent[2]):
-            return NOWHERE
-        offset += at * w.stride[axis + 2]
-    return offset + rest * w.stride[0]
-
-
-cdef void place_panels(const Call *call, Strip *s) noexcept nogil:
-    """Find the pixel panels that lie in one adjacent run."""
-    cdef fc_run runs[FC_MAX_COLUMNS]
-    cdef int64_t i, pixel, count
-    for i in range(s.count):
-        pixel = s.pixel + i * call.pixel_width
-        count = min(call.pixel_width, s.pixels - i * call.pixel_width)
-        s.place[i].out = s.place[i].source = NOWHERE
-        if output_runs(call, pixel, count, runs) == 1 and runs[0].stride == 1:
-            s.place[i].out = runs[0].offset
-        if call.packs_late and count == call.pixel_width:
-            s.place[i].source = source_place(call, pixel)
-
-
-cdef void strip_task(void *context, int64_t index) noexcept nogil:
-    cdef Call *call = <Call *>context
-    cdef const Dense *d = call.dense
-    cdef int64_t item = call.itemsize, channel = 0, channels, tap, taps, panel
-    cdef int64_t part = index % call.parts
-    cdef int64_t first_panel = part * call.channel_panels // call.parts
-    cdef int64_t last_panel = (part + 1) * call.channel_panels // call.parts
-    cdef int64_t padded_channels = call.channel_panels * call.channel_width
-    cdef const char *chunk = call.packed
-    cdef const char *source
-    cdef const char *weights
-    cdef char *scratch
-    cdef Strip s
-    s.group = index // call.parts // call.strips
-    s.pixel = index // call.parts % call.strips * call.strip
-    s.pixels = min(call.strip, d.pixels - s.pixel)
-    s.count = divide_up(s.pixels, call.pixel_width)
-    scratch = <char *>task_scratch(strip_scratch(call, s.pixels))
-    if scratch == NULL:
-        call.out_of_memory = True
-        return
-    lay_out(call, &s, scratch)
-    if not call.pixels_are_rows:
-        place_panels(call, &s)
-    if chunk != NULL:
-        chunk += s.group * padded_channels * d.depth * d.taps * item
-    while channel < d.depth:
-        channels = min(call.chunk.channels, d.depth - channel)
-        source = call.source + (s.group * d.depth + channel) * call.window.stride[1] * item
-        tap = 0
-        while tap < d.taps:
-            taps = min(call.chunk.taps, d.taps - tap)
-            s.depth = channels * taps
-            s.accumulate = channel > 0 or tap > 0
-            s.final = channel + channels == d.depth and tap + taps == d.taps
-            if not call.packs_late:
-                pack_strip(call, &s, source, channels, tap, taps)
-            if chunk != NULL and call.pixels_are_rows:
-                multiply_rows(call, &s, chunk + first_panel * call.channel_width * s.depth * item, first_panel,
-                              last_panel)
-            else:
-                for panel in range(first_panel, last_panel):
-                    if chunk == NULL:
-                        weights = s.weight_panel
-                        pack_weight_panel(&call.weights, s.group, panel, channel, channels, tap, taps, s.weight_panel)
-                    else:
-                        weights = chunk + panel * call.channel_width * s.depth * item
-                    if call.pixels_are_rows:
-                        multiply_rows(call, &s, weights, panel, panel + 1)
-                    else:
-                        multiply_columns(call, &s, weights, panel,
-                                         source if call.packs_late and panel == first_panel else NULL)
-            if chunk != NULL:
-                chunk += padded_channels * s.depth * item
-            tap += taps
-        channel += channels
-
-
-cdef void pack_strip(const Call *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
-                     int64_t taps) noexcept nogil:
-    """A chunk of the pixel panels."""
-    # the micro-kernel steps through A by the rows it is given, through B by its full width
-    cdef int64_t whole = s.pixels - s.pixels % call.pixel_width if call.pixels_are_rows else s.pixels
-    call.kernel.pack_windows(s.panels, call.pixel_width, &call.window, source, s.pixel, whole, channels, tap, taps)
-    if whole < s.pixels:
-        call.kernel.pack_windows(s.panels + whole * s.depth * call.itemsize, s.pixels - whole, &call.window, source,
-                                 s.pixel + whole, s.pixels - whole, channels, tap, taps)
-
-
-cdef void start_finish(const Call *call, const Strip *s, fc_finish *finish) noexcept nogil:
-    finish.accumulate = s.accumulate
-    finish.final = s.final
-    finish.row_bias = finish.column_bias = NULL
-    finish.activation = call.activation
-    finish.slope = call.slope
-
-
-cdef void multiply_columns(const Call *call, const Strip *s, const char *weights, int64_t panel,
-                           const char *source) noexcept nogil:
-    """One weight panel times all pixel panels: a row of tiles. These are packed on the way if there is a `source`.
-
-    Neighbouring tiles continue each other's rows of the output, whose lines are fetched ahead for that.
-    """
-    cdef const Dense *d = call.dense
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, width = call.pixel_width, channel = panel * call.channel_width, i, pixel, count
-    cdef int channels = <int>min(call.channel_width, d.channels - channel), found
-    cdef fc_run runs[FC_MAX_COLUMNS]
-    cdef int64_t out_row[FC_MAX_ROWS]
-    cdef int64_t tile_row[FC_MAX_ROWS]
-    cdef const int64_t *row_offset
-    cdef fc_finish finish, keep
-    cdef const fc_finish *how
-    cdef char *pixels = s.panels
-    cdef char *out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
-    cdef char *to
-    start_finish(call, s, &finish)
-    if call.bias != NULL:
-        finish.row_bias = call.bias + (s.group * d.channels + channel) * item
-    memset(&keep, 0, sizeof(keep))
-    for i in range(channels):
-        out_row[i] = i * call.out_stride[1]
-        tile_row[i] = i * kernel.max_columns
-    for i in range(s.count):
-        pixel = s.pixel + i * width
-        count = min(width, s.pixels - i * width)
-        if s.place[i].out == NOWHERE:
-            to, row_offset, how = s.tile, tile_row, &keep
-        else:
-            to, row_offset, how = out + s.place[i].out * item, out_row, &finish
-        if source != NULL and s.place[i].source != NOWHERE:
-            kernel.gemm_pack(s.depth, weights, source + s.place[i].source * item, call.window.stride[1], pixels, to,
-                             row_offset, channels, how)
-        else:
-            if source != NULL:
-                kernel.pack_windows(pixels, width, &call.window, source, pixel, count, s.depth, 0, 1)
-            kernel.gemm(s.depth, weights, pixels, kernel.max_columns, to, row_offset, channels, <int>count, how)
-        if s.place[i].out == NOWHERE:
-            found = output_runs(call, pixel, count, runs)
-            kernel.scatter(s.tile, kernel.max_columns, out, out_row, channels, runs, found, &finish)
-        pixels += width * s.depth * item
-
-
-cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, int64_t first_panel,
-                        int64_t last_panel) noexcept nogil:
-    """All pixel panels times weight panels `first_panel` to `last_panel`, when pixels are the rows of a tile."""
-    cdef const Dense *d = call.dense
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, width = call.pixel_width, i, j, pixel, count, panel, channel, channels
-    cdef fc_run runs[FC_MAX_COLUMNS]
-    cdef int64_t row_offset[FC_MAX_ROWS]
-    cdef int run
-    cdef fc_finish finish
-    cdef const char *pixels = s.panels
-    cdef char *out
-    start_finish(call, s, &finish)
-    for i in range(s.count):
-        pixel = s.pixel + i * width
-        count = min(width, s.pixels - i * width)
-        for run in range(output_runs(call, pixel, count, runs)):
-            for j in range(runs[run].count):
-                row_offset[runs[run].column + j] = runs[run].offset + j * runs[run].stride
-        for panel in range(first_panel, last_panel):
-            channel = panel * call.channel_width
-            channels = min(call.channel_width, d.channels - channel)
-            out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
-            if call.bias != NULL:
-                finish.column_bias = call.bias + (s.group * d.channels + channel) * item
-            kernel.gemm(s.depth, pixels, weights + (panel - first_panel) * call.channel_width * s.depth * item,
-                        kernel.max_columns, out, row_offset, <int>count, <int>channels, &finish)
-        pixels += width * s.depth * item
-
-
-cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
-    """Pack one panel of one group, chunk after chunk, into the places `strip_task` reads them from."""
-    cdef const Call *call = <const Call *>context
-    cdef const Dense *d = call.dense
-    cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
-    cdef int64_t padded_channels = call.channel_panels * call.channel_width
-    cdef int64_t channel = 0, channels, tap, taps
-    cdef char *chunk = call.packed + group * padded_channels * d.depth * d.taps * call.itemsize
-    while channel < d.depth:
-        channels = min(call.chunk.channels, d.depth - channel)
-        tap = 0
-        while tap < d.taps:
-            taps = min(call.chunk.taps, d.taps - tap)
-            pack_weight_panel(&call.weights, group, panel, channel, channels, tap, taps,
-                              chunk + panel * call.channel_width * channels * taps * call.itemsize)
-            chunk += padded_channels * channels * taps * call.itemsize
-            tap += taps
-        channel += channels
-
-
-# ---- plans -------------------------------------------------------------------------------------------
+    cdef int64_t first, last
+    for axis in range(3):
+        first, last = w.first[axis], w.first[axis] + (w.taps[axis] - 1) * w.delta[axis]
+        if min(first, last) < 0 or max(first, last) + (w.count[axis] - 1) * w.step[axis] >= w.extent[axis]:
+            return False
+    return True
 
 
 cdef Chunks chunks(const Dense *d) noexcept nogil:
@@ -409,6 +100,83 @@ cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
                             divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
 
 
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
+                   const char *bias, const Array *out, bint adds, int activation, double slope) except -1:
+    """One dense sub-convolution, number `part` of its weight's."""
+    cdef Call call
+    cdef int64_t axis, packed
+    cdef Form form
+    cdef Lease panels
+    cdef bint filled = False
+    call.dense = d
+    call.kernel = kernels(source.float64)
+    call.itemsize = 8 if source.float64 else 4
+    call.source = source.data
+    call.window = d.window
+    call.out = out.data
+    call.bias = bias
+    call.activation = activation
+    call.slope = slope
+    call.adds = adds
+    call.out_of_memory = False
+    for axis in range(5):
+        call.window.stride[axis] = source.stride[axis]
+        call.out_stride[axis] = out.stride[axis]
+    join_rows(&call.window)
+    describe_weights(&call.weights, d, call.kernel, weight, forward)
+    call.reads_weights = (weight.packed == NULL and divide_up(d.pixels, call.kernel.max_columns) <= FEW_PANELS
+                          and (call.weights.depth_adjacent or call.weights.taps_adjacent and d.taps >= FEWEST_TAPS))
+    call.pixels_are_rows = (out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1 and not call.reads_weights)
+    call.packs_late = (not call.pixels_are_rows and d.taps == 1 and not call.reads_weights
+                       and call.window.step[2] * call.window.stride[4] == 1)
+    call.reads_pixels = (not call.pixels_are_rows and not call.reads_weights
+                         and call.window.step[2] * call.window.stride[4] == 1 and meets_no_padding(&call.window))
+    call.whole = is_whole(&call.window)
+    set_blocking(&call, worker_threads(d.flops))
+    call.weights.width = call.channel_width
+    call.weights.padded = call.pixels_are_rows
+    call.packed = NULL
+    if call.reads_weights or (call.strips == 1 and weight.packed == NULL):  # a task packs what it reads
+        parallel(strip_task, &call, d.groups * call.parts, d.flops)
+    else:
+        packed = packed_weights(&call)
+        form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
+        form.width, form.layout = call.channel_width, call.pixels_are_rows
+        lease(&panels, weight, &form, packed * call.itemsize)
+        call.packed = panels.memory
+        try:
+            if panels.fresh:
+                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
+            filled = True
+            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
+        finally:
+            give_back(&panels, filled)
+    if call.out_of_memory:
+        raise MemoryError("convolution workspace")
+    return 0
+
+
+cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
+    """What `run_dense` would use: algorithm, tile, threads, tasks and bytes."""
+    cdef Call call
+    cdef int64_t itemsize = 8 if float64 else 4
+    call.dense = d
+    call.kernel = kernels(float64)
+    call.itemsize = itemsize
+    call.pixels_are_rows = channels_last
+    set_blocking(&call, worker_threads(d.flops))
+    tasks = d.groups * call.strips * call.parts
+    return {
+        "algorithm": "direct",
+        "isa": call.kernel.isa.decode(),
+        "tile": (call.kernel.max_rows, call.kernel.max_columns),
+        "threads": min(worker_threads(d.flops), tasks),
+        "tasks": tasks,
+        "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
+        "workspace_bytes": strip_scratch(&call, call.strip),
+    }
+
+
 cdef class DensePlan(Subconvolutions):
     """How one geometry is computed by the blocked driver, in one direction."""
 
@@ -420,76 +188,14 @@ cdef class DensePlan(Subconvolutions):
             self.fill_gaps(out, bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                self.run_dense(&self.dense[i], source_array, weight_array, bias_data, out_array, activation, slope)
+                run_dense(&self.dense[i], i, self.forward, source_array, weight_array, bias_data, out_array, False,
+                          activation, slope)
         return 0
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes, of its largest sub-convolution."""
-        cdef Call call
-        cdef int64_t i, largest = 0, itemsize = 8 if float64 else 4
+        cdef int64_t i, largest = 0
         for i in range(self.count):
             if self.dense[i].flops > self.dense[largest].flops:
                 largest = i
-        call.dense = &self.dense[largest]
-        call.kernel = kernels(float64)
-        call.itemsize = itemsize
-        call.pixels_are_rows = channels_last
-        set_blocking(&call, worker_threads(call.dense.flops))
-        tasks = call.dense.groups * call.strips * call.parts
-        return {
-            "algorithm": "direct",
-            "isa": call.kernel.isa.decode(),
-            "tile": (call.kernel.max_rows, call.kernel.max_columns),
-            "threads": min(worker_threads(call.dense.flops), tasks),
-            "tasks": tasks,
-            "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
-            "workspace_bytes": strip_scratch(&call, call.strip),
-        }
-
-    cdef int run_dense(self, const Dense *d, const Array *source, const Array *weight, const char *bias,
-                       const Array *out, int activation, double slope) except -1:
-        cdef Call call
-        cdef int64_t axis, packed
-        cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
-        call.dense = d
-        call.kernel = kernels(source.float64)
-        call.itemsize = 8 if source.float64 else 4
-        call.source = source.data
-        call.window = d.window
-        call.out = out.data
-        call.bias = bias
-        call.activation = activation
-        call.slope = slope
-        call.out_of_memory = False
-        for axis in range(5):
-            call.window.stride[axis] = source.stride[axis]
-            call.out_stride[axis] = out.stride[axis]
-        join_rows(&call.window)
-        call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1
-        call.packs_late = (not call.pixels_are_rows and d.taps == 1
-                           and call.window.step[2] * call.window.stride[4] == 1)
-        set_blocking(&call, worker_threads(d.flops))
-        describe_weights(&call.weights, d, call.kernel, weight, self.forward)
-        call.weights.width = call.channel_width
-        call.weights.padded = call.pixels_are_rows
-        call.packed = NULL
-        if call.strips == 1 and weight.packed == NULL:  # a task that takes in all pixels packs what it reads
-            parallel(strip_task, &call, d.groups * call.parts, d.flops)
-        else:
-            packed = packed_weights(&call)
-            form.algorithm, form.part, form.kernel = FORM_DENSE, d - self.dense, call.kernel
-            form.width, form.layout = call.channel_width, call.pixels_are_rows
-            lease(&panels, weight, &form, packed * call.itemsize)
-            call.packed = panels.memory
-            try:
-                if panels.fresh:
-                    parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
-                filled = True
-                parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
-            finally:
-                give_back(&panels, filled)
-        if call.out_of_memory:
-            raise MemoryError("convolution workspace")
-        return 0
+        return dense_info(&self.dense[largest], float64, channels_last)

@@ -96,6 +96,8 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
     row_bytes = block_bytes // (call.planes * ((call.rows - 1) * p.row_step + kernel_rows))
     call.columns = (row_bytes // call.itemsize // step // call.lanes - reach // step) // tile * tile
     call.columns = max(call.columns, 2 * tile)
+    if reach // step > call.columns:  # what windows reach beyond a block is fetched again for the next
+        call.columns = reach // step // tile * tile
     if call.columns >= width:
         call.columns = width
     else:

@@ -49,6 +49,7 @@ cdef int64_t FEW_ROWS = 6
 cdef int64_t LEAST_SUMS = 8               # vectors of a tile: each waits four cycles for its turn, and there are two a cycle
 cdef double TASK_FLOPS = 2e8              # of a block, so that Ctrl-C need not wait for it
 cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
+cdef int64_t SCATTERED_PRODUCTS = 120     # in the time that an output takes by way of a scratch tile
 
 
 cdef struct Call:
@@ -413,7 +414,7 @@ cdef class SlidingPlan(Subconvolutions):
         """Blocks and parts, which only say who computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
-        cdef int64_t limit, outputs, wanted, aligned, sums, i
+        cdef int64_t limit, outputs, wanted, aligned, sums, depth, i
         call.staging.kernel, call.staging.itemsize, call.forward = kernel, 8 if float64 else 4, self.forward
         call.dense, call.staging.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
@@ -445,10 +446,12 @@ cdef class SlidingPlan(Subconvolutions):
                          divide_up(call.columns * call.rows, max(<int64_t>1, outputs)))
         call.parts = min(call.parts, call.channel_panels)
         set_steps(&call.staging, call.rows, call.columns)
-        # rows whose last vector is rather empty do better run together
+        # rows whose last vector is rather empty do better run together, if the sums are long enough
         aligned = divide_up(call.columns, call.staging.kernel.lanes) * call.staging.kernel.lanes
         sums = min(LEAST_SUMS, call.channel_width * aligned // call.staging.kernel.lanes)
-        call.flat = call.rows > 1 and call.staging.row_step * 17 * sums < aligned * 16 * LEAST_SUMS
+        depth = call.channels * self.most_taps
+        call.flat = call.rows > 1 and (call.staging.row_step * (depth + depth // 16) * sums
+                                       + call.columns * SCATTERED_PRODUCTS * LEAST_SUMS < aligned * depth * LEAST_SUMS)
         for i in range(FC_MAX_ROWS):
             call.tile_row[i] = i * FC_MAX_COLUMNS
 

@@ -3,7 +3,7 @@
 At precision "highest" the rms error is at most twice that of adding up one by one in the same dtype.
 
 - reference serves everything; its error is that of rounding the result.
-- direct serves everything.
+- direct serves everything. Where no window slides (outer.pyx) it is one matrix product.
 - sliding serves strides up to 8 and kernels of moderate reach.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs.
 - winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
@@ -32,6 +32,8 @@ from fastconv._kernels.depthwise import DepthwisePlan
 from fastconv._kernels.fft import FftPlan
 from fastconv._kernels.fft_blocks import estimate as fft_flops
 from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
+from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan, slides
+from fastconv._kernels.outer import serves as outer_serves
 from fastconv._kernels.phases import unit_stride
 from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
 from fastconv._kernels.sliding import SlidingPlan
@@ -44,6 +46,9 @@ from fastconv.geometry import ConvGeometry
 #: What `algorithm=` may be.
 ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "col2im", "fft")
 
+#: The passes of a convolution.
+DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+
 #: Weight gradients that sum fewer products than this take Winograd's F(2, 3): the transforms of F(4, 3) alone
 #: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
@@ -54,18 +59,43 @@ WINOGRAD_CHUNK = 128
 #: Taps per axis of a Winograd tile with so many outputs.
 WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
 
-#: How many times fewer products than taps Winograd must take, with strides more of them.
-WINOGRAD_GAIN = 1.25
+#: What a product costs Winograd beside those of the direct algorithms: itself, and its share of the
+#: transforms. An input's is shared by the output channels, a sum's by the input channels; where tiles are
+#: dilated along rows their elements lie apart, and cost twice as much. (Measured: a 3x3 kernel breaks even at
+#: some 40 channels, three taps in a row at 120.)
+WINOGRAD_PRODUCT = 1.1
+TRANSFORM_PRODUCTS = {"forward": 24, "input_gradient": 24, "weight_gradient": 40}
+
+#: With strides more must be gained: how many times fewer products than taps.
 STRIDED_GAIN = {"forward": 1.5, "input_gradient": 1.3, "weight_gradient": 2.3}
 
 #: Output channels, and products of each sum, that make up for the phases of the input.
 STRIDED_CHANNELS = 48
 
-#: What adding up a column costs, in products; by what factor col2im has to win; and what a product costs
-#: Winograd with its transforms, beside those of the direct algorithms.
-COLUMN_PRODUCTS = 3
+#: What adding up a column costs, in products, and by what factor col2im has to win.
+COLUMN_PRODUCTS = 6
 COL2IM_MARGIN = 1.2
-TRANSFORMED_PRODUCTS = 1.6
+
+#: Measured costs of the direct algorithms, in products: of packing an element for all output channels, and
+#: of beginning a row of them; of staging one for all taps and output channels; of an output that goes through
+#: a scratch tile, for every chunk of its sum.
+PACKED_PRODUCTS = 50
+PACKED_ROW_PRODUCTS = 400
+STAGED_PRODUCTS = 40
+SCATTERED_PRODUCTS = 120
+
+#: Elements that a stage has room for; vectors are up to so long; pixels as rows cost so much, beside pixels
+#: as lanes, and pay from that many products of a sum on; chunks of a sum have so many.
+STAGE_ELEMENTS = 1 << 16
+MOST_LANES = 16
+PIXEL_ROWS_COST = 1.2
+PIXEL_ROWS_DEPTH = 64
+CHUNK_DEPTH = 512
+
+#: Outputs of a block of rows that meet the same source rows, and such rows: with fewer, "depthwise" mostly
+#: fetches.
+DEPTHWISE_BLOCK = 100
+DEPTHWISE_ROWS = 4
 
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 128
@@ -82,6 +112,7 @@ PLANS = 512
 
 Plan = (
     DensePlan
+    | OuterPlan
     | SlidingPlan
     | Col2imPlan
     | WinogradPlan
@@ -91,7 +122,13 @@ Plan = (
     | ReferencePlan
 )
 WinogradWeightPlan = WinogradWeightGradientPlan | StridedWinogradWeightGradientPlan
-WeightPlan = WeightGradientPlan | WinogradWeightPlan | FftWeightGradientPlan | ReferenceWeightGradientPlan
+WeightPlan = (
+    WeightGradientPlan
+    | OuterWeightGradientPlan
+    | WinogradWeightPlan
+    | FftWeightGradientPlan
+    | ReferenceWeightGradientPlan
+)
 
 
 class Rule(NamedTuple):
@@ -122,23 +159,35 @@ def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
     return gain
 
 
+def _winograd_cost(geometry: ConvGeometry, direction: str, tile: int) -> float:
+    """Of a convolution without strides, beside one product per tap: of those that tiles take, with what they
+    hang over, and of the transforms."""
+    size = geometry.input_size if direction == "input_gradient" else geometry.output_size
+    products = _winograd_products(geometry, size, tile) / (prod(size[1:]) * prod(geometry.kernel[1:]))
+    shared = geometry.groups / geometry.in_channels + geometry.groups / geometry.out_channels
+    apart = 2 if geometry.dilation[2] > 1 else 1
+    return products * (WINOGRAD_PRODUCT + TRANSFORM_PRODUCTS[direction] * shared * apart)
+
+
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     if not _winograd_plans(geometry)[0].serves(geometry):
         return False
     tile = winograd_tile(geometry, direction, precision)
     unit = unit_stride(geometry)
     size = unit.output_size if direction == "forward" else unit.input_size
-    channels = min(unit.in_channels, unit.out_channels) // unit.groups
     if size[0] * _winograd_tiles(unit, size, tile) < 4:
         return False
     if max(geometry.stride) > 1:
         return _strided_winograd_wins(geometry, direction, tile)
-    return channels >= (32 if tile == 3 else 16) and _winograd_gain(geometry, tile) >= WINOGRAD_GAIN
+    return _winograd_cost(geometry, direction, tile) < 1
 
 
 def _strided_winograd_wins(geometry: ConvGeometry, direction: str, tile: int) -> bool:
     """Whether it saves enough products to pay for making phases of the input, or the input of phases."""
     unit, gain = unit_stride(geometry), _winograd_gain(geometry, tile)
+    size = unit.output_size if direction == "forward" else unit.input_size
+    edge = tile ** sum(taps > 1 for taps in unit.kernel[1:])
+    gain *= prod(size[1:]) / (_winograd_tiles(unit, size, tile) * edge)  # tiles hang over
     inputs, outputs = unit.in_channels // unit.groups, unit.out_channels // unit.groups
     if gain < STRIDED_GAIN[direction]:
         return False
@@ -164,15 +213,17 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
     return _best_tile(geometry, size, (2, 3) if precision == "highest" else (4, 2, 3))
 
 
-def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
-    def products(tile: int) -> int:
-        count = _winograd_tiles(geometry, size, tile)
-        for taps in geometry.kernel[1:]:
-            if taps > 1:
-                count *= -(-taps // WINOGRAD_TAPS[tile]) * (tile + WINOGRAD_TAPS[tile] - 1)
-        return count
+def _winograd_products(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
+    """Of an output plane of this size, for each plane of the kernel."""
+    count = _winograd_tiles(geometry, size, tile)
+    for taps in geometry.kernel[1:]:
+        if taps > 1:
+            count *= -(-taps // WINOGRAD_TAPS[tile]) * (tile + WINOGRAD_TAPS[tile] - 1)
+    return count
 
-    return min(choice, key=products)
+
+def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
+    return min(choice, key=lambda tile: _winograd_products(geometry, size, tile))
 
 
 def winograd_weight_chunk(geometry: ConvGeometry) -> int:
@@ -183,8 +234,11 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
 def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
     if not _winograd_plans(geometry)[0].serves(geometry):
         return False
-    least = STRIDED_GAIN["weight_gradient"] if max(geometry.stride) > 1 else WINOGRAD_GAIN
-    if _winograd_gain(geometry, winograd_weight_tile(geometry)) < least:
+    tile = winograd_weight_tile(geometry)
+    if max(geometry.stride) > 1:
+        if _winograd_gain(geometry, tile) < STRIDED_GAIN["weight_gradient"]:
+            return False
+    elif _winograd_cost(geometry, "weight_gradient", tile) > 1:
         return False
     geometry = unit_stride(geometry)
     channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
@@ -211,25 +265,77 @@ def _col2im_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool
     cost = staged_outputs(geometry) / prod(geometry.input_size) * (1 + COLUMN_PRODUCTS / depth)
     rival = 1.0
     if _winograd_wins(geometry, direction, precision):
-        gain = _winograd_gain(geometry, winograd_tile(geometry, direction, precision))
-        rival = min(1.0, TRANSFORMED_PRODUCTS / gain)
+        rival = _winograd_cost(geometry, direction, winograd_tile(geometry, direction, precision))
     return cost * COL2IM_MARGIN < rival
 
 
 def _sliding_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    """Whether staging rows costs less than packing windows, with what either multiplies in vain."""
     if not SlidingPlan.serves(geometry, direction):
         return False
     forward = direction == "forward"
-    taps = prod(
-        kernel if forward else -(-kernel // stride)  # of one parity
-        for kernel, stride in zip(geometry.kernel, geometry.stride, strict=True)
-    )
-    channels = (geometry.out_channels if forward else geometry.in_channels) // geometry.groups
-    width = geometry.output_size[2] if forward else geometry.input_size[2] // geometry.stride[2]
-    reach = geometry.dilation[2] * (geometry.kernel[2] - 1) // geometry.stride[2]
-    # a stage serves all taps and parities; between rows `reach` outputs are computed that belong nowhere
-    shared = taps > 1 or (not forward and max(geometry.stride) > 1)
-    return shared and (width >= 4 * reach or channels <= 32)
+    depth, channels = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
+    if not forward:
+        depth, channels = channels, depth
+    taps, reach, size, phases = [], [], [], 1
+    for axis in range(3):
+        kernel, stride = geometry.kernel[axis], geometry.stride[axis]
+        outputs = geometry.output_size[axis] if forward else -(-geometry.input_size[axis] // stride)
+        taps.append(kernel if forward else -(-kernel // stride))  # of one parity
+        reach.append(geometry.dilation[axis] * (kernel - 1) // stride)
+        size.append(outputs)
+        phases *= min(stride, kernel) if axis > 0 else 1
+    if prod(taps) == 1 and (forward or phases == 1):
+        return False  # nothing is shared by taps or parities
+    packed = 1 + (PACKED_PRODUCTS + PACKED_ROW_PRODUCTS / size[2]) / channels
+    return _sliding_cost(geometry, forward, depth, channels, taps, reach, size, phases) < packed
+
+
+def _sliding_cost(
+    geometry: ConvGeometry,
+    forward: bool,
+    depth: int,
+    channels: int,
+    taps: list[int],
+    reach: list[int],
+    size: list[int],
+    phases: int,
+) -> float:
+    width, sums = size[2], depth * prod(taps)
+    # outputs are computed row by row, in whole vectors, or with those between rows, by way of scratch tiles
+    lanes = -(-width // MOST_LANES) * MOST_LANES
+    by_rows, flat = lanes / width, 1 + reach[2] / width + SCATTERED_PRODUCTS / min(sums, CHUNK_DEPTH)
+    multiplied = min(by_rows, flat) if size[1] > 1 else by_rows
+    filled = -(-channels // MOST_LANES) * MOST_LANES
+    if (
+        (forward or phases == 1)
+        and sums >= PIXEL_ROWS_DEPTH
+        and 4 * channels >= 3 * filled
+        and 8 * width < 7 * lanes
+    ):
+        multiplied = min(multiplied, PIXEL_ROWS_COST)
+    # a block is as many rows, or as much of one, as have room, with what its windows reach beyond it
+    share = min(depth, max(1, CHUNK_DEPTH // prod(taps)))  # channels staged at a time
+    room = STAGE_ELEMENTS // (share * taps[0] * (phases if forward else 1))
+    columns = max(1, min(width, room // (1 + reach[1]) - reach[2]))
+    rows = max(1, min(size[1], room // (columns + reach[2]) - reach[1]))
+    staged = (rows + reach[1]) * (columns + reach[2]) / (rows * columns) * taps[0]
+    shared = channels * prod(taps) / phases if forward else channels * prod(taps) * phases
+    return multiplied + STAGED_PRODUCTS * staged / shared
+
+
+def _depthwise_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if (
+        (geometry.groups == 1 and geometry.out_channels > 1)
+        or geometry.in_channels // geometry.groups > DEPTHWISE_GROUP
+        or not DepthwisePlan.serves(geometry)
+    ):
+        return False
+    size = geometry.output_size if direction == "forward" else geometry.input_size
+    classes = geometry.dilation[1] if geometry.kernel[1] > 1 and max(geometry.stride) == 1 else 1
+    rows = -(-size[1] // classes)
+    fetches = classes > 1 and (rows < DEPTHWISE_ROWS or rows * size[2] < DEPTHWISE_BLOCK)
+    return not (fetches and SlidingPlan.serves(geometry, direction))
 
 
 def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
@@ -239,14 +345,15 @@ def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
 
 
 AUTO = (
+    Rule(
+        "direct",
+        lambda geometry, direction, precision: max(geometry.kernel) > 1 and not slides(geometry),
+        "a matrix product: along each axis one of the three arrays has but one element",
+    ),
     Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
     Rule(
         "depthwise",
-        lambda geometry, direction, precision: (
-            (geometry.groups > 1 or geometry.out_channels == 1)
-            and geometry.in_channels // geometry.groups <= DEPTHWISE_GROUP
-            and DepthwisePlan.serves(geometry)
-        ),
+        _depthwise_wins,
         "little to reduce but taps: rows stay in cache, lanes are pixels or channels",
     ),
     Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
@@ -269,8 +376,18 @@ def check_algorithm(algorithm: str) -> None:
 
 
 def choose(geometry: ConvGeometry, direction: str, precision: str) -> str:
-    """The algorithm that "auto" stands for: "forward" or "input_gradient" of a geometry at a precision."""
+    """The algorithm that "auto" stands for: in one of `DIRECTIONS`, at a precision."""
+    if direction == "weight_gradient":
+        return _choose_weights(geometry)
     return next(rule.algorithm for rule in AUTO if rule.holds(geometry, direction, precision))
+
+
+def _choose_weights(geometry: ConvGeometry) -> str:
+    if outer_serves(geometry, "weight_gradient"):
+        return "direct"
+    if _fft_wins(geometry, "weight_gradient", "highest"):
+        return "fft"
+    return "winograd" if _winograd_wins_weights(geometry) else "direct"
 
 
 @lru_cache(maxsize=PLANS)
@@ -298,6 +415,8 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "winograd":
         winograd = _winograd_plans(geometry)[0]
         return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
+    if outer_serves(geometry, direction):
+        return OuterPlan(geometry, direction)
     return DensePlan(geometry, direction)
 
 
@@ -309,9 +428,13 @@ def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
         return ReferenceWeightGradientPlan(geometry)
     if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
-    if algorithm == "fft" or (algorithm == "auto" and _fft_wins(geometry, "weight_gradient", "highest")):
+    if algorithm == "auto":
+        algorithm = _choose_weights(geometry)
+    if algorithm == "fft":
         return FftWeightGradientPlan(geometry)
-    if algorithm == "winograd" or (algorithm == "auto" and _winograd_wins_weights(geometry)):
+    if algorithm == "winograd":
         winograd = _winograd_plans(geometry)[1]
         return winograd(geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry))
+    if outer_serves(geometry, "weight_gradient"):
+        return OuterWeightGradientPlan(geometry)
     return WeightGradientPlan(geometry)

@@ -256,6 +256,7 @@ def conv_info(
     dtype: Any = np.float32,
     channels_last: bool = False,
     algorithm: str = "auto",
+    direction: str = "forward",
 ) -> ConvInfo:
     """Tell which algorithm, tile, threads and memory a convolution of these shapes would use.
 
@@ -268,6 +269,8 @@ def conv_info(
     dtype : float32 or float64
     channels_last : bool
         Whether the input's channels are adjacent in memory.
+    direction : {"forward", "input_gradient"}, default "forward"
+        The pass. A transposed convolution is an input gradient, its input shape the shape of `grad_output`.
 
     Raises
     ------
@@ -286,10 +289,12 @@ def conv_info(
     input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 1, spatial_rank + 2))
     check_rank("input_shape", input_shape, spatial_rank)
     check_algorithm(algorithm)
+    if direction not in ("forward", "input_gradient"):
+        raise ValueError(f"direction={direction!r}: must be 'forward' or 'input_gradient'")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
-    info = plan(geometry, "forward", algorithm, get_precision()).info(dtype == np.float64, channels_last)
+    info = plan(geometry, direction, algorithm, get_precision()).info(dtype == np.float64, channels_last)
     return ConvInfo(flops=geometry.flops, bytes=moved, **info)
 
 
