@@ -30,12 +30,11 @@ KIND = "training"
 
 def generators_of(net: Layer) -> dict[str, np.random.Generator]:
     """The generators that layers draw from in training, such as those of `Dropout`, by path: "2.rng"."""
-    found: dict[str, np.random.Generator] = {}
-    for path, layer in net.walk():
-        for name, value in vars(layer).items():
-            if isinstance(value, np.random.Generator):
-                found[f"{path}{name}"] = value
-    return found
+    return {
+        f"{path}{name}": generator
+        for path, layer in net.walk()
+        for name, generator in layer._own(np.random.Generator).items()
+    }
 
 
 @dataclass(frozen=True)
