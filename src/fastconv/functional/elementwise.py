@@ -1,7 +1,7 @@
 """What activations, normalisations and their gradients share: passes over arrays, and checks.
 
-An activation is one pass of the C tile in `csrc/tile/activation.h`, where its formula is, whatever strides the
-arrays have; the memory a call needs besides the result does not grow with them.
+An activation is one pass of the C tile in `csrc/tile/activation.h`, where its formula is, whatever strides
+the arrays have; the memory a call needs besides the result does not grow with them.
 """
 
 from __future__ import annotations
