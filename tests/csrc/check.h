@@ -73,6 +73,7 @@ void check_descend(void);
 void check_dot(void);
 void check_pool(void);
 void check_pool_gradient(void);
+void check_pool_running(void);
 void check_planes_averaged(void);
 void check_depthwise(void);
 void check_depthwise_gather(void);
