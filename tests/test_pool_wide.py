@@ -46,6 +46,12 @@ CASES: list[tuple[Any, ...]] = [
     ((9, 8, 10), (7, 1, 7), (1, 1, 2), ((3, 3), (0, 0), (3, 3)), (1, 1, 1), True),
 ]
 LAYOUTS = ["C", "channels_last", "sliced"]
+ARRAYS = [
+    ("C", np.float32),
+    ("channels_last", np.float64),
+    ("channels_last", np.float32),
+    ("sliced", np.float64),
+]
 
 
 def values_of(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
@@ -60,8 +66,7 @@ def values_of(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
 @pytest.mark.parametrize("kind", ["ties", "wild"])
 def test_maxima_equal_loops(kind: str, layout: str, dtype: type) -> None:
     """Values and places: the first of equal maxima, the first NaN, the first element of nothing but -inf."""
@@ -79,8 +84,7 @@ def test_maxima_equal_loops(kind: str, layout: str, dtype: type) -> None:
         np.testing.assert_array_equal(alone, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
 def test_averages_equal_loops(layout: str, dtype: type) -> None:
     """Averages and their gradients, whatever is counted."""
     for number, (size, kernel, stride, pads, _, ceil_mode) in enumerate(CASES):
