@@ -327,8 +327,8 @@ def lp_pool2d_input(
 ) -> np.ndarray:
     """Gradient of `lp_pool2d` with respect to its input.
 
-    Each element x of a window of norm y gets `(x / y)^(p - 1)` of its gradient, and nothing where y is 0. If p
-    is negative, but not even, the zeros of a window get the limit that this has for them, all alike.
+    Each element x of a window of norm y gets `(x / y)^(p - 1)` of its gradient, and nothing where y is 0.
+    If p is negative, but not even, the zeros of a window get the limit that this has for them, all alike.
     With an infinite p all goes to the first element of greatest (p = -inf: least) absolute value.
 
     Parameters
