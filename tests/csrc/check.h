@@ -78,6 +78,7 @@ void check_norm(void);
 void check_dot(void);
 void check_pool(void);
 void check_pool_gradient(void);
+void check_pool_running(void);
 void check_planes_averaged(void);
 void check_depthwise(void);
 void check_depthwise_gather(void);

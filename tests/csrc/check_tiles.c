@@ -76,6 +76,7 @@ int main(void)
         {"dot", check_dot},
         {"max_pool, avg_pool", check_pool},
         {"pool_gradient", check_pool_gradient},
+        {"running_max, running_sum", check_pool_running},
         {"average_planes, spread_planes", check_planes_averaged},
         {"depthwise", check_depthwise},
         {"depthwise_gather", check_depthwise_gather},

@@ -1,9 +1,10 @@
 """Plans of poolings: which of the mechanisms computes a call, and in what memory its result lies.
 
 Windows of one size go to the C tiles (pool_tiles.pyx), at the speed of memory, and so do averages of whole planes
-(pool_planes.pyx). Windows of uneven size (adaptive pooling), windows as wide as the row they are on, and norms take a
-walk over their elements (pool_walk.pyx). Which it is depends on the geometry, never on threads; only planes that are
-neither contiguous nor interleaved are averaged by the walk.
+(pool_planes.pyx). Wide windows have running maxima and sums (pool_running.pyx), as `runs` decides. Windows of uneven
+size (adaptive pooling), windows as wide as the row they are on, and norms take a walk over their elements
+(pool_walk.pyx). Which it is depends on the geometry, never on threads; only planes that are neither contiguous nor
+interleaved are averaged by the walk.
 
 The gradient of max-pool has two forms. A caller who holds indices has it from unpool.pyx, which follows them. A layer
 keeps *positions* instead, a byte per output, and the tiles gather from them.

@@ -286,6 +286,9 @@ cdef bint halve(Run *run, const Stage *stage, double least) noexcept nogil:
         windows = overlap(&stage[axis])
         if axis == 2:
             windows = max(windows, 2 * LEAST_WIDTH / least / run.box_channels)
+            if turned(run):   # enough stretches to fill a vector
+                windows = max(windows, 2 * LEAST_STRETCH / least * overlap(&stage[2]) * run.kernel.lanes / (
+                    <double>run.box_planes * run.box[0] * run.box[1]))
         windows = run.box[axis] / windows
         if run.box[axis] > 1 and windows >= most:
             most, best = windows, axis

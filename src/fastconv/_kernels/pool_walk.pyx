@@ -13,7 +13,8 @@ A task is a box: one image, a block of its channels, and a range of outputs alon
 the *elements* among the tasks instead, and each task walks the outputs whose windows reach its own: a sum is
 never split, and elements add up their outputs in scan order whatever the tasks, threads and memory order.
 
-Windows of one size, not too wide, are left to the faster tiles: see pool_tiles.pyx.
+Windows of one size, not too wide, are left to the faster tiles, and wide ones of maxima and averages to
+pool_running.pyx.
 """
 
 from libc.math cimport INFINITY, fabs, fmod

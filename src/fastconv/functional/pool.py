@@ -8,8 +8,8 @@ Names, defaults and meaning follow `torch.nn.functional`, with these deliberate 
 - Of several NaNs in a window, the index of the first is returned (torch: of the last).
 - `avg_pool1d` takes `divisor_override` too. `avg_pool3d` takes a window larger than the input where the
   padded input holds it, as the others do. An adaptive `output_size` of 0 is refused.
-- Where a window's sum of powers is 0, so is its share of the gradient of `lp_pool`, for every `norm_type`
-  (torch: NaN below 1).
+- `lp_pool` neither overflows nor vanishes where powers of its elements do. Where a window's sum of powers is
+  0, so is its share of the gradient, for every `norm_type` (torch: NaN below 1).
 """
 
 from __future__ import annotations
@@ -218,6 +218,11 @@ def max_pool2d(
     MemoryError
         The output cannot be allocated.
 
+    Notes
+    -----
+    A wide window costs no more than a narrow one: maxima run along the axes, after van Herk (1992) and Gil &
+    Werman (1993); so do the sums of `avg_pool2d` and of its gradient.
+
     Examples
     --------
     >>> import numpy as np, fastconv
@@ -388,6 +393,7 @@ def lp_pool2d(
     Returns
     -------
     ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+        Finite wherever the norm itself is, however large or small the powers.
 
     Raises
     ------

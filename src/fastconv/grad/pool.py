@@ -55,7 +55,7 @@ def max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output
 def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """The maxima of a plan, and their gradient as a function of that of the output.
 
-    Where the plan allows, that function holds a byte per output in place of an index.
+    Where few windows overlap, that function holds a byte per output in place of an index.
     """
     output, positions = plan.maximum_and_positions(input)
     if output is None or positions is None:
@@ -328,6 +328,7 @@ def lp_pool2d_input(
     """Gradient of `lp_pool2d` with respect to its input.
 
     Each element x of a window of norm y gets `(x / y)^(p - 1)` of its gradient, and nothing where y is 0.
+    If p is negative, but not even, the zeros of a window get the limit that this has for them, all alike.
     With an infinite p all goes to the first element of greatest (p = -inf: least) absolute value.
 
     Parameters
