@@ -34,10 +34,11 @@ LANES = 8                   # rows and columns are padded to whole vectors of an
 PAD = 16                    # doubles between rows, and between spectra: neighbours use different lines of a cache
 
 # What things cost on a core, in FLOPs that the direct algorithms would have done meanwhile: the transform of a point per
-# doubling of the length, its way from or to an array, the product of a complex number, a task, a call. Transforms of
-# more points than a cache of CACHE_BYTES holds cost FAR times as much.
+# doubling of the length, its way from or to an array, the product of a complex number, a task, a call. A transform costs
+# FAR times as much if its block overflows a cache of CACHE_BYTES, and LONG times if its lines overflow L1.
 TRANSFORM_FLOPS, POINT_FLOPS, PRODUCT_FLOPS, TASK_FLOPS, CALL_FLOPS = 12.0, 80.0, 100.0, 1e4, 4e6
-CACHE_BYTES, FAR = 1 << 20, 2.0
+CACHE_BYTES, FAR = 1 << 20, 1.4
+LINE, LONG = 400, 2.0
 
 IDLE = 1 / 8  # what one block alone costs more, per thread that has nothing to do meanwhile: up to 3 of 4
 
@@ -157,14 +158,22 @@ def cuts_of(taps, outputs, position, most):
     return found
 
 
+def matrix_of(lengths):
+    """(rows, columns) of complex numbers that a block is."""
+    *others, last = [n for n in lengths if n > 1]
+    return (prod(others) // 2, last) if others else grid_of(last)
+
+
 def spectrum_points(lengths):
     """Complex numbers of a spectrum, padding included."""
-    lengths = [n for n in lengths if n > 1]
-    *others, columns = lengths
-    rows = prod(others) // 2
-    if not others:
-        rows, columns = grid_of(columns)
+    rows, columns = matrix_of(lengths)
     return -(-rows // LANES) * LANES * columns
+
+
+def longest_line(lengths):
+    """Complex numbers of the longest line of a block that is transformed at a time."""
+    first, *others = [n for n in lengths if n > 1]
+    return max(first // 2, *others) if others else max(grid_of(first))
 
 
 # ---- the choice ----------------------------------------------------------------------------------------------
@@ -219,6 +228,8 @@ def priced(cuts, depth, rows, groups, images, gradient):
     transform = points * log2(points) * TRANSFORM_FLOPS * spectrum / (points / 2) + points * POINT_FLOPS
     if 8 * points > CACHE_BYTES:
         transform *= FAR
+    if longest_line(lengths) > LINE:
+        transform *= LONG
     products = rows * depth * pieces * blocks * images * spectrum * PRODUCT_FLOPS
     if min(rows, depth if gradient else blocks) == 1:
         products *= 1.5

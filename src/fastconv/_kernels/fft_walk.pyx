@@ -24,7 +24,7 @@ from math import log2, prod
 
 import numpy as np
 
-from libc.math cimport sqrt
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
@@ -267,6 +267,8 @@ def seen_from(begins, counts, step, extent, outputs):
 
 
 cdef int check(const Call *call) except -1:
+    """After each round: a short one has not looked for Ctrl-C."""
+    PyErr_CheckSignals()
     if call.out_of_memory:
         raise MemoryError("workspace of a thread")
     return 0
