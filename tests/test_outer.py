@@ -26,6 +26,7 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "a signal to one element": ((300,), (300,), 0, 1, 1),
     "a beam and a plane": ((1, 6, 7), (5, 1, 1), ((4, 4), (0, 0), (0, 0)), 1, 1),
     "a beam to a plane": ((5, 1, 1), (5, 6, 7), ((0, 0), (5, 5), (6, 6)), 1, 1),
+    "outputs that meet nothing": ((1,), (2,), ((4, 0),), 2, 1),
     "padding beyond the kernel": ((1, 1), (3, 3), 4, 1, 1),
 }
 

@@ -58,8 +58,10 @@ def meeting(geometry, axis):
         step, tap_step = dilation // divisor, stride // divisor
         low = max(0, -(-(before - (taps - 1) * dilation) // stride))
         met = (o for o in range(low, min(low + step, outputs)) if (before - o * stride) % dilation == 0)
-        first, last = next(met, 0), min(outputs - 1, before // stride)
-        count = max(0, (last - first) // step + 1) if (before - first * stride) % dilation == 0 else 0
+        first = next(met, None)
+        if first is None:
+            return Meeting(INPUT, 0, (0, 0, 0), (0, 0, 0))
+        count = max(0, (min(outputs - 1, before // stride) - first) // step + 1)
         return Meeting(INPUT, count, (0, (before - first * stride) // dilation, first), (0, -tap_step, step))
     if outputs == 1:
         first, last = max(0, -(-before // dilation)), min(taps - 1, (size - 1 + before) // dilation)
