@@ -5,7 +5,7 @@
  * reduced interval stand polynomials of least relative error, found by Remez' exchange. Each has an error of a tenth of
  * a unit in the last place (ulp) or less, but for expm1 in float32 (a quarter); what is more is rounding.
  *
- * Errors at normal results are at most 1 ulp for exp, 2 for expm1 and log1p, 4 for tanh and the normal tail, and 8 for
+ * Errors at normal results are at most 1 ulp for exp, 2 for expm1 and log1p, 4 for tanh, 5 for the normal tail, and 8 for
  * x - tanh(x): the C tests check them. Results below the normal range are rounded once more, to what there is. NaN gives NaN.
  */
 #ifndef FC_EXPONENTIAL_H

@@ -145,7 +145,7 @@ INLINE void put_complex(double *p, complex_vec z)
 }
 INLINE complex_vec plus(complex_vec a, complex_vec b) { return (complex_vec){a.re + b.re, a.im + b.im}; }
 INLINE complex_vec minus(complex_vec a, complex_vec b) { return (complex_vec){a.re - b.re, a.im - b.im}; }
-INLINE complex_vec scaled(complex_vec a, double s) { return (complex_vec){a.re * s, a.im * s}; }
+INLINE complex_vec multiple(complex_vec a, double s) { return (complex_vec){a.re * s, a.im * s}; }
 INLINE complex_vec times(complex_vec a, complex_vec b)
 {
     return (complex_vec){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
@@ -168,8 +168,8 @@ INLINE void butterfly(complex_vec *x, int radix, int back)
         x[0] = plus(a, x[1]);
         x[1] = minus(a, x[1]);
     } else if (radix == 3) {
-        const complex_vec sum = plus(x[1], x[2]), middle = minus(x[0], scaled(sum, 0.5));
-        const complex_vec side = turned(scaled(minus(x[1], x[2]), 0.86602540378443864676), back);
+        const complex_vec sum = plus(x[1], x[2]), middle = minus(x[0], multiple(sum, 0.5));
+        const complex_vec side = turned(multiple(minus(x[1], x[2]), 0.86602540378443864676), back);
         x[0] = plus(x[0], sum);
         x[1] = plus(middle, side);
         x[2] = minus(middle, side);
@@ -184,10 +184,10 @@ INLINE void butterfly(complex_vec *x, int radix, int back)
         const double c1 = 0.30901699437494742410, c2 = -0.80901699437494742410;  /* cosines of 72 and 144 degrees */
         const double s1 = 0.95105651629515357212, s2 = 0.58778525229247312917;   /* and sines */
         const complex_vec a = plus(x[1], x[4]), b = plus(x[2], x[3]), c = minus(x[1], x[4]), d = minus(x[2], x[3]);
-        const complex_vec p = plus(x[0], plus(scaled(a, c1), scaled(b, c2)));
-        const complex_vec q = plus(x[0], plus(scaled(a, c2), scaled(b, c1)));
-        const complex_vec e = turned(plus(scaled(c, s1), scaled(d, s2)), back);
-        const complex_vec f = turned(minus(scaled(c, s2), scaled(d, s1)), back);
+        const complex_vec p = plus(x[0], plus(multiple(a, c1), multiple(b, c2)));
+        const complex_vec q = plus(x[0], plus(multiple(a, c2), multiple(b, c1)));
+        const complex_vec e = turned(plus(multiple(c, s1), multiple(d, s2)), back);
+        const complex_vec f = turned(minus(multiple(c, s2), multiple(d, s1)), back);
         x[0] = plus(x[0], plus(a, b));
         x[1] = plus(p, e);
         x[2] = plus(q, f);

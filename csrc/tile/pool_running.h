@@ -238,9 +238,10 @@ INLINE void running_group(int operation, int vectors, const fc_running *running,
     pool_state forwards[RUNNING_VECTORS];
     count_factor last = {0};
     EACH_VECTOR {
-        l[v] = (running_lanes){lane + v * LANES, count, splat_place(r->first_place), {0}};
+        ivec place = splat_place(r->first_place);
         if (r->place_lane_step)
-            for (int i = 0; i < LANES; i++) l[v].place[i] += (lane_index)((lane + v * LANES + i) * r->place_lane_step);
+            for (int i = 0; i < LANES; i++) place[i] += (lane_index)((lane + v * LANES + i) * r->place_lane_step);
+        l[v] = (running_lanes){lane + v * LANES, count, place, {0}};
         if (r->lane_places) {
             memcpy(&l[v].place, r->lane_places, sizeof l[v].place);
             memcpy(&l[v].least, (const lane_index *)r->lane_places + LANES, sizeof l[v].least);
