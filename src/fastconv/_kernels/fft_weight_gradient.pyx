@@ -89,7 +89,7 @@ cdef class FftWeightGradientPlan:
         with np.errstate(all="ignore"):
             for image, grad_image in zip(input, grad_output) if self.geometry.batched else [(input, grad_output)]:
                 if not (np.isfinite(image).all() and np.isfinite(grad_image).all()):
-                    found = sums_reached(convolve, image[None], grad_image[None], met)
+                    found = sums_reached(convolve, image[np.newaxis], grad_image[np.newaxis], met)
                     nan, above, below = nan | found[0], above | found[1], below | found[2]
             nan = nan | (above & below)
             values = out

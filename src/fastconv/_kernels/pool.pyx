@@ -45,9 +45,11 @@ cdef double running_taps(const Pool *pool, Operation operation) noexcept:
     """What one plane takes by running maxima and sums: rows first, then columns, then planes (or, for gradients, from
     outputs to elements)."""
     cdef double taps = 0, lanes, along = RUNNING_MAXIMUM if operation == MAXIMUM else RUNNING_SUM
-    cdef const int64_t *before = &pool.output_size[0] if operation == SPREAD else &pool.input_size[0]
-    cdef const int64_t *after = &pool.input_size[0] if operation == SPREAD else &pool.output_size[0]
+    cdef const int64_t *before = &pool.input_size[0]
+    cdef const int64_t *after = &pool.output_size[0]
     cdef int axis, other
+    if operation == SPREAD:
+        before, after = after, before
     for axis in range(2, -1, -1):
         lanes = 1
         for other in range(3):
