@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,15 +71,38 @@ def isa(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def compile_tile(target: Target, folder: Path) -> Path:
+    """tile.c as setup.py compiles it."""
+    compiled = folder / f"{target}.o"
+    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
+    return compiled
+
+
+@pytest.fixture(scope="session")
+def tiles(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Path]]]:
+    """All the tiles that tests of this session ask for, compiled on all CPUs: each takes a minute."""
+    items = (item for item in request.session.items if isinstance(item, pytest.Function))
+    asked = (item.callspec.params.get("tile") for item in items if hasattr(item, "callspec"))
+    wanted = {str(target): target for target in asked if target is not None}
+    folder = tmp_path_factory.mktemp("tiles")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            name: pool.submit(compile_tile, target, folder)
+            for name, target in wanted.items()
+            if not (target.missing and target.emulator)
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.fixture(scope="session", params=targets(), ids=str)
-def tile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Path]:
+def tile(request: pytest.FixtureRequest, tiles: dict[str, Future[Path]]) -> tuple[Target, Path]:
     """An instruction set and dtype, and its tile.c compiled as setup.py does."""
     target = request.param
     if target.missing and target.emulator:
         pytest.skip(target.missing)
-    compiled = tmp_path_factory.mktemp(str(target)) / "tile.o"
-    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
-    return target, compiled
+    return target, tiles[str(target)].result()
 
 
 @pytest.fixture

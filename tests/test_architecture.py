@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-import runpy
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from targets import Target
 
 import fastconv
 from fastconv import _kernels
@@ -201,37 +200,21 @@ def test_public_names_exist() -> None:
 # ---- what is compiled --------------------------------------------------------------------------------
 
 
-def defined_names(path: Path, *options: str) -> set[str]:
+def defined_names(path: Path, *options: str, nm: str = "nm") -> set[str]:
     """Symbols an object file or library defines and shows to others."""
-    nm = shutil.which("nm")
-    if nm is None:
-        pytest.skip("needs nm of the binutils")
+    if shutil.which(nm) is None:
+        pytest.skip(f"needs {nm} of the binutils")
     done = subprocess.run(
         [nm, "--defined-only", *options, str(path)], capture_output=True, text=True, check=True
     )
     return {line.split()[-1].split("@")[0] for line in done.stdout.splitlines() if line.strip()}
 
 
-SETUP = ROOT / "setup.py"
-BUILD = runpy.run_path(str(SETUP), run_name="setup") if SETUP.exists() else {}
-
-
-@pytest.mark.parametrize("real_bytes", [4, 8])
-@pytest.mark.parametrize("isa", BUILD.get("INSTRUCTION_SETS", {}).get(BUILD.get("MACHINE"), {}))
-def test_each_tile_object_exports_exactly_one_table(tmp_path: Path, isa: str, real_bytes: int) -> None:
+def test_each_tile_object_exports_exactly_one_table(tile: tuple[Target, Path]) -> None:
     """Anything else would clash, or be taken from the wrong instruction set by the linker: SIGILL."""
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    if shutil.which(compiler[0]) is None:
-        pytest.skip(f"needs the C compiler {compiler[0]}")
-    tile = tmp_path / "tile.o"
-    flags = [*BUILD["C_FLAGS"], "-O0", *BUILD["INSTRUCTION_SETS"][BUILD["MACHINE"]][isa]]
-    command = [
-        *compiler, *flags, f"-DFC_ISA={isa}", f"-DFC_REAL_BYTES={real_bytes}",
-        "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(tile),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert defined_names(tile, "-g") == {f"fc_kernels_{isa}_{real_bytes}"}
+    target, compiled = tile
+    nm = target.objdump.replace("objdump", "nm")
+    assert defined_names(compiled, "-g", nm=nm) == {f"fc_kernels_{target.isa}_{target.real_bytes}"}
 
 
 def test_extensions_export_only_their_module() -> None:
@@ -246,8 +229,7 @@ def test_extensions_export_only_their_module() -> None:
 
 def test_nothing_is_compiled_for_the_machine_it_is_built_on() -> None:
     """A wheel runs on every machine of its architecture: instruction sets are chosen when it runs."""
-    if not SETUP.exists():
-        pytest.skip("no source tree")
-    for text in (SETUP.read_text(), (ROOT / "pyproject.toml").read_text()):
+    for name in ("setup.py", "pyproject.toml"):
+        text = (ROOT / name).read_text()
         assert "-march=native" not in text
         assert "-ffast-math" not in text
