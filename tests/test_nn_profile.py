@@ -61,7 +61,7 @@ def test_the_time_of_a_layer_of_ones_own_shows_and_what_is_inside_it() -> None:
     assert [row.path for row in found.rows] == ["", "0", "1", "1.inner", "2"]
     assert found.rows[2].seconds >= 0.005
     assert found.rows[2].share > 0.5
-    assert len(slow.calls) >= 2 * (3 + 1)  # alone and within the net, once to warm up; and to see what is inside
+    assert len(slow.calls) >= 2 * (3 + 1)  # alone and within the net, once to warm up
     text = str(found)
     assert "GFLOP/s" in text
     assert text.splitlines()[-1] == "input (2, 4): median of 3 times"
