@@ -35,8 +35,8 @@ EXEMPT = {
     "what is taken off and multiplied, are more than there are registers",
     r".* running_sum(_rows)?": "sums in double precision of four vectors, and the ends of their windows, are "
     "more than there are registers",
-    r"(baseline|avx2)-float64 transform_(there|back)(\.\w+)*": "five complex numbers and their factors are more than "
-    "sixteen registers",
+    r"(baseline|avx2)-float64 transform_(there|back)(\.\w+)*": "five complex numbers and their factors are "
+    "more than sixteen registers",
     r"neon-\w+ (scatter|descend)": "part of a vector goes through memory: there are no masked loads",
     r"(baseline|neon)-\w+ col2im": "part of a vector goes through memory where there are no masked loads",
     r"avx512-float32 scatter": "a block to be transposed is half the registers; it is moved once a tile",
