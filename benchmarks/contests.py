@@ -104,7 +104,7 @@ CONTESTS = (
     Contest(
         "very-large",
         "A very large kernel",
-        "63x63, forward: by FFT, which runs on one thread.",
+        "63x63, forward: by FFT.",
         ("forward",), tuple(case.id for case in VERY_LARGE), "fastconv", PEERS,
     ),
     Contest(
