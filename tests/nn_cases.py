@@ -186,3 +186,28 @@ def unpooled(rank: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]
     values = rng().standard_normal(shape)
     pool = {1: fastconv.max_pool1d, 2: fastconv.max_pool2d, 3: fastconv.max_pool3d}[rank]
     return pool(values, 2, return_indices=True)
+
+
+class Chain(nn.Layer):
+    """Blocks in a list, called one after the other: the layer that everybody writes."""
+
+    def __init__(self, blocks: list[nn.Layer]) -> None:
+        self.blocks = blocks
+
+    def __call__(self, input: np.ndarray) -> np.ndarray:
+        for block in self.blocks:
+            input = block(input)
+        return input
+
+    def vjp(self, input: np.ndarray):
+        backprops = []
+        for block in self.blocks:
+            input, backprop = block.vjp(input)
+            backprops.append(backprop)
+
+        def backward(grad_output: np.ndarray) -> np.ndarray:
+            for backprop in reversed(backprops):
+                grad_output = backprop(grad_output)
+            return grad_output
+
+        return input, backward

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nn_cases import LAYERS, OF_TWO_ARRAYS, LayerCase, rng, unpooled
+from nn_cases import LAYERS, OF_TWO_ARRAYS, Chain, LayerCase, rng, unpooled
 
 import fastconv
 from fastconv import nn
@@ -148,31 +148,6 @@ def body() -> nn.Sequential:
     )
 
 
-class Net(nn.Layer):
-    """Of one's own: layers in a list, a skip by hand, no word about training."""
-
-    def __init__(self, *layers: nn.Layer) -> None:
-        self.layers = [*layers]
-
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        for layer in self.layers:
-            input = layer(input)
-        return input
-
-    def vjp(self, input: np.ndarray):
-        backprops = []
-        for layer in self.layers:
-            input, backprop = layer.vjp(input)
-            backprops.append(backprop)
-
-        def backward(grad_output: np.ndarray) -> np.ndarray:
-            for backprop in reversed(backprops):
-                grad_output = backprop(grad_output)
-            return grad_output
-
-        return input, backward
-
-
 def head() -> nn.Linear:
     return nn.Linear(5, 2, rng=2, **F64)
 
@@ -198,9 +173,9 @@ HEADED = {
         lambda front, end: nn.Residual(nn.Linear(4, 2, rng=5, **F64), shortcut=nn.Sequential(front, end))
     ),
     "concat": headed(lambda front, end: nn.Concat(nn.Sequential(front, end), nn.Linear(4, 1, rng=6, **F64))),
-    "own": headed(lambda front, end: Net(front, nn.Flatten(), end)),
-    "own in own": headed(lambda front, end: Net(Net(front), Net(nn.Identity(), end))),
-    "own frozen": headed(lambda front, end: nn.Sequential(Net(Net(front), nn.Tanh()), end)),
+    "own": headed(lambda front, end: Chain([front, nn.Flatten(), end])),
+    "own in own": headed(lambda front, end: Chain([Chain([front]), Chain([nn.Identity(), end])])),
+    "own frozen": headed(lambda front, end: nn.Sequential(Chain([Chain([front]), nn.Tanh()]), end)),
 }
 
 
@@ -253,7 +228,7 @@ def test_in_front_of_all_that_learns_nothing_goes_back(name: str, monkeypatch: p
 def test_what_is_frozen_in_the_middle_passes_gradients_on() -> None:
     """Those of inference: to the first layer as measured by differences; none to its own parameters."""
     around = nn.Residual(nn.Linear(4, 4, rng=5, **F64), nn.BatchNorm1d(4, **F64), nn.Dropout(rng=0))
-    for middle in (body(), Net(body(), nn.Tanh()), around, nn.Sequential(Scale(0.5), body())):
+    for middle in (body(), Chain([body(), nn.Tanh()]), around, nn.Sequential(Scale(0.5), body())):
         first = nn.Linear(4, 4, rng=3, **F64)
         net = nn.Sequential(first, middle, nn.Linear(middle.output_shape((1, 4))[1], 2, rng=4, **F64))
         last = net[2]

@@ -7,35 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nn_cases import rng
+from nn_cases import Chain, rng
 
 import fastconv
 from fastconv import nn
-
-
-class Chain(nn.Layer):
-    """Blocks in a list, called one after the other: the layer that everybody writes."""
-
-    def __init__(self, blocks: list[nn.Layer]) -> None:
-        self.blocks = blocks
-
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        for block in self.blocks:
-            input = block(input)
-        return input
-
-    def vjp(self, input: np.ndarray):
-        backprops = []
-        for block in self.blocks:
-            input, backprop = block.vjp(input)
-            backprops.append(backprop)
-
-        def backward(grad_output: np.ndarray) -> np.ndarray:
-            for backprop in reversed(backprops):
-                grad_output = backprop(grad_output)
-            return grad_output
-
-        return input, backward
 
 
 class Heads(nn.Layer):

@@ -6,7 +6,8 @@
  * a unit in the last place (ulp) or less, but for expm1 in float32 (a quarter); what is more is rounding.
  *
  * Errors at normal results are at most 1 ulp for exp, 2 for expm1 and log1p, 4 for tanh, 5 for the normal tail, and 8 for
- * x - tanh(x): the C tests check them. Results below the normal range are rounded once more, to what there is. NaN gives NaN.
+ * x - tanh(x); the C tests check the activations made of them, within 8. Results below the normal range are rounded
+ * once more, to what there is. NaN gives NaN.
  */
 #ifndef FC_EXPONENTIAL_H
 #define FC_EXPONENTIAL_H
