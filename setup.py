@@ -49,9 +49,22 @@ KERNELS = Path("src/fastconv/_kernels")
 
 
 class BuildTiles(build_ext):
-    """build_ext that first compiles the tiles, several at a time, and links them into `native`."""
+    """build_ext that first compiles the tiles, several at a time, and links them into `native`.
+
+    `python setup.py build_ext --tiles-only` does no more than that, and prints where the objects are.
+    """
+
+    user_options = [*build_ext.user_options, ("tiles-only", None, "compile the tiles, print their paths")]
+    boolean_options = [*build_ext.boolean_options, "tiles-only"]
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.tiles_only = False
 
     def finalize_options(self) -> None:
+        if self.tiles_only:
+            super().finalize_options()
+            return
         self.distribution.ext_modules = cythonize(
             self.distribution.ext_modules,
             compiler_directives={
@@ -76,6 +89,9 @@ class BuildTiles(build_ext):
         ]
         with ThreadPoolExecutor(self.parallel) as pool:
             tiles = [name for names in pool.map(self._compile_tile, jobs) for name in names]
+        if self.tiles_only:
+            print(*tiles, sep="\n")
+            return
         native = next(e for e in self.extensions if e.name.endswith(".native"))
         native.extra_objects = tiles
         native.depends = [*native.depends, *tiles]

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from targets import ROOT, Target, compile_c, targets
+from targets import Target, built_tiles, cross_compiled_tile, targets
 
 import fastconv
 from fastconv.runtime import config, runnable_isas
@@ -71,38 +71,29 @@ def isa(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def compile_tile(target: Target, folder: Path) -> Path:
-    """tile.c as setup.py compiles it."""
-    compiled = folder / f"{target}.o"
-    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
-    return compiled
-
-
 @pytest.fixture(scope="session")
 def tiles(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Path]]]:
-    """All the tiles that tests of this session ask for, compiled on all CPUs: each takes a minute."""
+) -> Iterator[Callable[[Target], Path]]:
+    """The object of a target, once it is there: what is not built yet takes a minute each, on all CPUs."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     asked = (item.callspec.params.get("tile") for item in items if hasattr(item, "callspec"))
-    wanted = {str(target): target for target in asked if target is not None}
+    wanted = {target for target in asked if target is not None and target.emulator and not target.missing}
     folder = tmp_path_factory.mktemp("tiles")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {
-            name: pool.submit(compile_tile, target, folder)
-            for name, target in wanted.items()
-            if not (target.missing and target.emulator)
-        }
+        built = pool.submit(built_tiles)
+        crossed = {target: pool.submit(cross_compiled_tile, target, folder) for target in wanted}
+        yield lambda target: crossed[target].result() if target.emulator else built.result()[target]
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="session", params=targets(), ids=str)
-def tile(request: pytest.FixtureRequest, tiles: dict[str, Future[Path]]) -> tuple[Target, Path]:
-    """An instruction set and dtype, and its tile.c compiled as setup.py does."""
+def tile(request: pytest.FixtureRequest, tiles: Callable[[Target], Path]) -> tuple[Target, Path]:
+    """An instruction set and dtype, and its tile.c as setup.py compiles it."""
     target = request.param
     if target.missing and target.emulator:
         pytest.skip(target.missing)
-    return target, tiles[str(target)].result()
+    return target, tiles(target)
 
 
 @pytest.fixture

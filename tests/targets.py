@@ -7,6 +7,7 @@ import platform
 import runpy
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ class Target:
 
     isa: str
     real_bytes: int
-    compiler: list[str]
-    flags: list[str]
-    emulator: list[str]
+    compiler: tuple[str, ...]
+    flags: tuple[str, ...]
+    emulator: tuple[str, ...]
     missing: str  # why it cannot run here; empty if it can
     objdump: str = "objdump"
 
@@ -37,18 +38,18 @@ class Target:
 
 def targets() -> Iterator[Target]:
     """This machine's instruction sets, and NEON under emulation if this machine has none."""
-    native = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    native = tuple((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split())
     for isa, flags in INSTRUCTION_SETS[SETUP["MACHINE"]].items():
         missing = "" if isa in runnable_isas() else f"this {platform.machine()} machine does not run {isa}"
         for real_bytes in (4, 8):
-            yield Target(isa, real_bytes, native, flags, [], missing)
+            yield Target(isa, real_bytes, native, tuple(flags), (), missing)
     if "neon" in INSTRUCTION_SETS[SETUP["MACHINE"]]:
         return
     needed = {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"}
     absent = [package for program, package in needed.items() if shutil.which(program) is None]
     missing = f"NEON is emulated, which needs the Debian packages {' and '.join(absent)}" if absent else ""
     for isa, flags in INSTRUCTION_SETS["aarch64"].items():
-        cross = (["aarch64-linux-gnu-gcc", "-static"], flags, ["qemu-aarch64"], missing)
+        cross = (("aarch64-linux-gnu-gcc", "-static"), tuple(flags), ("qemu-aarch64",), missing)
         for real_bytes in (4, 8):
             yield Target(isa, real_bytes, *cross, "aarch64-linux-gnu-objdump")
 
@@ -59,3 +60,21 @@ def compile_c(target: Target, *arguments: str) -> None:
     command = [*target.compiler, *SETUP["C_FLAGS"], *target.flags, *macros, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+
+
+def cross_compiled_tile(target: Target, folder: Path) -> Path:
+    """tile.c for a machine other than this one."""
+    compiled = folder / f"{target}.o"
+    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
+    return compiled
+
+
+def built_tiles() -> dict[Target, Path]:
+    """The objects that are linked into fastconv on this machine; setup.py makes those that are not up to date."""
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--tiles-only"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    objects = [ROOT / line for line in done.stdout.splitlines() if line.endswith(".o")]
+    native = [target for target in targets() if not target.emulator]
+    assert len(objects) == len(native), done.stdout
+    return dict(zip(native, objects))

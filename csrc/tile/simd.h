@@ -153,13 +153,7 @@ INLINE void store_up_to(real *p, vec v, int n)
     else store_first(p, v, n);
 }
 
-INLINE vec splat(real x)
-{
-    vec v = {0};
-    UNROLL
-    for (int i = 0; i < LANES; i++) v[i] = x;
-    return v;
-}
+INLINE vec splat(real x) { return x - (vec){0}; }  /* x itself, -0.0 too; set lane by lane, it is made lane by lane */
 
 /* Lane-wise condition ? yes : no; a condition lane is all ones or all zeros. */
 INLINE vec choose(ivec condition, vec yes, vec no)
