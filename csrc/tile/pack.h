@@ -7,26 +7,50 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-INLINE void pack_adjacent_columns(real *panel, int64_t step, int64_t width, int64_t depth, const real *source,
-                                  int64_t k_stride)
+/* Columns that fill no vector may be stored as a whole one all the same where the lanes too many fall on elements that
+ * are yet to be written (masked stores are slow on some machines): behind each row, if there is `room` for that in it,
+ * or on the rows to come. In so many of `depth` rows. */
+INLINE int64_t overlapping_rows(int64_t step, int64_t width, int64_t room, int64_t column, int64_t depth)
+{
+    if (column + LANES <= room) return depth;
+    if (step != width) return 0;
+    const int64_t beyond = (column + LANES - 1) / width;  /* rows that a vector reaches into */
+    return depth > beyond ? depth - beyond : 0;
+}
+
+INLINE void pack_adjacent_columns(real *panel, int64_t step, int64_t width, int64_t room, int64_t depth,
+                                  const real *source, int64_t k_stride)
 {
     const int64_t whole = width / LANES * LANES;
     const int tail = (int)(width - whole);
+    const int64_t overlapping = tail ? overlapping_rows(step, width, room, whole, depth) : 0;
     for (int64_t k = 0; k < depth; k++) {
         for (int64_t i = 0; i < whole; i += LANES) store(panel + i, load(source + i));
-        if (tail) store_first(panel + whole, load_first(source + whole, tail), tail);
+        if (k < overlapping) store(panel + whole, load_first(source + whole, tail));
+        else if (tail) store_first(panel + whole, load_first(source + whole, tail), tail);
         panel += step;
         source += k_stride;
     }
 }
 
 /* `width` <= LANES columns, each contiguous along the depth. */
-INLINE void pack_adjacent_depths(real *panel, int64_t step, int width, int64_t depth, const real *source,
-                                 int64_t i_stride)
+INLINE void pack_adjacent_depths(real *panel, int64_t step, int width, int64_t depth, int64_t overlapping,
+                                 const real *source, int64_t i_stride)
 {
-    for (int64_t k = 0; k < depth; k += LANES) {
+    const int64_t whole = width == LANES ? depth : overlapping;
+    const real *row[LANES];
+    vec block[LANES];
+    int64_t k = 0;
+    for (int i = 0; i < LANES; i++) row[i] = source + (i < width ? i : 0) * i_stride;
+    for (; k + LANES <= whole; k += LANES) {
+        UNROLL
+        for (int i = 0; i < LANES; i++) block[i] = load(row[i] + k);
+        transpose(block);
+        UNROLL
+        for (int l = 0; l < LANES; l++) store(panel + (k + l) * step, block[l]);
+    }
+    for (; k < depth; k += LANES) {
         const int depths = depth - k < LANES ? (int)(depth - k) : LANES;
-        vec block[LANES];
         for (int i = 0; i < LANES; i++)
             block[i] = i < width ? load_first(source + i * i_stride + k, depths) : (vec){0};
         transpose(block);
@@ -41,12 +65,12 @@ INLINE void pack_narrow(real *panel, int width, int64_t depth, const real *sourc
         const int depths = depth - k < LANES ? (int)(depth - k) : LANES;
         vec rows[MOST_INTERLEAVED];
         UNROLL
-        for (int i = 0; i < width; i++) rows[i] = load_first(source + i * i_stride + k, depths);
+        for (int i = 0; i < width; i++) rows[i] = load_up_to(source + i * i_stride + k, depths);
         interleave(rows, width);
         UNROLL
         for (int i = 0; i < width; i++) {
             const int rest = depths * width - i * LANES;
-            if (rest > 0) store_first(panel + k * width + i * LANES, rows[i], rest < LANES ? rest : LANES);
+            if (rest > 0) store_up_to(panel + k * width + i * LANES, rows[i], rest < LANES ? rest : LANES);
         }
     }
 }
@@ -81,13 +105,12 @@ INLINE void pack_every(int stride, real *panel, int64_t step, int64_t width, int
     }
 }
 
-static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const void *source_,
-                 int64_t i_stride, int64_t k_stride)
+/* `room` is how many elements of a row, from the first one on, may be overwritten: `width` or more. */
+static void pack_roomy(real *panel, int64_t step, int64_t width, int64_t room, int64_t depth, const real *source,
+                       int64_t i_stride, int64_t k_stride)
 {
-    real *panel = panel_;
-    const real *source = source_;
     if (i_stride == 1) {
-        pack_adjacent_columns(panel, step, width, depth, source, k_stride);
+        pack_adjacent_columns(panel, step, width, room, depth, source, k_stride);
     } else if (k_stride == 1 && depth > 2 && step == width && width == 8) {
         pack_narrow(panel, 8, depth, source, i_stride);
     } else if (k_stride == 1 && depth > 2 && step == width && width == 4) {
@@ -97,6 +120,7 @@ static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const
     } else if (k_stride == 1 && depth > 2) {
         for (int64_t i = 0; i < width; i += LANES)
             pack_adjacent_depths(panel + i, step, width - i < LANES ? (int)(width - i) : LANES, depth,
+                                 i && i + LANES > room ? 0 : overlapping_rows(step, width, room, i, depth),
                                  source + i * i_stride, i_stride);
     } else if (i_stride == 2 && width > 2 && FC_MASKS) {
         pack_every(2, panel, step, width, depth, source, k_stride);
@@ -106,6 +130,12 @@ static void pack(void *panel_, int64_t step, int64_t width, int64_t depth, const
         for (int64_t k = 0; k < depth; k++)
             for (int64_t i = 0; i < width; i++) panel[k * step + i] = source[i * i_stride + k * k_stride];
     }
+}
+
+static void pack(void *panel, int64_t step, int64_t width, int64_t depth, const void *source, int64_t i_stride,
+                 int64_t k_stride)
+{
+    pack_roomy(panel, step, width, width, depth, source, i_stride, k_stride);
 }
 
 static void clear(void *panel_, int64_t step, int64_t width, int64_t depth)
@@ -127,6 +157,7 @@ INLINE void pack_adjacent_run(real *panels, int64_t width, int64_t panel_step, i
     struct {
         int64_t to, from;
         mask inside, columns;
+        int whole;  /* what follows in the panel is yet to be written */
     } piece[MOST_PIECES];  /* what of a vector falls into one panel */
     for (int64_t i = 0; i < run;) {
         int pieces = 0;
@@ -138,19 +169,22 @@ INLINE void pack_adjacent_run(real *panels, int64_t width, int64_t panel_step, i
             piece[pieces].from = i;
             piece[pieces].inside = lane_range((int)clamp(low - i, 0, lanes), (int)clamp(high - i, 0, lanes));
             piece[pieces].columns = first_lanes((int)lanes);
+            piece[pieces].whole = in_panel + LANES <= width;
             i += lanes;
         }
         for (int64_t k = 0; k < depth; k++)
-            for (int p = 0; p < pieces; p++)
-                store_masked(panels + k * step + piece[p].to,
-                             load_masked(source + k * k_stride + piece[p].from, piece[p].inside), piece[p].columns);
+            for (int p = 0; p < pieces; p++) {
+                const vec elements = load_masked(source + k * k_stride + piece[p].from, piece[p].inside);
+                if (piece[p].whole) store(panels + k * step + piece[p].to, elements);
+                else store_masked(panels + k * step + piece[p].to, elements, piece[p].columns);
+            }
     }
 }
 
-/* The same for source elements `x_stride` apart. */
+/* The same for source elements `x_stride` apart. Behind this tap's columns of a panel follow those of `later` taps. */
 INLINE void pack_strided_run(real *panels, int64_t width, int64_t panel_step, int64_t column, int64_t run, int64_t low,
-                             int64_t high, int64_t step, int64_t depth, const real *source, int64_t x_stride,
-                             int64_t k_stride)
+                             int64_t high, int64_t step, int64_t later, int64_t depth, const real *source,
+                             int64_t x_stride, int64_t k_stride)
 {
     int64_t part;
     for (int64_t i = 0; i < run; i += part) {
@@ -158,8 +192,10 @@ INLINE void pack_strided_run(real *panels, int64_t width, int64_t panel_step, in
         real *to = panels + (column + i) / width * panel_step + in_panel;
         part = width - in_panel < run - i ? width - in_panel : run - i;
         const int64_t begin = clamp(low - i, 0, part), end = clamp(high - i, begin, part);
+        const int64_t room = in_panel == 0 ? (later + 1) * width : width - in_panel;  /* the rest is there already */
         clear(to, step, begin, depth);
-        pack(to + begin, step, end - begin, depth, source + (i + begin) * x_stride, x_stride, k_stride);
+        pack_roomy(to + begin, step, end - begin, room - begin, depth, source + (i + begin) * x_stride, x_stride,
+                   k_stride);
         clear(to + end, step, part - end, depth);
     }
 }
@@ -208,8 +244,8 @@ static void pack_windows(void *panels_, int64_t width, const fc_window *window, 
                 pack_adjacent_run(panels + t * width, width, panel_step, filled, run, low, high, step, channels, from,
                                   stride[1]);
             else
-                pack_strided_run(panels + t * width, width, panel_step, filled, run, low, high, step, channels, from,
-                                 x_stride, stride[1]);
+                pack_strided_run(panels + t * width, width, panel_step, filled, run, low, high, step, taps - 1 - t,
+                                 channels, from, x_stride, stride[1]);
         }
     }
     const int64_t last = count % width;

@@ -7,8 +7,8 @@ Both are dense sub-convolutions (dense.pyx). The walk of one task (a strip of pi
         for each weight panel, for each pixel panel:
             one tile: micro-kernel -> output, or -> scratch tile -> scattered to the output
 
-Channels become the rows of a tile and pixels its columns, unless the output is channels-last: then they change
-places (and the loops, too), so that stores stay contiguous. Where a window is one tap, pixels are packed by the
+Channels become the rows of a tile and pixels its columns, unless the output is channels-last and they fill panels: then
+they change places (and the loops, too), so that stores stay contiguous. Where a window is one tap, pixels are packed by the
 micro-kernel itself as it multiplies them with the first weight panel.
 
 The depth is cut at places that depend on the geometry alone, and threads split outputs, never a sum: the bits do
@@ -34,8 +34,6 @@ cdef int64_t CHUNK_DEPTH = MOST_DEPTH
 cdef int64_t CHUNK_TAPS = MOST_DEPTH
 cdef int64_t STRIP_BYTES = 256 * 1024
 cdef int64_t TASK_FLOPS = 200_000_000
-cdef int64_t FEW_PANELS = 4       # of pixels: packing a weight takes the time of about so many of its products with one
-cdef int64_t FEWEST_TAPS = 16     # adjacent in memory, that are worth reading there
 
 
 cdef void join_rows(fc_window *w) noexcept nogil:
@@ -61,6 +59,11 @@ cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
         if min(first, last) < 0 or max(first, last) + (w.count[axis] - 1) * w.step[axis] >= w.extent[axis]:
             return False
     return True
+
+
+cdef inline bint fill_panels(int64_t channels, int64_t width) noexcept nogil:
+    """Whether they waste no more than a quarter of the lanes, and at least one panel is full."""
+    return channels >= width and 4 * channels >= 3 * width * divide_up(channels, width)
 
 
 cdef Chunks chunks(const Dense *d) noexcept nogil:
@@ -124,19 +127,16 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *sour
         call.out_stride[axis] = out.stride[axis]
     join_rows(&call.window)
     describe_weights(&call.weights, d, call.kernel, weight, forward)
-    call.reads_weights = (weight.packed == NULL and divide_up(d.pixels, call.kernel.max_columns) <= FEW_PANELS
-                          and (call.weights.depth_adjacent or call.weights.taps_adjacent and d.taps >= FEWEST_TAPS))
-    call.pixels_are_rows = (out.stride[1] == 1 and out.stride[4] != 1 and d.channels > 1 and not call.reads_weights)
-    call.packs_late = (not call.pixels_are_rows and d.taps == 1 and not call.reads_weights
-                       and call.window.step[2] * call.window.stride[4] == 1)
-    call.reads_pixels = (not call.pixels_are_rows and not call.reads_weights
-                         and call.window.step[2] * call.window.stride[4] == 1 and meets_no_padding(&call.window))
+    call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and fill_panels(d.channels, call.kernel.max_columns)
+    call.packs_late = not call.pixels_are_rows and d.taps == 1 and call.window.step[2] * call.window.stride[4] == 1
+    call.reads_pixels = (not call.pixels_are_rows and call.window.step[2] * call.window.stride[4] == 1
+                         and meets_no_padding(&call.window))
     call.whole = is_whole(&call.window)
     set_blocking(&call, worker_threads(d.flops))
     call.weights.width = call.channel_width
     call.weights.padded = call.pixels_are_rows
     call.packed = NULL
-    if call.reads_weights or (call.strips == 1 and weight.packed == NULL):  # a task packs what it reads
+    if call.strips == 1 and weight.packed == NULL:  # a task packs what it reads
         parallel(strip_task, &call, d.groups * call.parts, d.flops)
     else:
         packed = packed_weights(&call)

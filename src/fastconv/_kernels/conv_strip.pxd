@@ -48,8 +48,7 @@ cdef struct Call:
     int64_t itemsize
     bint pixels_are_rows
     bint packs_late           # pixels are packed while they meet their first weight panel
-    bint reads_weights        # tasks read weights where they lie ...
-    bint reads_pixels         # ... or pixels, if they have them to themselves
+    bint reads_pixels         # where they lie, if a task has them to itself
     bint whole                # a window is all of an image, of which each channel is one run of memory
     bint adds                 # to what the output holds
     int64_t pixel_width       # columns of a pixel panel

@@ -1,8 +1,7 @@
 """One strip of pixels of a dense sub-convolution times its weights: the tasks of the blocked driver (conv.pyx).
 
-Pixels and weights are packed into panels, unless that takes longer than what would be done with them: a weight that few
-pixels meet is read where it lies if its depth is a run of memory, and pixels that meet only one panel of weights if
-neighbours of them lie side by side.
+Pixels and weights are packed into panels. Only pixels that meet one panel of weights are read where they lie, if
+neighbours of them lie side by side: packing would take longer than what is done with them.
 """
 
 from libc.stdint cimport INT64_MIN, int64_t
@@ -11,11 +10,9 @@ from libc.string cimport memset
 from fastconv._kernels.dense cimport Dense, divide_up
 from fastconv._kernels.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run, fc_window
 from fastconv._kernels.native cimport task_scratch
-from fastconv._kernels.weights cimport Weights, pack_weight_panel
+from fastconv._kernels.weights cimport pack_weight_panel
 
 cdef int64_t NOWHERE = INT64_MIN
-cdef int64_t ALIAS_BYTES = 4096   # rows so far apart meet in the same set of L1 ...
-cdef int64_t ALIASED_ROWS = 8     # ... which has so many lines
 
 
 cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
@@ -134,9 +131,6 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
                               last_panel)
             else:
                 for panel in range(first_panel, last_panel):
-                    if call.reads_weights:
-                        read_weights(call, &s, panel, channel, channels, tap, taps)
-                        continue
                     if chunk == NULL:
                         weights = s.weight_panel
                         pack_weight_panel(&call.weights, s.group, panel, channel, channels, tap, taps, s.weight_panel)
@@ -327,49 +321,6 @@ cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int
         kernel.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, rows, runs,
                        output_runs(call, s.pixel + i * width, count, runs), &finish)
         i = j
-
-
-cdef void read_weights(const Call *call, const Strip *s, int64_t panel, int64_t channel, int64_t channels, int64_t tap,
-                       int64_t taps) noexcept nogil:
-    """One weight panel where it lies times all pixel panels: the products of `multiply_columns`, in the same order."""
-    cdef const Dense *d = call.dense
-    cdef const Weights *w = &call.weights
-    cdef const fc_kernels *kernel = call.kernel
-    cdef int64_t item = call.itemsize, first = panel * call.channel_width, width = call.pixel_width, i, row = 0
-    cdef int64_t most = min(call.channel_width, d.channels - first), at_once = most, rows, count, column
-    cdef int64_t a_offset[MOST_DEPTH]
-    cdef int64_t tile_row[FC_MAX_ROWS]
-    cdef int64_t out_row[FC_MAX_ROWS]
-    cdef fc_run runs[FC_MAX_COLUMNS]
-    cdef fc_finish finish, keep
-    cdef const char *weights
-    cdef char *out
-    if w.channel_stride * item % ALIAS_BYTES == 0:
-        at_once = min(at_once, ALIASED_ROWS)
-    start_finish(call, s, &finish)
-    memset(&keep, 0, sizeof(keep))
-    for i in range(s.depth):
-        a_offset[i] = (channel + i // taps) * w.depth_stride + tap + i % taps
-    for i in range(at_once):
-        tile_row[i] = i * FC_MAX_COLUMNS
-        out_row[i] = i * call.out_stride[1]
-    while row < most:
-        rows = min(at_once, most - row)
-        out = call.out + (s.group * d.channels + first + row) * call.out_stride[1] * item
-        weights = w.source + (s.group * w.group_stride + (first + row) * w.channel_stride) * item
-        if call.bias != NULL:
-            finish.row_bias = call.bias + (s.group * d.channels + first + row) * item
-        for i in range(s.count):
-            count = min(width, s.pixels - i * width)
-            column = 0
-            while column < count:
-                kernel.gemm_windows(s.depth, weights, a_offset, w.channel_stride, (rows + 1) // 2 * w.channel_stride,
-                                    s.panels + (i * s.depth * width + column) * item, width, s.tile + column * item,
-                                    tile_row, <int>rows, <int>min(2 * kernel.lanes, count - column), &keep)
-                column += 2 * kernel.lanes
-            kernel.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, <int>rows, runs,
-                           output_runs(call, s.pixel + i * width, count, runs), &finish)
-        row += rows
 
 
 cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, int64_t first_panel,
