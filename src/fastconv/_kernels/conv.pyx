@@ -127,7 +127,8 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *sour
         call.out_stride[axis] = out.stride[axis]
     join_rows(&call.window)
     describe_weights(&call.weights, d, call.kernel, weight, forward)
-    call.pixels_are_rows = out.stride[1] == 1 and out.stride[4] != 1 and fill_panels(d.channels, call.kernel.max_columns)
+    call.pixels_are_rows = (out.stride[1] == 1 and (out.stride[4] != 1 or d.window.count[2] == 1)
+                            and fill_panels(d.channels, call.kernel.max_columns))
     call.packs_late = not call.pixels_are_rows and d.taps == 1 and call.window.step[2] * call.window.stride[4] == 1
     call.reads_pixels = (not call.pixels_are_rows and call.window.step[2] * call.window.stride[4] == 1
                          and meets_no_padding(&call.window))

@@ -133,6 +133,32 @@ cdef void describe(const Pass *p, Dense *d, int64_t channels) noexcept nogil:
     d.flops = 2.0 * d.pixels * d.channels * d.depth * d.taps
 
 
+cdef void join_pixels(Dense *d, Array *source, Array *out) noexcept nogil:
+    """See pixel axes that run on in both arrays as one row, that of the images too."""
+    cdef int i, axis
+    cdef int64_t count
+    if d.window.taps[2] != 1:
+        return
+    for i in range(3):
+        axis = 3 - i if i < 2 else 0
+        if axis and d.window.taps[axis - 2] != 1:
+            return
+        count = d.window.count[axis - 2] if axis else d.n
+        if count == 1:
+            continue
+        if d.window.count[2] == 1:
+            source.stride[4], out.stride[4] = source.stride[axis], out.stride[axis]
+        elif (source.stride[axis] != d.window.count[2] * source.stride[4]
+              or out.stride[axis] != d.window.count[2] * out.stride[4]):
+            return
+        d.window.count[2] *= count
+        d.window.extent[2] = d.window.count[2]
+        if axis:
+            d.window.count[axis - 2] = d.window.extent[axis - 2] = 1
+        else:
+            d.n = 1
+
+
 cdef void exchange_operands(Pass *p) noexcept nogil:
     cdef int source = p.source
     p.source, p.weight = p.weight, source
@@ -258,6 +284,7 @@ cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activa
             while channel < runs[0].count:
                 describe(p, &d, min(most, runs[0].count - channel))
                 weight.size[0] = out.size[1] = d.channels
+                join_pixels(&d, &source, &out)
                 run_dense(&d, 0, True, &source, &weight, NULL, &out, adds, activation, slope)
                 weight.data += d.channels * runs[0].weight * item
                 out.data += d.channels * runs[0].target * item
