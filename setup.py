@@ -8,6 +8,7 @@ import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -54,8 +55,8 @@ class BuildTiles(build_ext):
     `python setup.py build_ext --tiles-only` does no more than that, and prints where the objects are.
     """
 
-    user_options = [*build_ext.user_options, ("tiles-only", None, "compile the tiles, print their paths")]
-    boolean_options = [*build_ext.boolean_options, "tiles-only"]
+    user_options: ClassVar = [*build_ext.user_options, ("tiles-only", None, "compile the tiles, print their paths")]
+    boolean_options: ClassVar = [*build_ext.boolean_options, "tiles-only"]
 
     def initialize_options(self) -> None:
         super().initialize_options()

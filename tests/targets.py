@@ -70,7 +70,7 @@ def cross_compiled_tile(target: Target, folder: Path) -> Path:
 
 
 def built_tiles() -> dict[Target, Path]:
-    """The objects that are linked into fastconv on this machine; setup.py makes those that are not up to date."""
+    """The objects that are linked into fastconv here; setup.py makes those that are not up to date."""
     command = [sys.executable, "setup.py", "-q", "build_ext", "--tiles-only"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
