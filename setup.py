@@ -55,7 +55,7 @@ class BuildTiles(build_ext):
     `python setup.py build_ext --tiles-only` does no more than that, and prints where the objects are.
     """
 
-    user_options: ClassVar = [*build_ext.user_options, ("tiles-only", None, "compile the tiles, print their paths")]
+    user_options: ClassVar = [*build_ext.user_options, ("tiles-only", None, "compile only the tiles")]
     boolean_options: ClassVar = [*build_ext.boolean_options, "tiles-only"]
 
     def initialize_options(self) -> None:
