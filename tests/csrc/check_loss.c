@@ -57,13 +57,13 @@ static void check_entropy_of(int64_t count, int slices, int across, int how, enu
             sum += exp((double)x.data[at] - top);
             if (much > 0 && how != NOTHING) cost += much * (top - (double)x.data[at]);
             all += much;
-            expect_close((double)e.data[at], exp((double)x.data[at] - top), 4, "an exponential");
+            expect_close((double)e.data[at], exp((double)x.data[at] - top), 8, "an exponential");
         }
         expect_close(got->top[s], top, 0, "the largest");
-        expect_close(got->sum[s], sum, 4, "the sum");
+        expect_close(got->sum[s], sum, 16, "the sum");
         expect_close(got->log_sum[s], log(sum), 4, "its logarithm");
-        if (how != NOTHING) expect_close(got->cost[s], cost, 8, "the cost");
-        if (how & TARGETS && how != NOTHING) expect_close(got->wanted[s], all, 8, "what is wanted");
+        if (how != NOTHING) expect_close(got->cost[s], cost, 16, "the cost");
+        if (how & TARGETS && how != NOTHING) expect_close(got->wanted[s], all, 16, "what is wanted");
         if (again->sum[s] != got->sum[s] || again->log_sum[s] != got->log_sum[s])
             fail("other sums without exponentials");
         for (int64_t i = 0; i < count; i++) {
