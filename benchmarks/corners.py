@@ -164,6 +164,28 @@ CORNERS = (
         "fastconv": "np.array([nn.CrossEntropyLoss(label_smoothing=0.1)(x, labels)])",
         "torch": "F.cross_entropy(x, labels, label_smoothing=0.1)[None]",
     }, {"fastconv": "labels = np.arange(64) * 700", "torch": "labels = torch.arange(64) * 700"}),
+    CornerCase("smoothed-50257-classes-gradient", {"x": (64, 50_257)}, {
+        "fastconv": "nn.CrossEntropyLoss(label_smoothing=0.1).vjp(x, labels)[1]",
+        "torch": "torch.autograd.grad(F.cross_entropy(y, labels, label_smoothing=0.1), y)[0]",
+    }, {
+        "fastconv": "labels = np.arange(64) * 700",
+        "torch": "labels, y = torch.arange(64) * 700, x.clone().requires_grad_()",
+    }),
+    CornerCase("segmentation-21-classes-gradient", {"x": (8, 21, 128, 128)}, {
+        "fastconv": "nn.CrossEntropyLoss().vjp(x, labels)[1]",
+        "torch": "torch.autograd.grad(F.cross_entropy(y, labels), y)[0]",
+    }, {
+        "fastconv": "labels = np.arange(8 * 128 * 128).reshape(8, 128, 128) % 21",
+        "torch": "labels = torch.arange(8 * 128 * 128).reshape(8, 128, 128) % 21\n"
+                 "y = x.clone().requires_grad_()",
+    }),
+    CornerCase("logistic-loss-gradient", {"x": (1000, 1000)}, {
+        "fastconv": "nn.BCEWithLogitsLoss().vjp(x, t)[1]",
+        "torch": "torch.autograd.grad(F.binary_cross_entropy_with_logits(y, t), y)[0]",
+    }, {
+        "fastconv": "t = (x > 0.5).astype(x.dtype)",
+        "torch": "t, y = (x > 0.5).to(x.dtype), x.clone().requires_grad_()",
+    }),
 )  # fmt: skip
 
 

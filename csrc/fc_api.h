@@ -105,6 +105,37 @@ typedef struct fc_descent {
 /* Slices that softmax takes side by side, if they lie across memory. */
 enum { FC_SOFTMAX_COLUMNS = 64 };
 
+/* How much of class j the target of a cross-entropy wants: weight[j] * (share * target[j] + spread), at least 0. Targets
+ * lie as the logits do and may be NULL (all 0), and so may weights (all 1). */
+typedef struct fc_wanted {
+    const void *weight, *target;
+    double share, spread;
+} fc_wanted;
+
+/* Sums over slices side by side or one behind the other; see entropy_sums. */
+typedef struct fc_entropy {
+    double top[FC_SOFTMAX_COLUMNS];      /* the largest logit */
+    double sum[FC_SOFTMAX_COLUMNS];      /* of exp(logit - top) */
+    double log_sum[FC_SOFTMAX_COLUMNS];  /* its logarithm */
+    double cost[FC_SOFTMAX_COLUMNS];     /* of what is wanted times top - logit, 0 where nothing is */
+    double wanted[FC_SOFTMAX_COLUMNS];   /* of what is wanted, if there are targets */
+} fc_entropy;
+
+/* What an element x costs beside its target t, with d = x - t. */
+typedef enum fc_loss_formula {
+    FC_LOSS_SQUARE,    /* d^2 */
+    FC_LOSS_ABSOLUTE,  /* |d|; its slope is 0 at 0 */
+    FC_LOSS_HUBER,     /* d^2 / 2 where |d| <= a, else a (|d| - a / 2) */
+    FC_LOSS_LOGISTIC   /* -a t log(sigmoid(x)) - (1 - t) log(sigmoid(-x)); what is wanted 0 costs 0 */
+} fc_loss_formula;
+
+typedef struct fc_loss {
+    int formula;
+    double a;
+    double times;        /* the losses that are stored */
+    double slope_times;  /* the slopes that are */
+} fc_loss;
+
 /* Numbers of a normalisation, for all elements of a group; see norm_sums and norm_map. A unit is a power of two that
  * brings elements to ordinary size: their squares neither overflow nor vanish. */
 typedef struct fc_norm {
@@ -438,6 +469,20 @@ typedef struct fc_kernels {
     void (*softmax)(void *out, const void *input, int64_t count, int64_t step, int columns, int logarithm);
     void (*softmax_gradient)(void *out, const void *output, const void *gradient, int64_t count, int64_t step,
                              int columns, int logarithm);
+
+    /* Cross-entropy of `slices` <= FC_SOFTMAX_COLUMNS slices of `count` logits: neighbours in memory whose elements are
+     * `step` apart, or, if `step` is 0, one behind the other. With `wanted` NULL nothing is wanted.
+     *     entropy_sums    their sums; `exps`, which may be NULL or the logits, is given exp(logit - top)
+     *     entropy_slopes  makes exps slopes: factor * exp - less * wanted; all 0 in a slice whose `less` is 0 */
+    void (*entropy_sums)(fc_entropy *sums, void *exps, const void *logits, const fc_wanted *wanted, int64_t count,
+                         int64_t step, int slices);
+    void (*entropy_slopes)(void *exps, const fc_wanted *wanted, const double *factor, const double *less, int64_t count,
+                           int64_t step, int slices);
+
+    /* The losses of `count` elements, and their slopes, where these are not NULL; returns the sum of the losses before
+     * they are multiplied. */
+    double (*loss_row)(void *losses, void *slopes, const void *prediction, const void *target, int64_t count,
+                       const fc_loss *how);
 
     /* With A = a[i] * unit - shift, all in double precision:
      *     norm_sums   sums[0] += sum of B, sums[1] += sum of A * B, where B = b[i] * weight[i] * b_unit - b_shift

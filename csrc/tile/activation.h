@@ -99,11 +99,10 @@ INLINE vec times_mish_slope(vec gradient, vec x)
     return gradient * share * choose_by(p.positive, splat(1), p.e.scale);
 }
 
-INLINE vec gelu(vec x)
+INLINE vec gelu(vec x)  /* x Phi(x), and beyond 0 that is x - x Phi(-x) */
 {
-    x = at_least(splat(-NORMAL_END), x);
-    const normal_tail n = normal_tail_of(magnitude(x));
-    return choose_by(greater(x, (vec){0}), x * (1 - n.tail * n.scale), x * n.tail * n.scale);
+    const vec z = at_most(splat(NORMAL_END), magnitude(x));
+    return at_least((vec){0}, x) - (z * normal_tail_of(z).tail) * NORMAL_SCALE;
 }
 
 INLINE vec times_gelu_slope(vec gradient, vec x)
@@ -111,7 +110,7 @@ INLINE vec times_gelu_slope(vec gradient, vec x)
     const vec z = at_most(splat(NORMAL_END), magnitude(x));
     const normal_tail n = normal_tail_of(z);
     const vec slope = n.tail - (z * INVERSE_ROOT_TWO_PI) * n.density;  /* at -z */
-    return choose_by(greater(x, (vec){0}), gradient * (1 - slope * n.scale), gradient * slope * n.scale);
+    return choose_by(greater(x, (vec){0}), gradient * (1 - slope * NORMAL_SCALE), gradient * slope * NORMAL_SCALE);
 }
 
 INLINE vec gelu_exponent(vec x) { return x * (GELU_TWICE_ROOT + (GELU_TWICE_ROOT * GELU_CUBE) * (x * x)); }

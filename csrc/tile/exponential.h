@@ -5,9 +5,9 @@
  * reduced interval stand polynomials of least relative error, found by Remez' exchange. Each has an error of a tenth of
  * a unit in the last place (ulp) or less, but for expm1 in float32 (a quarter); what is more is rounding.
  *
- * Errors at normal results are at most 1 ulp for exp, 2 for expm1 and log1p, 4 for tanh, 5 for the normal tail, and 8 for
- * x - tanh(x); the C tests check the activations made of them, within 8. Results below the normal range are rounded
- * once more, to what there is. NaN gives NaN.
+ * Errors at normal results are at most 1 ulp for exp, 2 for expm1 and log1p, 4 for tanh, 5 for the normal tail (6
+ * without fused multiply-adds), and 8 for x - tanh(x); the C tests check the activations made of them, within 8. Results
+ * below the normal range are rounded once more, to what there is. NaN gives NaN.
  */
 #ifndef FC_EXPONENTIAL_H
 #define FC_EXPONENTIAL_H
@@ -30,17 +30,16 @@ static const real ROUNDER = 0x1.8p23f;         /* what is added to it is rounded
 static const real LN2_HIGH = 0x1.62ep-1f, LN2_LOW = 3.19461849453e-5f;
 static const real EXP_LOW = -120, EXP_HIGH = 89;       /* beyond, exp is 0 or infinite, and times 1e4 still 0 */
 static const real EXPM1_LOW = -20, EXPM1_TINY = 0x1p-26f;
-static const real NORMAL_END = 14.6f, NORMAL_CENTRE = 3.5f;
+static const real NORMAL_END = 14.6f, NORMAL_CENTRE = 2.875f;
+static const real NORMAL_ROUNDER = 0x1.8p23f + 127 + 64, NORMAL_SCALE = 0x1p-64f;
 static const real EXP_TERMS[] = {0.49999998132f, 0.166665436301f, 0.0416672035127f, 0.00836652173082f, 0.00138823796717f};
 static const real ATANH_TERMS[] = {0.0833333445276f, 0.0124996492911f, 0.00223569415129f, 0.000418508868918f,
                                    0.000118656977824f};
 static const real SHRINK_TERMS[] = {0.333333331571f, -0.13333310695f, 0.0539634209513f, -0.0218295854665f,
                                     0.00869795099045f, -0.00320695357781f, 0.000923609206119f, -0.000142823940341f};
-static const real NORMAL_NEAR[] = {0.398942277678f, -0.066490314365f, 0.00997307839358f, -0.00118578501316f,
-                                   0.000112952197974f, -7.46290284508e-6f};
-static const real NORMAL_FAR[] = {0.744416075334f, -0.565561834193f, 0.315424998115f, -0.116050135652f,
-                                  0.0174068469282f, 0.0064668600158f, -0.00317807233733f, -0.000403376075934f,
-                                  0.000428193427982f};
+static const real NORMAL_TERMS[] = {0.724279907951f, -0.492497053307f, 0.206556059839f, -0.0314330290823f,
+                                    -0.0141918533344f, 0.0053208894907f, 0.00190532331132f, -0.000737102719014f,
+                                    -0.000384316263018f, 6.47768673966e-5f, 5.3363741771e-5f};
 #else
 #define ATANH_TERMS ATANH_TERMS_DOUBLE
 typedef uint64_t uvec __attribute__((vector_size(FC_VECTOR_BYTES)));
@@ -53,7 +52,8 @@ static const real ROUNDER = 0x1.8p52;
 static const real LN2_HIGH = 0x1.62e42fefa3p-1, LN2_LOW = 2.82352905630315771226e-13;
 static const real EXP_LOW = -760, EXP_HIGH = 710;
 static const real EXPM1_LOW = -40, EXPM1_TINY = 0x1p-54;
-static const real NORMAL_END = 39.5, NORMAL_CENTRE = 5;
+static const real NORMAL_END = 39.5, NORMAL_CENTRE = 2.75;
+static const real NORMAL_ROUNDER = 0x1.8p52 + 1023 + 512, NORMAL_SCALE = 0x1p-512;
 static const real EXP_TERMS[] = {
     0.500000000000000000847, 0.166666666666666765081, 0.041666666666666508865, 0.00833333333332169109359,
     0.00138888888889623524515, 0.000198412698859670504395, 0.0000248015871725533520716, 0.00000275572443730423518302,
@@ -63,17 +63,15 @@ static const real SHRINK_TERMS[] = {
     0.00886323540474114139268, -0.00359212668086737437777, 0.00145582470113050049335, -0.000589979331921453526315,
     0.000238957161057483220769, -0.0000964630051721158493769, 0.0000383899514785316119599, -0.0000146065019237478370115,
     0.00000498803824059126272452, -0.00000137931947801096702728, 2.63348481255044499307e-7, -2.51604411168663623071e-8};
-static const real NORMAL_NEAR[] = {
-    0.398942280401432676341, -0.0664903800669053209407, 0.00997355701003281773932, -0.00118732821544672014242,
-    0.000115434687402626209867, -0.00000944465542563329012206, 6.65967243119574193412e-7, -4.12231523263259412468e-8,
-    2.26966161872124805834e-9, -1.1031142496820338117e-10, 4.01151569171664943868e-12};
-static const real NORMAL_FAR[] = {
-    0.769193049750062959611, -0.66538250289005688321, 0.495305615969976068333, -0.313533156671282720885,
-    0.16502036617040492953, -0.0691186387070849313749, 0.0207950667993986117282, -0.00299337675775511254026,
-    -0.00079786939242693847482, 0.000544898948050367594826, -0.0000593757710801714793479, -0.0000497621652055295588841,
-    0.0000166813955471633913811, 0.00000397861945561526900129, -0.00000276971450443414424888, -3.31513788990521945687e-7,
-    4.33723722018739944643e-7, 3.52655430561235742543e-8, -6.61966614953875122487e-8, -3.93510401530602400291e-9,
-    7.48072704311583440474e-9};
+static const real NORMAL_TERMS[] = {
+    0.718986037554109130533, -0.47435412658332876359, 0.182334535995758660869, -0.016565961731978266906,
+    -0.0164486181781148820996, 0.0032103259166084609149, 0.00252547529328726122149, -0.000297229654478446249158,
+    -0.000510548393361547108904, -0.000051860456794915354235, 0.0000937890641171223420475,
+    0.0000409684879716681577491, -0.00000739103454641678224127, -0.000012911999122297033705,
+    -0.00000365709557785187347864, 0.00000170456036256424347258, 0.00000183679048793395416637,
+    4.85593013165372324454e-7, -2.77283960323715153215e-7, -3.14647370960738173424e-7, -8.54468179279206272792e-8,
+    5.95079762260141777779e-8, 5.15324211258432226025e-8, 3.77220613202203579913e-9, -8.59774812628887391029e-9,
+    -2.56501040337590915367e-9};
 #endif
 
 static const real LOG2_E = (real)1.44269504088896340736;
@@ -167,28 +165,26 @@ INLINE vec tanhshrink_of(vec x)
     return choose_by(greater(splat(1), magnitude(x)), near, x - tanh_of(x));
 }
 
-/* The tail of the normal distribution, Phi(-z) for z >= 0. For z <= 1 it is 1/2 - z times a polynomial of z^2. Beyond,
- * it is exp(-z^2 / 2) times a function that varies slowly: a polynomial of (z - a) / (z + a) over z + a (Shepherd &
- * Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", Math. Comp. 36, 1981). The
- * square is formed in two parts, as its rounding would be the exponential's error. */
+/* The tail of the normal distribution, Phi(-z) for 0 <= z <= NORMAL_END: exp(-z^2 / 2) times a function that varies
+ * slowly, a polynomial of t = (z - a) / (z + a) over z + a (Shepherd & Laframboise, "Chebyshev approximation of
+ * (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", Math. Comp. 36, 1981). The square is formed in two parts, as its
+ * rounding would be the exponential's error. With a below 3 the rounding of z + a costs little where z is small. The
+ * exponent is bounded: a constant makes 2^k a normal number, and the rounder has it among its last digits. */
 typedef struct normal_tail {
-    vec tail;     /* Phi(-z) over `scale` */
-    vec density;  /* exp(-z^2 / 2) over `scale` */
-    vec scale;
+    vec tail;     /* Phi(-z) over NORMAL_SCALE */
+    vec density;  /* exp(-z^2 / 2) over NORMAL_SCALE */
 } normal_tail;
 
 INLINE normal_tail normal_tail_of(vec z)
 {
-    z = at_most(splat(NORMAL_END), z);
-    const vec upper = (vec)((uvec)z & UPPER_HALF), half = splat((real)-0.5), square = z * z;
-    const scaled density = exp_scaled(half * (upper * upper), half * ((z - upper) * (z + upper)));
+    const vec upper = (vec)((uvec)z & UPPER_HALF), x = ((real)-0.5 * upper) * upper;
+    const vec rounded = x * LOG2_E + NORMAL_ROUNDER, k = rounded - NORMAL_ROUNDER;
+    const vec r = ((x - k * LN2_HIGH) - k * LN2_LOW) - (real)0.5 * ((z - upper) * (z + upper));
+    const vec power = (vec)((uvec)rounded << MANTISSA);
+    const vec rest = r * (1 + r * polynomial(EXP_TERMS, TERMS(EXP_TERMS), r));
     const vec inverse = 1 / (z + NORMAL_CENTRE), t = (z - NORMAL_CENTRE) * inverse;
-    const vec far = density.value * (inverse * polynomial(NORMAL_FAR, TERMS(NORMAL_FAR), t));
-    const vec near = (real)0.5 - z * polynomial(NORMAL_NEAR, TERMS(NORMAL_NEAR), square);
-    const flags is_far = greater(z, splat(1));
-    return (normal_tail){choose_by(is_far, far, near),
-                         choose_by(is_far, density.value, density.value * density.scale),
-                         choose_by(is_far, density.scale, splat(1))};
+    const vec ratio = power * (inverse * polynomial(NORMAL_TERMS, TERMS(NORMAL_TERMS), t));
+    return (normal_tail){ratio + ratio * rest, power + power * rest};  /* 1 + rest, not rounded by itself */
 }
 
 #endif

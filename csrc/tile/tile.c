@@ -13,6 +13,8 @@
 #include "eltwise.h"
 #include "activation.h"
 #include "softmax.h"
+#include "entropy.h"
+#include "loss.h"
 #include "norm.h"
 #include "dot.h"
 #include "fft.h"
@@ -68,6 +70,9 @@ const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .activate_gradient = activate_gradient,
     .softmax = softmax,
     .softmax_gradient = softmax_gradient,
+    .entropy_sums = entropy_sums,
+    .entropy_slopes = entropy_slopes,
+    .loss_row = loss_row,
     .norm_sums = norm_sums,
     .norm_map = norm_map,
     .norm_column_sums = norm_column_sums,

@@ -74,6 +74,8 @@ void check_gradient_row(void);
 void check_descend(void);
 void check_activate(void);
 void check_softmax(void);
+void check_entropy(void);
+void check_loss_row(void);
 void check_norm(void);
 void check_dot(void);
 void check_pool(void);

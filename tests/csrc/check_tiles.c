@@ -72,6 +72,8 @@ int main(void)
         {"descend", check_descend},
         {"activate, activate_gradient", check_activate},
         {"softmax, softmax_gradient", check_softmax},
+        {"entropy_sums, entropy_slopes", check_entropy},
+        {"loss_row", check_loss_row},
         {"norm_sums, norm_map", check_norm},
         {"dot", check_dot},
         {"max_pool, avg_pool", check_pool},

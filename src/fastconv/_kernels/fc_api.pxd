@@ -10,6 +10,28 @@ cdef extern from "fc_api.h" nogil:
     enum: FC_PRELU, FC_PRELU_SLOPE, FC_HARDTANH, FC_THRESHOLD, FC_HARDSIGMOID, FC_HARDSWISH, FC_SOFTSHRINK, FC_HARDSHRINK
     enum: FC_SIGMOID, FC_TANH, FC_LOGSIGMOID, FC_SOFTSIGN, FC_TANHSHRINK, FC_SOFTPLUS, FC_ELU, FC_SILU, FC_MISH, FC_GELU, FC_GELU_TANH
     enum: FC_SOFTMAX_COLUMNS
+
+    ctypedef struct fc_wanted:
+        const void *weight
+        const void *target
+        double share
+        double spread
+
+    ctypedef struct fc_entropy:
+        double top[FC_SOFTMAX_COLUMNS]
+        double sum[FC_SOFTMAX_COLUMNS]
+        double log_sum[FC_SOFTMAX_COLUMNS]
+        double cost[FC_SOFTMAX_COLUMNS]
+        double wanted[FC_SOFTMAX_COLUMNS]
+
+    enum: FC_LOSS_SQUARE, FC_LOSS_ABSOLUTE, FC_LOSS_HUBER, FC_LOSS_LOGISTIC
+
+    ctypedef struct fc_loss:
+        int formula
+        double a
+        double times
+        double slope_times
+
     enum: FC_DTYPES
     ctypedef enum fc_dtype:
         FC_FLOAT32
@@ -319,6 +341,12 @@ cdef extern from "fc_api.h" nogil:
                         int logarithm) noexcept nogil
         void (*softmax_gradient)(void *out, const void *output, const void *gradient, int64_t count, int64_t step,
                                  int columns, int logarithm) noexcept nogil
+        void (*entropy_sums)(fc_entropy *sums, void *exps, const void *logits, const fc_wanted *wanted, int64_t count,
+                             int64_t step, int slices) noexcept nogil
+        void (*entropy_slopes)(void *exps, const fc_wanted *wanted, const double *factor, const double *less,
+                               int64_t count, int64_t step, int slices) noexcept nogil
+        double (*loss_row)(void *losses, void *slopes, const void *prediction, const void *target, int64_t count,
+                           const fc_loss *how) noexcept nogil
         void (*norm_sums)(double *sums, const void *a, const void *b, const void *weight, int64_t count,
                           const fc_norm *n) noexcept nogil
         void (*norm_map)(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,

@@ -7,7 +7,6 @@ import numpy as np
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import Shape, check_batch, check_probabilities, same_shape
 from fastconv.nn.losses.difference import ElementwiseLoss
-from fastconv.nn.losses.points import counted
 
 
 class BCEWithLogitsLoss(ElementwiseLoss):
@@ -32,6 +31,8 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     0.0
     """
 
+    _formula = "logistic"
+
     def __init__(self, pos_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.pos_weight = real("pos_weight", pos_weight, at_least=0)
@@ -48,16 +49,5 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         right = int(np.count_nonzero((prediction > 0) == (target > 0.5)))
         return right * (len(prediction) / prediction.size)
 
-    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-        yes, no = self.pos_weight * target, 1.0 - target
-        # -log of sigmoid(x) is max(-x, 0) + log(1 + exp(-|x|)); that of sigmoid(-x) has max(x, 0) instead
-        small = np.exp(-np.abs(prediction))
-        losses: np.ndarray = (yes + no) * np.log1p(small)
-        losses += counted(no, np.maximum(prediction, 0))
-        losses += counted(yes, np.maximum(-prediction, 0))
-        if place is not None:
-            near = 1.0 / (1.0 + small)  # sigmoid(|x|)
-            far = small * near
-            positive = prediction > 0
-            np.subtract(no * np.where(positive, near, far), yes * np.where(positive, far, near), out=place)
-        return losses
+    def _parameters(self) -> tuple[float, float]:
+        return self.pos_weight, 1.0

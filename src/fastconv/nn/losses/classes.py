@@ -1,26 +1,23 @@
-"""Losses of a choice among several classes."""
+"""Losses of a choice among several classes: what they have in common, and the hinge loss."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastconv import functional
-from fastconv.geometry import as_ndarray, check_shape, integer
+from fastconv.geometry import check_shape, integer
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import (
     Shape,
     as_weights,
     check_batch,
-    check_probabilities,
     class_labels,
     count_right,
     is_labels,
     label_shape,
-    same_shape,
 )
 from fastconv.nn.losses.points import PIECE, Piece, PointLoss, counted
 
@@ -31,6 +28,8 @@ class ClassLoss(PointLoss):
     A label `ignore_index` means that there is none: its point counts nothing. `weight` has one number per
     class, or is None.
     """
+
+    _new: Callable[..., np.ndarray] = staticmethod(np.empty)  # what a gradient is before it is written
 
     def __init__(self, weight: Any, ignore_index: int, reduction: str) -> None:
         super().__init__(reduction)
@@ -107,8 +106,8 @@ class ClassLoss(PointLoss):
         """In C order or channels-last, so that the axes behind the classes can be one."""
         shape = prediction.shape
         if prediction.flags.c_contiguous:
-            return np.empty(shape, prediction.dtype)
-        last = np.empty((shape[0], *shape[2:], shape[1]), prediction.dtype)
+            return self._new(shape, prediction.dtype)
+        last = self._new((shape[0], *shape[2:], shape[1]), prediction.dtype)
         return np.moveaxis(last, -1, 1)
 
     def _point_shape(self, shape: Shape) -> Shape:
@@ -167,9 +166,6 @@ class ClassLoss(PointLoss):
         """The loss of every row of predictions, and its gradient (a new array) if wanted."""
         raise NotImplementedError
 
-    def _class_weight(self, dtype: np.dtype) -> np.ndarray | None:
-        return None if self.weight is None else self.weight.astype(dtype)
-
 
 def _rows(array: np.ndarray, points: slice) -> np.ndarray:
     """Some points of (N, classes, ...) as rows of classes, side by side in memory: then sums are pairwise."""
@@ -177,150 +173,6 @@ def _rows(array: np.ndarray, points: slice) -> np.ndarray:
         return np.ascontiguousarray(array)
     flat = array.reshape(len(array), array.shape[1], -1)[:, :, points]
     return np.ascontiguousarray(np.moveaxis(flat, 1, -1).reshape(-1, array.shape[1]))
-
-
-class CrossEntropyLoss(ClassLoss):
-    """Minus the logarithm of the softmax probability of the right class.
-
-    Predictions are logits of shape (N, classes) or (N, classes, ...). Targets are integer labels of shape (N,
-    ...), or probabilities of the prediction's shape and dtype. A logit of -inf takes a class out; the loss is
-    infinite where that class has a share in the target and a weight, and does not notice it where not.
-
-    Parameters
-    ----------
-    weight : array, shape (classes,), optional
-        What each class counts, at least 0; with labels the mean is weighted as well, and a label whose class
-        counts 0 is as if it were not there.
-    label_smoothing : float in [0, 1], default 0.0
-        That much of each target is spread over all classes (Szegedy et al., arXiv:1512.00567).
-    ignore_index : int, default -100
-        A label that stands for none: what is there does not count, in loss, gradient and accuracy.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        The mean is over examples (and pixels), by their weights; if nothing counts it is 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv import nn
-    >>> value, gradient = nn.CrossEntropyLoss().vjp(np.zeros((1, 4)), np.array([2]))
-    >>> round(value, 4), gradient
-    (1.3863, array([[ 0.25,  0.25, -0.75,  0.25]]))
-    >>> round(nn.CrossEntropyLoss()(np.zeros((3, 4)), np.array([2, -100, 0])), 4)
-    1.3863
-    """
-
-    def __init__(
-        self,
-        weight: Any = None,
-        label_smoothing: float = 0.0,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, ignore_index, reduction)
-        self.label_smoothing = real("label_smoothing", label_smoothing, at_least=0, at_most=1)
-
-    def _answers(self, shape: Shape, dtype: np.dtype, target: np.ndarray) -> np.ndarray:
-        target = as_ndarray("target", target)
-        if is_labels(target) or target.shape == label_shape(shape):
-            return class_labels(shape, target, self.ignore_index)
-        answers = same_shape(shape, dtype, target)
-        check_probabilities(answers, "integer labels or probabilities from 0 to 1")
-        return answers
-
-    def _of_rows(
-        self, rows: np.ndarray, target: np.ndarray, sloping: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        logs = functional.log_softmax(rows, -1)
-        if is_labels(target):
-            return self._of_labels(logs, self._labels(target), sloping)
-        weight = self._class_weight(logs.dtype)
-        wanted = target * (1.0 - self.label_smoothing) + self.label_smoothing / logs.shape[1]
-        if weight is not None:
-            wanted *= weight
-        losses = -counted(wanted, logs).sum(axis=1)
-        if not sloping:
-            return losses, None
-        slopes = np.exp(logs, out=logs)
-        slopes *= wanted.sum(axis=1, keepdims=True)
-        slopes -= wanted
-        return losses, slopes
-
-    def _of_labels(
-        self, logs: np.ndarray, labels: np.ndarray, sloping: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As if every label were a row of probabilities, without making one.
-
-        Of each row of targets a part is at the label, `certain`, and a part is spread evenly, `spread`.
-        """
-        weight = self._class_weight(logs.dtype)
-        place = np.arange(len(logs)), labels
-        spread = self.label_smoothing / logs.shape[1]
-        certain: Any = 1.0 - self.label_smoothing
-        if weight is not None:
-            certain = certain * weight[labels]
-            losses = -counted(certain, logs[place])
-        else:
-            losses = logs[place] * -certain if certain else np.zeros(len(logs), logs.dtype)
-        if spread:
-            losses -= spread * _weighted_sums(logs, weight)
-        if not sloping:
-            return losses, None
-        slopes = np.exp(logs, out=logs)
-        if weight is not None or spread:
-            everywhere = spread if weight is None else spread * weight
-            total = certain + (spread * logs.shape[1] if weight is None else spread * weight.sum())
-            slopes *= total[:, None] if weight is not None else total
-            slopes -= everywhere
-        slopes[place] -= certain
-        return losses, slopes
-
-
-def _weighted_sums(logs: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """The sum of every row by weights, in which a weight of 0 leaves its class out."""
-    if weight is None:
-        total: np.ndarray = logs.sum(axis=1)
-        return total
-    counting = weight > 0
-    sums: np.ndarray = logs @ weight if counting.all() else logs[:, counting] @ weight[counting]
-    return sums
-
-
-class NLLLoss(ClassLoss):
-    """Minus the log-probability of the right class; what `CrossEntropyLoss` is after a `LogSoftmax`.
-
-    Predictions are log-probabilities of shape (N, classes) or (N, classes, ...), targets integer labels of
-    shape (N, ...).
-
-    Parameters
-    ----------
-    weight : array, shape (classes,), optional
-        What each class counts, at least 0; the mean is weighted as well.
-    ignore_index, reduction
-        As in `CrossEntropyLoss`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv import nn
-    >>> nn.NLLLoss()(np.array([[-1.0, -2.0]]), np.array([1]))
-    2.0
-    """
-
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight, ignore_index, reduction)
-
-    def _of_rows(
-        self, rows: np.ndarray, target: np.ndarray, sloping: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        labels, weight = self._labels(target), self._class_weight(rows.dtype)
-        place = np.arange(len(rows)), labels
-        share: Any = 1.0 if weight is None else weight[labels]
-        losses = -rows[place] if weight is None else -counted(share, rows[place])
-        if not sloping:
-            return losses, None
-        slopes = np.zeros_like(rows)
-        slopes[place] = -share
-        return losses, slopes
 
 
 class HingeLoss(ClassLoss):

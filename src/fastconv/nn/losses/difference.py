@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from fastconv._kernels import loss
 from fastconv.geometry import as_ndarray
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import (
@@ -75,27 +77,30 @@ class TotalAbsoluteError(PointLoss):
     ) -> np.ndarray:
         answers = target[piece]
         if is_labels(answers):
-            difference = prediction[piece].swapaxes(1, -1).copy()
-            rows = difference.reshape(-1, prediction.shape[1])
-            rows[np.arange(len(rows)), answers.swapaxes(1 % answers.ndim, -1).reshape(-1)] -= 1
-            difference = difference.swapaxes(1, -1)
-        else:
-            difference = prediction[piece] - answers
-        losses: np.ndarray = np.abs(difference).reshape(len(difference), -1).sum(axis=1)
-        if gradient is not None:
-            np.sign(difference, out=difference)
-            difference *= scale
+            rows = np.zeros((*answers.shape, prediction.shape[1]), prediction.dtype)
+            np.put_along_axis(rows, answers.astype(np.intp)[..., None], 1, axis=-1)
+            answers = np.moveaxis(rows, -1, 1)
+        errors, slopes = element_losses("absolute", prediction[piece], answers, gradient is not None)
+        losses: np.ndarray = errors.reshape(len(errors), -1).sum(axis=1)
+        if slopes is not None:
+            slopes *= scale
         if sample_weight is not None:
             weight = sample_weight[piece].astype(prediction.dtype)
             losses = counted(weight, losses)
-            difference = counted(weight.reshape(-1, *[1] * (difference.ndim - 1)), difference)
+            if slopes is not None:
+                slopes = counted(weight.reshape(-1, *[1] * (slopes.ndim - 1)), slopes)
         if gradient is not None:
-            gradient[piece] = difference
+            gradient[piece] = slopes
         return losses
 
 
 class ElementwiseLoss(PointLoss):
-    """Base of the means over all elements; prediction and target have one shape and dtype."""
+    """Base of the means over all elements; prediction and target have one shape and dtype.
+
+    One compiled pass if both lie alike in memory and without gaps, else piece by piece.
+    """
+
+    _formula: str  # one of those of the kernel
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -140,9 +145,60 @@ class ElementwiseLoss(PointLoss):
             np.multiply(place, scale, out=place)
         return losses
 
+    def _reduced(
+        self,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        sample_weight: np.ndarray | None,
+        gradient: np.ndarray | None,
+    ) -> Any:
+        order = sorted(range(prediction.ndim), key=lambda axis: -prediction.strides[axis])
+        alike = all(array.transpose(order).flags.c_contiguous for array in (prediction, target))
+        if not alike or (sample_weight is not None and order[0] != 0):  # an example's elements lie together
+            return super()._reduced(prediction, target, sample_weight, gradient)
+        scale = self._scale(target, sample_weight)
+        every = np.empty_like(prediction) if self.reduction == "none" else None
+        a, times = self._parameters()
+        total = loss.losses_of(
+            loss.FORMULAS[self._formula],
+            prediction,
+            target,
+            a=a,
+            times=times,
+            scale=scale,
+            weight=None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64),
+            losses=every,
+            slopes=gradient,
+        )
+        return total * scale if every is None else every
+
     def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
         """The loss of every element; the gradient of each by itself goes into `place`, if there is one."""
-        raise NotImplementedError
+        losses, slopes = element_losses(
+            self._formula, prediction, target, place is not None, *self._parameters()
+        )
+        if place is not None:
+            place[...] = slopes
+        return losses
+
+    def _parameters(self) -> tuple[float, float]:
+        """The parameter of the formula, and what it is multiplied by."""
+        return 0.0, 1.0
+
+
+def element_losses(
+    formula: str,
+    prediction: np.ndarray,
+    target: np.ndarray,
+    sloping: bool,
+    a: float = 0.0,
+    times: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The loss of every element of a piece of any memory order, and its gradient if wanted; new arrays."""
+    x, answers = np.ascontiguousarray(prediction), np.ascontiguousarray(target)
+    losses, slopes = np.empty_like(x), np.empty_like(x) if sloping else None
+    loss.losses_of(loss.FORMULAS[formula], x, answers, a=a, times=times, losses=losses, slopes=slopes)
+    return losses, slopes
 
 
 class MSELoss(ElementwiseLoss):
@@ -163,12 +219,7 @@ class MSELoss(ElementwiseLoss):
     3.0
     """
 
-    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-        difference = np.subtract(prediction, target, out=place)
-        losses: np.ndarray = np.square(difference)
-        if place is not None:
-            np.multiply(place, 2.0, out=place)
-        return losses
+    _formula = "square"
 
 
 class L1Loss(ElementwiseLoss):
@@ -188,12 +239,7 @@ class L1Loss(ElementwiseLoss):
     0.5
     """
 
-    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-        difference = np.subtract(prediction, target, out=place)
-        losses: np.ndarray = np.abs(difference)
-        if place is not None:
-            np.sign(place, out=place)
-        return losses
+    _formula = "absolute"
 
 
 class HuberLoss(ElementwiseLoss):
@@ -218,12 +264,14 @@ class HuberLoss(ElementwiseLoss):
     1.5
     """
 
+    _formula = "huber"
+
     def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.delta = real("delta", delta, above=0)
 
-    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-        return _huber(prediction - target, self.delta, 1.0, place)
+    def _parameters(self) -> tuple[float, float]:
+        return self.delta, 1.0
 
 
 class SmoothL1Loss(ElementwiseLoss):
@@ -242,19 +290,11 @@ class SmoothL1Loss(ElementwiseLoss):
     0.75
     """
 
+    _formula = "huber"
+
     def __init__(self, beta: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.beta = real("beta", beta, above=0)
 
-    def _elements(self, prediction: np.ndarray, target: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-        return _huber(prediction - target, self.beta, 1.0 / self.beta, place)
-
-
-def _huber(difference: np.ndarray, delta: float, scale: float, place: np.ndarray | None) -> np.ndarray:
-    """`scale` times Huber's function; `scale` times its slope goes into `place`, if there is one."""
-    clipped = np.clip(difference, -delta, delta)
-    # clipped * (d - clipped / 2) is d * d / 2 inside and delta * (|d| - delta / 2) outside
-    losses: np.ndarray = clipped * (difference - 0.5 * clipped)
-    if place is not None:
-        np.multiply(clipped, scale, out=place)
-    return losses if scale == 1.0 else losses * scale
+    def _parameters(self) -> tuple[float, float]:
+        return self.beta, 1.0 / self.beta

@@ -47,11 +47,7 @@ class PointLoss(Loss):
         gradient: np.ndarray | None,
     ) -> Any:
         """The loss; its gradient goes into `gradient`, if there is one."""
-        divisor = self.divisor(target, sample_weight) if self.reduction == "mean" else 1.0
-        scale = 1.0 / divisor if divisor else 0.0
-        every = None
-        if self.reduction == "none":
-            every = np.empty(self._point_shape(prediction.shape), prediction.dtype)
+        scale, every = self._scale(target, sample_weight), self._new_losses(prediction)
         total = 0.0
         with np.errstate(all="ignore"):  # infinities have losses and gradients, too
             for piece in self._pieces(prediction.shape):
@@ -61,6 +57,17 @@ class PointLoss(Loss):
                 else:
                     self._place(every, piece)[...] = losses
         return total * scale if every is None else every
+
+    def _scale(self, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        """What the sum of the losses is multiplied by: 0 if nothing counts."""
+        divisor = self.divisor(target, sample_weight) if self.reduction == "mean" else 1.0
+        return 1.0 / divisor if divisor else 0.0
+
+    def _new_losses(self, prediction: np.ndarray) -> np.ndarray | None:
+        """An array for the loss of every point, if it is asked for."""
+        if self.reduction != "none":
+            return None
+        return np.empty(self._point_shape(prediction.shape), prediction.dtype)
 
     def _new_gradient(self, prediction: np.ndarray) -> np.ndarray:
         """An array for the gradient, in the memory order of the prediction."""
