@@ -19,6 +19,7 @@ def group_map(
     out: np.ndarray,
     b: np.ndarray | None = None,
     b_scale: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> np.ndarray: ...
 @overload
 def layer_norm(

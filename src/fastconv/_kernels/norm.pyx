@@ -10,6 +10,9 @@ Rows. Layer normalisation of rows that fit a core's cache does all its passes ov
 
 Units. The squares of float64 values above 1e154 overflow, and those below 1e-154 vanish. A group has a power of two, its
 unit, by which its values are multiplied before anything else; it is 1 unless one of the two would happen.
+
+Folds. (x * unit - shift) * scale + offset is one multiplication and one addition if the numbers are multiplied out
+first. In double precision that costs a float32 result nothing, unless the mean is millions of deviations away: `fold`.
 """
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -26,14 +29,24 @@ from fastconv._kernels.native cimport kernels, parallel
 
 cdef enum:
     PIECE = 1024         # elements gathered at a time
+    TOGETHER = 8         # rows that take each step side by side, if that many fit a core's cache
     COLUMNS = 256        # groups taken side by side, at most
 
 cdef int64_t CHUNK = 16384         # elements of a group that one task sums
 cdef int64_t COLUMN_CHUNK = 65536  # of the groups side by side; a partial sum per column and chunk is kept,
 cdef int64_t LEAST_ROWS = 256      # so that a chunk has at least so many rows
-cdef int64_t ROW_CHUNK = 1024      # rows that one task sums for the gradients of weight and bias
+cdef int64_t ROWS_IN_CACHE = 32768 # elements of rows that take each step side by side
+cdef int64_t ROW_CHUNK = 65536     # elements of rows that one task sums for the gradients of weight and bias
 
 cdef double SMALL_VARIANCE = 1e-280  # a smaller one has lost digits, or itself, unless eps covers it
+
+# From the mean to zero, in deviations, as far as numbers are folded. What is lost is 2^-52 of it at most, 2^-30 where a
+# float32 result of 1 is itself rounded by 2^-25.
+cdef double FOLDED = 2.0 ** 22
+
+# How far from the mean the variance may be measured, as a square and in variances: 10 of 53 bits are lost. A float32
+# result takes 24.
+cdef double NEAR = 1024
 
 # Work per element in the FLOPs that `parallel` counts, of which a core does about 100 per nanosecond.
 cdef double PASS_FLOPS = 50
@@ -57,7 +70,7 @@ cdef struct Groups:
     int64_t blocks
     int64_t share            # units of one task
     int64_t itemsize
-    const double *unit       # the numbers of every group; see fc_norm
+    const double *unit       # the numbers of every group; see fc_norm_columns
     const double *shift
     const double *scale
     const double *offset
@@ -121,8 +134,7 @@ cdef inline char *at(const Groups *call, int operand, int64_t group, int64_t row
 cdef inline fc_norm numbers_of(const Groups *call, int64_t group) noexcept nogil:
     cdef fc_norm n
     n.unit, n.shift = call.unit[group], call.shift[group]
-    n.scale = n.offset = n.b_shift = n.b_scale = 0
-    n.b_unit = 1
+    n.scale, n.offset, n.b_unit, n.b_shift, n.b_scale = 1, 0, 1, 0, 0
     if call.scale != NULL:
         n.scale, n.offset = call.scale[group], call.offset[group]
     if call.b_unit != NULL:
@@ -248,6 +260,15 @@ cdef void close_all(Groups *call) noexcept:
         release(&call.array[call.arrays])
 
 
+cdef void fold(fc_norm *n, double weight, double deviations) noexcept nogil:
+    """Multiply scale by `weight`; then, near enough to zero, have no scale and no offset, but in unit and shift."""
+    cdef double shift
+    n.scale *= weight
+    shift = n.shift * n.scale - n.offset
+    if fabs(deviations) <= FOLDED and isfinite(n.unit * n.scale) and isfinite(shift):
+        n.unit, n.shift, n.scale, n.offset = n.unit * n.scale, shift, 1, -0.0  # whatever it is added to stays as it is
+
+
 def group_sums(a, const double[::1] unit, const double[::1] shift, b, const double[::1] b_unit=None,
                const double[::1] b_shift=None):
     """Per group, in double precision: the sum of B, and of A * B.
@@ -273,10 +294,6 @@ def group_sums(a, const double[::1] unit, const double[::1] shift, b, const doub
         call.unit, call.shift = &unit[0], &shift[0]
         if b_unit is not None:
             call.b_unit, call.b_shift = &b_unit[0], &b_shift[0]
-        elif call.adjacent:
-            ones, zeros = np.ones(a.shape[1]), np.zeros(a.shape[1])
-            b_unit, b_shift = ones, zeros
-            call.b_unit, call.b_shift = &b_unit[0], &b_shift[0]
         call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
         parallel(sums_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
     finally:
@@ -285,19 +302,37 @@ def group_sums(a, const double[::1] unit, const double[::1] shift, b, const doub
 
 
 def group_map(a, const double[::1] unit, const double[::1] shift, const double[::1] scale, const double[::1] offset, out,
-              b=None, const double[::1] b_scale=None):
-    """out = (a * unit - shift) * scale + offset, plus b * b_scale if there is a b; in double, rounded once.
+              b=None, const double[::1] b_scale=None, const double[::1] weight=None):
+    """out = (a * unit - shift) * scale * weight + offset, plus b * b_scale if there is a b; in double, rounded once.
 
     Parameters
     ----------
     a, b : array, shape (N, C, *spatial), float32 or float64, none of it empty
-    unit, shift, scale, offset, b_scale : float64 array, shape (C,)
+    unit, shift, scale, offset, b_scale, weight : float64 array, shape (C,)
+        If `scale` is one over a deviation, and the weight 1 or by itself, results are as good as float32 can be however
+        far the mean is.
     out : array like a; may be a or b itself
     """
     cdef Groups call
+    cdef double[:, ::1] numbers = np.empty((4, a.shape[1]))
+    cdef fc_norm n
+    cdef int64_t group
+    cdef double factor
+    cdef bint folded = True
     try:
         open_all(&call, (a, out) if b is None else (a, b, out), True)
-        call.unit, call.shift, call.scale, call.offset = &unit[0], &shift[0], &scale[0], &offset[0]
+        for group in range(call.array[0].size[1]):
+            n.unit, n.shift, n.scale, n.offset = unit[group], shift[group], scale[group], offset[group]
+            factor = 1 if weight is None else weight[group]
+            if call.itemsize == 4:
+                fold(&n, factor, n.shift * n.scale)
+            else:
+                n.scale *= factor
+            folded = folded and n.scale == 1 and n.offset == 0
+            numbers[0, group], numbers[1, group], numbers[2, group], numbers[3, group] = n.unit, n.shift, n.scale, n.offset
+        call.unit, call.shift = &numbers[0, 0], &numbers[1, 0]
+        if not folded:
+            call.scale, call.offset = &numbers[2, 0], &numbers[3, 0]
         if b is not None:
             call.b_scale = &b_scale[0]
         parallel(map_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
@@ -313,16 +348,15 @@ cdef struct Rows:
     const fc_kernels *kernel
     const char *x
     const char *gradient     # NULL: forward
-    const char *weight       # NULL: none
-    const char *bias         # NULL: none
+    const double *weight     # NULL: none
+    const double *bias       # NULL: none
     char *out
     int64_t rows
     int64_t features
     int64_t share            # rows of one task
     int64_t itemsize
     double eps
-    fc_norm *numbers         # of every row, kept for the gradients of weight and bias
-    double *sums             # per chunk of rows and feature
+    double *sums             # gradients of bias and weight, per task and feature
     double *products
 
 
@@ -337,7 +371,7 @@ cdef double largest(const real *x, int64_t count) noexcept nogil:
 
 
 cdef double spread(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
-    """Set the shift of a row to its mean, in its unit; returns the variance."""
+    """Set the shift of a row to its mean, in its unit, in two passes; returns the variance."""
     cdef double sums[2]
     n.b_unit, n.shift, n.b_shift = n.unit, 0, 0
     sums[0] = sums[1] = 0
@@ -349,12 +383,10 @@ cdef double spread(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
     return sums[1] / call.features
 
 
-cdef double standardise(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
-    """Unit, mean and scale of a row; returns 1 / sqrt(variance + eps) as it is without a unit."""
-    cdef double variance, top
+cdef void standardise(const Rows *call, const char *x, double variance, fc_norm *n) noexcept nogil:
+    """Scale of a row whose mean is its shift; and a unit, if the variance says that it needs one."""
+    cdef double top
     cdef int exponent
-    n.unit, n.offset, n.b_scale = 1, 0, 0
-    variance = spread(call, x, n)
     if not isfinite(variance) or (variance < SMALL_VARIANCE and call.eps < SMALL_VARIANCE):
         top = largest(<const double *>x, call.features) if call.itemsize == 8 else 0
         if top > 0 and isfinite(top):
@@ -362,44 +394,86 @@ cdef double standardise(const Rows *call, const char *x, fc_norm *n) noexcept no
             n.unit = ldexp(1, -max(-1000, exponent))
             variance = spread(call, x, n)
             n.scale = 1 / hypot(sqrt(variance), sqrt(call.eps) * n.unit)
-            return n.scale * n.unit
+            return
     n.scale = 1 / sqrt(variance + call.eps)
-    return n.scale
+
+
+cdef void standardise_rows(const Rows *call, const char *x, int64_t rows, fc_norm *numbers) noexcept nogil:
+    """Unit, mean and scale of neighbouring rows. A step of all, then the next: no row waits for another's divisions."""
+    cdef double sums[TOGETHER][2]
+    cdef double away, variance
+    cdef int64_t step = call.features * call.itemsize, i
+    cdef bint near = call.itemsize == 4
+    cdef fc_norm *n
+    for i in range(rows):
+        n = &numbers[i]
+        n.unit = n.b_unit = 1
+        n.shift = n.b_shift = n.offset = n.b_scale = 0
+        if near:  # measured about the row's first element, which is rarely far from its mean
+            n.shift = n.b_shift = (<const float *>(x + i * step))[0]
+            sums[i][0] = sums[i][1] = 0
+            call.kernel.norm_sums(sums[i], x + i * step, x + i * step, NULL, call.features, n)
+    for i in range(rows):
+        n = &numbers[i]
+        if near:
+            away = sums[i][0] / call.features
+            variance = sums[i][1] / call.features - away * away
+            n.shift, n.b_shift = n.shift + away, 0
+        if not near or not away * away <= NEAR * variance:
+            variance = spread(call, x + i * step, n)
+        standardise(call, x + i * step, variance, n)
+
+
+cdef inline int64_t rows_together(const Rows *call) noexcept nogil:
+    return max(<int64_t>1, min(<int64_t>TOGETHER, ROWS_IN_CACHE // call.features))
 
 
 cdef void rows_task(void *context, int64_t index) noexcept nogil:
     cdef const Rows *call = <const Rows *>context
-    cdef int64_t row, offset, step = call.features * call.itemsize
-    cdef fc_norm n
-    cdef fc_norm back
-    cdef double r
-    cdef double sums[2]
-    for row in range(index * call.share, min((index + 1) * call.share, call.rows)):
-        offset = row * step
-        r = standardise(call, call.x + offset, &n)
-        if call.gradient == NULL:
-            call.kernel.norm_map(call.out + offset, call.x + offset, NULL, call.weight, call.bias, call.features, &n)
-            continue
-        call.numbers[row] = n
-        sums[0] = sums[1] = 0
-        call.kernel.norm_sums(sums, call.x + offset, call.gradient + offset, call.weight, call.features, &n)
-        back = n
-        back.scale = -r * n.scale * (n.scale * sums[1]) / call.features
-        back.offset, back.b_scale = -r * sums[0] / call.features, r
-        call.kernel.norm_map(call.out + offset, call.x + offset, call.gradient + offset, call.weight, NULL, call.features,
-                             &back)
+    cdef int64_t row = index * call.share, end = min(row + call.share, call.rows), step = call.features * call.itemsize
+    cdef int64_t together = rows_together(call), some, i
+    cdef fc_norm numbers[TOGETHER]
+    while row < end:
+        some = min(together, end - row)
+        standardise_rows(call, call.x + row * step, some, numbers)
+        for i in range(some):
+            if call.itemsize == 4:
+                fold(&numbers[i], 1, numbers[i].shift * numbers[i].scale)
+            call.kernel.norm_map(call.out + row * step, call.x + row * step, NULL, call.weight, call.bias, call.features,
+                                 &numbers[i])
+            row += 1
 
 
-cdef void weight_task(void *context, int64_t index) noexcept nogil:
-    """A chunk of the rows, some of the features."""
+cdef void gradient_task(void *context, int64_t index) noexcept nogil:
     cdef const Rows *call = <const Rows *>context
-    cdef int64_t blocks = divide_up(call.features, COLUMNS)
-    cdef int64_t row = index // blocks * ROW_CHUNK, column = index % blocks * COLUMNS
-    cdef int64_t offset = (row * call.features + column) * call.itemsize
-    cdef int64_t slot = index // blocks * call.features + column
-    call.kernel.norm_weight_sums(call.sums + slot, call.products + slot, call.x + offset, call.gradient + offset,
-                                 min(ROW_CHUNK, call.rows - row), call.features,
-                                 min(<int64_t>COLUMNS, call.features - column), call.numbers + row)
+    cdef int64_t row = index * call.share, end = min(row + call.share, call.rows), step = call.features * call.itemsize
+    cdef int64_t slot = index * call.features, together = rows_together(call), some, i
+    cdef double each[TOGETHER][2]
+    cdef double r[TOGETHER]
+    cdef double deviations[TOGETHER]
+    cdef fc_norm numbers[TOGETHER]
+    cdef fc_norm *n
+    while row < end:
+        some = min(together, end - row)
+        standardise_rows(call, call.x + row * step, some, numbers)
+        for i in range(some):
+            n = &numbers[i]
+            r[i], deviations[i] = n.scale * n.unit, n.shift * n.scale  # r: one over the deviation without a unit
+            if call.itemsize == 4:
+                fold(n, 1, deviations[i])
+        memset(each, 0, sizeof(each))
+        call.kernel.norm_cross_sums(call.sums + slot, call.products + slot, each[0], call.x + row * step,
+                                    call.gradient + row * step, call.weight, some, call.features, call.features, numbers)
+        for i in range(some):
+            n = &numbers[i]
+            n.offset, n.b_scale = -r[i] * each[i][0] / call.features, r[i]
+            if call.itemsize == 4:
+                fold(n, -r[i] * each[i][1] / call.features, deviations[i])
+            else:
+                n.scale *= -r[i] * each[i][1] / call.features
+            call.kernel.norm_map(call.out + row * step, call.x + row * step, call.gradient + row * step, call.weight, NULL,
+                                 call.features, n)
+            row += 1
 
 
 cdef const char *data_of(Py_buffer *buffers, int *held, object array) except? NULL:
@@ -415,7 +489,7 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
     ----------
     x, out : array of rows * features elements, float32 or float64
         In the forward pass they may be the same.
-    weight, bias : array of `features` elements, or None
+    weight, bias : float64 array of `features` elements, or None
     gradient : array like x, or None
         That behind the layer; `out` then takes the one in front of it.
 
@@ -426,12 +500,10 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
     cdef Rows call
     cdef Py_buffer buffers[5]
     cdef int held = 0
-    cdef int64_t chunks = divide_up(rows, ROW_CHUNK)
-    cdef double[:, ::1] numbers
+    cdef int64_t chunks
     cdef double[:, :, ::1] partial
     memset(&call, 0, sizeof(Rows))
     call.rows, call.features, call.eps = rows, features, eps
-    call.share = max(<int64_t>1, CHUNK // features)
     try:
         PyObject_GetBuffer(out, &buffers[0], PyBUF_STRIDED_RO | PyBUF_WRITABLE)
         held = 1
@@ -439,20 +511,21 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
         call.kernel = kernels(call.itemsize == 8)
         call.x = data_of(buffers, &held, x)
         if weight is not None:
-            call.weight = data_of(buffers, &held, weight)
+            call.weight = <const double *>data_of(buffers, &held, weight)
         if bias is not None:
-            call.bias = data_of(buffers, &held, bias)
-        if gradient is not None:
-            call.gradient = data_of(buffers, &held, gradient)
-            numbers = np.empty((rows, sizeof(fc_norm) // sizeof(double)))
-            call.numbers = <fc_norm *>&numbers[0, 0]
-        parallel(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)
+            call.bias = <const double *>data_of(buffers, &held, bias)
         if gradient is None:
+            call.share = max(<int64_t>1, CHUNK // features)
+            parallel(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)
             return None
+        call.gradient = data_of(buffers, &held, gradient)
+        # Long rows are few to a task, lest threads be idle; but not so few that the sums need more memory than the rows.
+        call.share = max(<int64_t>4, min(max(<int64_t>16, ROW_CHUNK // features), rows // 8))
+        chunks = divide_up(rows, call.share)
         joined = np.zeros((2, chunks, features))
         partial = joined
         call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
-        parallel(weight_task, &call, chunks * divide_up(features, COLUMNS), PASS_FLOPS * rows * features)
+        parallel(gradient_task, &call, chunks, 5 * PASS_FLOPS * rows * features)
         grad_bias, grad_weight = joined.sum(axis=1)
         return grad_weight, grad_bias
     finally:

@@ -33,6 +33,10 @@ from fastconv.geometry import (
 #: A smaller variance in double precision has lost digits to underflow, unless eps outweighs it.
 SMALL_VARIANCE = 1e-280
 
+#: How far from the mean the variance of float32 may be measured, as a square and in variances: 10 bits of the
+#: sums' 53 are lost, and 24 are needed.
+NEAR = 1024
+
 #: Rows of more features than this are summed by several threads.
 LONG_ROW = 65536
 
@@ -149,10 +153,28 @@ def standard(x: np.ndarray, eps: float) -> Standard:
 
 
 def _spread(x: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of every group, in its unit."""
+    """Mean and biased variance of every group, in its unit.
+
+    Of float32 in one pass, about the group's first value, where that is not too far from the mean.
+    """
     count, zero = x.size // x.shape[1], np.zeros(x.shape[1])
+    near = None
+    if x.dtype == np.float32:
+        place: tuple[Any, ...] = (0, slice(None), *(0,) * (x.ndim - 2))
+        first = x[place].astype(np.float64)
+        sums, squares = norm_kernel.group_sums(x, unit, first, x, unit, first)
+        away = sums / count
+        around_mean = squares / count - away * away
+        near = away * away <= NEAR * around_mean
+        if near.all():
+            return first + away, around_mean
     mean = norm_kernel.group_sums(x, unit, zero, x, unit, zero)[0] / count
-    return mean, norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
+    var = norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
+    if near is None:
+        return mean, var
+    return np.where(near, first + away, mean), np.where(
+        near, around_mean, var
+    )  # no group's bits depend on another
 
 
 def channel_window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -222,6 +244,23 @@ def batch_norm(
     >>> mean, var
     (array([0.2]), array([1.1]))
     """
+    return measured_batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)[0]
+
+
+def measured_batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[np.ndarray, Standard | None]:
+    """`batch_norm`, and what the input was normalised by, so that its gradient need not measure it again.
+
+    None if it is empty.
+    """
     x = as_channels("input", input)
     channels = (x.shape[1],)
     eps = check_batch_statistics(x, training, running_mean, running_var, eps)
@@ -239,21 +278,22 @@ def batch_norm(
         running_var = check_channels("running_var", running_var, x)
     out = new_output(x.shape, x.dtype, x)
     if not out.size:
-        return out
+        return out, None
     with np.errstate(all="ignore"):
         if training:
             batch = standard(x, eps)
         else:
             var = _double(running_var)
             batch = Standard(np.ones(channels), _double(running_mean), 1.0 / np.sqrt(var + eps), var)
-        scale = _double(weight, 1.0) * batch.scale
-        norm_kernel.group_map(x, batch.unit, batch.shift, scale, np.zeros(channels) + _double(bias), out)
+        factor = None if weight is None else _double(weight)
+        offset = np.zeros(channels) if bias is None else _double(bias)
+        norm_kernel.group_map(x, batch.unit, batch.shift, batch.scale, offset, out, weight=factor)
         if training and running_mean is not None and running_var is not None:
             count = x.size // x.shape[1]
             mean, var = batch.shift / batch.unit, batch.var / batch.unit / batch.unit
             running_mean[...] = (1 - momentum) * _double(running_mean) + momentum * mean
             running_var[...] = (1 - momentum) * _double(running_var) + momentum * var * (count / (count - 1))
-    return out
+    return out, batch
 
 
 def _double(value: np.ndarray | None, default: float = 0.0) -> np.ndarray:
@@ -309,8 +349,8 @@ def layer_norm(
         x = out
     features = prod(shape)
     if features <= LONG_ROW:
-        contiguous = [None if factor is None else np.ascontiguousarray(factor) for factor in (weight, bias)]
-        norm_kernel.layer_norm(x, out, x.size // features, features, eps, *contiguous)
+        wide = [None if f is None else np.ascontiguousarray(f, np.float64) for f in (weight, bias)]
+        norm_kernel.layer_norm(x, out, x.size // features, features, eps, *wide)
         return out
     with np.errstate(all="ignore"):
         standardise(x.reshape(1, -1, features), eps, out.reshape(1, -1, features))

@@ -90,26 +90,38 @@ def batch_norm(
     weight = check_channels("weight", weight, x)
     running_mean = check_channels("running_mean", running_mean, x)
     running_var = check_channels("running_var", running_var, x)
-    grad_input = new_output(x.shape, x.dtype, x)
-    if not x.size:
-        return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    one, zero = np.ones(channels), np.zeros(channels)
+    batch = None
     with np.errstate(all="ignore"):
-        if training:
-            batch = standard(x, eps)
-        else:
+        if not training:
+            one, zero = np.ones(channels), np.zeros(channels)
             batch = Standard(one, zero + running_mean, 1.0 / np.sqrt(zero + running_var + eps), zero)
+        elif x.size:
+            batch = standard(x, eps)
+    return measured_batch_norm(x, grad, weight, batch, training)
+
+
+def measured_batch_norm(
+    input: Any, grad_output: Any, weight: Any, batch: Standard | None, training: bool
+) -> Gradients:
+    """`batch_norm` of an input whose statistics are known: those of the forward pass."""
+    x, grad = check_operands(input, grad_output)
+    weight = check_channels("weight", weight, x)
+    grad_input, channels = new_output(x.shape, x.dtype, x), x.shape[1]
+    if not x.size or batch is None:
+        return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+    with np.errstate(all="ignore"):
         r = batch.inverse_deviation
         scale = r if weight is None else r * weight
         sums, products = norm_kernel.group_sums(x, batch.unit, batch.shift, grad)
         grad_weight = products * batch.scale
         if training:
             count = x.size // x.shape[1]
-            toward_mean = -scale * batch.scale * grad_weight / count
+            offset, toward_mean = -scale * sums / count, -scale * grad_weight / count
             norm_kernel.group_map(
-                x, batch.unit, batch.shift, toward_mean, -scale * sums / count, grad_input, grad, scale
+                x, batch.unit, batch.shift, batch.scale, offset, grad_input, grad, scale, toward_mean
             )
         else:
+            one, zero = np.ones(channels), np.zeros(channels)
             norm_kernel.group_map(grad, one, zero, scale, zero, grad_input)
         return grad_input, grad_weight.astype(x.dtype), sums.astype(x.dtype)
 
@@ -172,7 +184,7 @@ def _short_rows(
     """All passes over a row while it is in cache. Operands that are not C-contiguous are copied in parts."""
     features = prod(shape)
     out = np.empty(x.shape, x.dtype)
-    weight = None if weight is None else np.ascontiguousarray(weight)
+    weight = None if weight is None else np.ascontiguousarray(weight, np.float64)
     if x.flags.c_contiguous and grad.flags.c_contiguous:
         sums = norm_kernel.layer_norm(x, out, x.size // features, features, eps, weight, gradient=grad)
         return out, *sums
