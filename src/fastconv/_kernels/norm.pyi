@@ -30,6 +30,8 @@ def layer_norm(
     eps: float,
     weight: np.ndarray | None = None,
     bias: np.ndarray | None = None,
+    *,
+    measured: np.ndarray | None = None,
 ) -> None: ...
 @overload
 def layer_norm(
@@ -42,4 +44,5 @@ def layer_norm(
     bias: np.ndarray | None = None,
     *,
     gradient: np.ndarray,
+    measured: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...

@@ -356,6 +356,7 @@ cdef struct Rows:
     int64_t share            # rows of one task
     int64_t itemsize
     double eps
+    double *measured         # NULL: none; unit, mean and scale of every row, which the gradient takes from the forward pass
     double *sums             # gradients of bias and weight, per task and feature
     double *products
 
@@ -424,6 +425,13 @@ cdef void standardise_rows(const Rows *call, const char *x, int64_t rows, fc_nor
         standardise(call, x + i * step, variance, n)
 
 
+cdef void recall_rows(const double *measured, int64_t rows, fc_norm *numbers) noexcept nogil:
+    cdef int64_t i
+    for i in range(rows):
+        numbers[i].unit, numbers[i].shift, numbers[i].scale = measured[3 * i], measured[3 * i + 1], measured[3 * i + 2]
+        numbers[i].offset, numbers[i].b_unit, numbers[i].b_shift, numbers[i].b_scale = 0, 1, 0, 0
+
+
 cdef inline int64_t rows_together(const Rows *call) noexcept nogil:
     return max(<int64_t>1, min(<int64_t>TOGETHER, ROWS_IN_CACHE // call.features))
 
@@ -437,6 +445,9 @@ cdef void rows_task(void *context, int64_t index) noexcept nogil:
         some = min(together, end - row)
         standardise_rows(call, call.x + row * step, some, numbers)
         for i in range(some):
+            if call.measured != NULL:
+                call.measured[3 * row], call.measured[3 * row + 1] = numbers[i].unit, numbers[i].shift
+                call.measured[3 * row + 2] = numbers[i].scale
             if call.itemsize == 4:
                 fold(&numbers[i], 1, numbers[i].shift * numbers[i].scale)
             call.kernel.norm_map(call.out + row * step, call.x + row * step, NULL, call.weight, call.bias, call.features,
@@ -455,7 +466,10 @@ cdef void gradient_task(void *context, int64_t index) noexcept nogil:
     cdef fc_norm *n
     while row < end:
         some = min(together, end - row)
-        standardise_rows(call, call.x + row * step, some, numbers)
+        if call.measured != NULL:
+            recall_rows(call.measured + 3 * row, some, numbers)
+        else:
+            standardise_rows(call, call.x + row * step, some, numbers)
         for i in range(some):
             n = &numbers[i]
             r[i], deviations[i] = n.scale * n.unit, n.shift * n.scale  # r: one over the deviation without a unit
@@ -482,7 +496,8 @@ cdef const char *data_of(Py_buffer *buffers, int *held, object array) except? NU
     return <const char *>buffers[held[0] - 1].buf
 
 
-def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, bias=None, gradient=None):
+def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, bias=None, gradient=None,
+               double[:, ::1] measured=None):
     """Layer normalisation of rows, or its gradient; all arrays are C-contiguous, none is empty.
 
     Parameters
@@ -492,6 +507,8 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
     weight, bias : float64 array of `features` elements, or None
     gradient : array like x, or None
         That behind the layer; `out` then takes the one in front of it.
+    measured : float64 array, shape (rows, 3), or None
+        Filled by the forward pass with what the rows are normalised by; the gradient then need not measure them.
 
     Returns
     -------
@@ -514,6 +531,8 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
             call.weight = <const double *>data_of(buffers, &held, weight)
         if bias is not None:
             call.bias = <const double *>data_of(buffers, &held, bias)
+        if measured is not None:
+            call.measured = &measured[0, 0]
         if gradient is None:
             call.share = max(<int64_t>1, CHUNK // features)
             parallel(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)

@@ -37,6 +37,9 @@ SMALL_VARIANCE = 1e-280
 #: sums' 53 are lost, and 24 are needed.
 NEAR = 1024
 
+#: Rows of fewer features are measured again for their gradient: three numbers are much of a short row.
+WORTH_KEEPING = 64
+
 #: Rows of more features than this are summed by several threads.
 LONG_ROW = 65536
 
@@ -336,6 +339,13 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
+    return measured_layer_norm(input, normalized_shape, weight, bias, eps, keep=False)[0]
+
+
+def measured_layer_norm(
+    input: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`layer_norm`; to `keep`, also what the rows were normalised by, or None where that is not worth it."""
     x = as_array("input", input)
     shape = normalized_axes(x, normalized_shape)
     weight = as_factor("weight", weight, shape, x.dtype)
@@ -343,22 +353,24 @@ def layer_norm(
     eps = real_number("eps", eps, at_least=0)
     out = np.empty(x.shape, x.dtype)
     if not out.size:
-        return out
+        return out, None
     if not x.flags.c_contiguous:
         np.copyto(out, x)
         x = out
     features = prod(shape)
     if features <= LONG_ROW:
         wide = [None if f is None else np.ascontiguousarray(f, np.float64) for f in (weight, bias)]
-        norm_kernel.layer_norm(x, out, x.size // features, features, eps, *wide)
-        return out
+        rows = x.size // features
+        measured = np.empty((rows, 3)) if keep and features >= WORTH_KEEPING else None
+        norm_kernel.layer_norm(x, out, rows, features, eps, *wide, measured=measured)
+        return out, measured
     with np.errstate(all="ignore"):
         standardise(x.reshape(1, -1, features), eps, out.reshape(1, -1, features))
         if weight is not None:
             np.multiply(out, weight, out=out)
         if bias is not None:
             np.add(out, bias, out=out)
-    return out
+    return out, None
 
 
 def standardise(rows: np.ndarray, eps: float, out: np.ndarray) -> np.ndarray:

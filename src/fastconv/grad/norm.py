@@ -163,6 +163,18 @@ def layer_norm(
     >>> [array.round(3).tolist() for array in grads]
     [[[0.0, 0.0]], [-1.0, 1.0], [1.0, 1.0]]
     """
+    return measured_layer_norm(input, normalized_shape, grad_output, weight, eps, None)
+
+
+def measured_layer_norm(
+    input: Any,
+    normalized_shape: Any,
+    grad_output: Any,
+    weight: Any,
+    eps: float,
+    measured: np.ndarray | None,
+) -> Gradients:
+    """`layer_norm` of rows that the forward pass has measured, or not."""
     x, grad = check_operands(input, grad_output)
     shape = normalized_axes(x, normalized_shape)
     weight = as_factor("weight", weight, shape, x.dtype)
@@ -170,7 +182,7 @@ def layer_norm(
     if not x.size:
         return np.empty(x.shape, x.dtype), np.zeros(shape, x.dtype), np.zeros(shape, x.dtype)
     if prod(shape) <= LONG_ROW:
-        grad_input, grad_weight, grad_bias = _short_rows(x, grad, shape, weight, eps)
+        grad_input, grad_weight, grad_bias = _short_rows(x, grad, shape, weight, eps, measured)
     else:
         grad_input, grad_weight, grad_bias = _long_rows(x, grad, shape, weight, eps)
     with np.errstate(all="ignore"):
@@ -179,26 +191,36 @@ def layer_norm(
 
 
 def _short_rows(
-    x: np.ndarray, grad: np.ndarray, shape: tuple[int, ...], weight: np.ndarray | None, eps: float
+    x: np.ndarray,
+    grad: np.ndarray,
+    shape: tuple[int, ...],
+    weight: np.ndarray | None,
+    eps: float,
+    measured: np.ndarray | None,
 ) -> Gradients:
     """All passes over a row while it is in cache. Operands that are not C-contiguous are copied in parts."""
     features = prod(shape)
     out = np.empty(x.shape, x.dtype)
     weight = None if weight is None else np.ascontiguousarray(weight, np.float64)
     if x.flags.c_contiguous and grad.flags.c_contiguous:
-        sums = norm_kernel.layer_norm(x, out, x.size // features, features, eps, weight, gradient=grad)
+        rows = x.size // features
+        sums = norm_kernel.layer_norm(x, out, rows, features, eps, weight, gradient=grad, measured=measured)
         return out, *sums
     lead = x.shape[: x.ndim - len(shape)] or (1,)
     x, grad, result = (
         array.reshape(lead + shape) if x.ndim == len(shape) else array for array in (x, grad, out)
     )
-    total = np.zeros((2, features))
+    total, done = np.zeros((2, features)), 0
     step = max(1, PART * lead[0] // x.size)
     for first in range(0, lead[0], step):
         part = slice(first, first + step)
         rows = x[part].size // features
         one, other = np.ascontiguousarray(x[part]), np.ascontiguousarray(grad[part])
-        total += norm_kernel.layer_norm(one, result[part], rows, features, eps, weight, gradient=other)
+        known = None if measured is None else measured[done : done + rows]
+        total += norm_kernel.layer_norm(
+            one, result[part], rows, features, eps, weight, gradient=other, measured=known
+        )
+        done += rows
     return out, *total
 
 
