@@ -1,8 +1,9 @@
 """Normalisations: over a channel's values in the batch, a row's features, or neighbouring channels.
 
 Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
-in two passes, and the result is rounded once: a large mean costs no digits. Where a square would overflow or
-vanish (float64 values above 1e154, or below 1e-154 without an eps), a power of two is taken out first.
+and the result is rounded once: a large mean costs no digits. Float64 takes two passes, float32 one about the
+first value, or two where that is an outlier. Where a square would overflow or vanish (float64 values above
+1e154, or below 1e-154 without an eps), a power of two is taken out first.
 
 Deliberate differences: batch_norm takes up to three spatial axes, running statistics of the input's dtype
 only, and two separate arrays in training; layer_norm refuses a negative eps and takes an int for
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv._kernels import norm as norm_kernel
+from fastconv._kernels import norm_rows
 from fastconv.functional.elementwise import image_slices
 from fastconv.geometry import (
     as_array,
@@ -362,7 +364,7 @@ def measured_layer_norm(
         wide = [None if f is None else np.ascontiguousarray(f, np.float64) for f in (weight, bias)]
         rows = x.size // features
         measured = np.empty((rows, 3)) if keep and features >= WORTH_KEEPING else None
-        norm_kernel.layer_norm(x, out, rows, features, eps, *wide, measured=measured)
+        norm_rows.layer_norm(x, out, rows, features, eps, *wide, measured=measured)
         return out, measured
     with np.errstate(all="ignore"):
         standardise(x.reshape(1, -1, features), eps, out.reshape(1, -1, features))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import norm as norm_kernel
+from fastconv._kernels import norm_rows
 from fastconv.functional.elementwise import check_operands, image_slices
 from fastconv.functional.norm import (
     LONG_ROW,
@@ -204,7 +205,7 @@ def _short_rows(
     weight = None if weight is None else np.ascontiguousarray(weight, np.float64)
     if x.flags.c_contiguous and grad.flags.c_contiguous:
         rows = x.size // features
-        sums = norm_kernel.layer_norm(x, out, rows, features, eps, weight, gradient=grad, measured=measured)
+        sums = norm_rows.layer_norm(x, out, rows, features, eps, weight, gradient=grad, measured=measured)
         return out, *sums
     lead = x.shape[: x.ndim - len(shape)] or (1,)
     x, grad, result = (
@@ -217,7 +218,7 @@ def _short_rows(
         rows = x[part].size // features
         one, other = np.ascontiguousarray(x[part]), np.ascontiguousarray(grad[part])
         known = None if measured is None else measured[done : done + rows]
-        total += norm_kernel.layer_norm(
+        total += norm_rows.layer_norm(
             one, result[part], rows, features, eps, weight, gradient=other, measured=known
         )
         done += rows
