@@ -155,6 +155,33 @@ CORNERS = (
         "fastconv": "fastconv.batch_norm(x, None, None, s, b, True)",
         "torch": "F.batch_norm(x, None, None, s, b, True)",
     }),
+    CornerCase("batch-norm-gradient", _CHANNELS | {"g": (1, 96, 112, 112)}, {
+        "fastconv": "backprop(g)",
+        "torch": "backward(g, x, s, None, None, mean, scale, True, 1e-5, [True, True, True])[0]",
+    }, {
+        "fastconv": "layer = nn.BatchNorm2d(96, dtype=x.dtype)\n"
+                    "layer.weight.value[...] = s\n"
+                    "_, backprop = layer.vjp(x)",
+        "torch": "_, mean, scale = torch.native_batch_norm(x, s, b, None, None, True, 0.1, 1e-5)\n"
+                 "backward = torch.ops.aten.native_batch_norm_backward",
+    }),
+    CornerCase("batch-norm-channels-last", {"y": (8, 28, 28, 64), "m": (64,), "s": (64,), "b": (64,)}, {
+        "fastconv": "fastconv.batch_norm(x, m, v, s, b)",
+        "torch": "F.batch_norm(x, m, v, s, b)",
+    }, {
+        "fastconv": "v, x = s * s, y.transpose(0, 3, 1, 2)",
+        "torch": "v, x = s * s, y.permute(0, 3, 1, 2)",
+    }),
+    CornerCase("layer-norm-gradient", {"x": (8, 128, 768), "g": (8, 128, 768), "w": (768,)}, {
+        "fastconv": "backprop(g)",
+        "torch": "backward(g, x, [768], mean, scale, w, None, [True, True, False])[0]",
+    }, {
+        "fastconv": "layer = nn.LayerNorm(768, bias=False, dtype=x.dtype)\n"
+                    "layer.weight.value[...] = w\n"
+                    "_, backprop = layer.vjp(x)",
+        "torch": "_, mean, scale = torch.native_layer_norm(x, [768], w, None, 1e-5)\n"
+                 "backward = torch.ops.aten.native_layer_norm_backward",
+    }),
     CornerCase("gelu-gradient", {"x": (1, 96, 112, 112), "g": (1, 96, 112, 112)}, {
         "fastconv": "fastconv.grad.gelu_input(x, g)",
         "torch": "torch.ops.aten.gelu_backward(g, x)",

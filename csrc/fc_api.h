@@ -487,18 +487,21 @@ typedef struct fc_kernels {
     /* With A = a[i] * unit - shift, all in double precision:
      *     norm_sums   sums[0] += sum of B, sums[1] += sum of A * B, where B = b[i] * weight[i] * b_unit - b_shift
      *     norm_map    out[i] = A * scale * weight[i] + bias[i] (or + offset, without bias), rounded once; or with b
-     *                 out[i] = A * scale + b[i] * weight[i] * b_scale + offset
-     * `weight` may be NULL. The column forms add or map `rows` rows of `width` elements, without weights. */
-    void (*norm_sums)(double *sums, const void *a, const void *b, const void *weight, int64_t count, const fc_norm *n);
-    void (*norm_map)(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,
+     *                 out[i] = A * scale + offset + b[i] * weight[i] * b_scale
+     * `weight` and `bias`, in double precision as well, may be NULL. Numbers that change nothing cost nothing: scale 1
+     * with offset 0, b_unit 1 with b_shift 0. The column forms add or map `rows` rows of `width` elements, without
+     * weights; there such pairs are NULL instead. */
+    void (*norm_sums)(double *sums, const void *a, const void *b, const double *weight, int64_t count, const fc_norm *n);
+    void (*norm_map)(void *out, const void *a, const void *b, const double *weight, const double *bias, int64_t count,
                      const fc_norm *n);
     void (*norm_column_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
                              int64_t a_step, int64_t b_step, int64_t width, const fc_norm_columns *n);
     void (*norm_column_map)(void *out, const void *a, const void *b, int64_t rows, int64_t out_step, int64_t a_step,
                             int64_t b_step, int64_t width, const fc_norm_columns *n);
-    /* Per column, sums += b and products += A * scale * b, with the numbers of row i in n[i]. */
-    void (*norm_weight_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows, int64_t step,
-                             int64_t width, const fc_norm *n);
+    /* Per column, sums += b and products += A * scale * b, with the numbers of row i in n[i]; and per row, the same of
+     * b * weight (NULL: of b), each[2 * i] and each[2 * i + 1]. */
+    void (*norm_cross_sums)(double *sums, double *products, double *each, const void *a, const void *b,
+                            const double *weight, int64_t rows, int64_t step, int64_t width, const fc_norm *n);
 
     /* Move `count` values by their gradients. Without `velocity` there is no momentum. */
     void (*descend)(void *value, void *velocity, const void *gradient, int64_t count, const fc_descent *how);

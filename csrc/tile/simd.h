@@ -335,6 +335,23 @@ INLINE vec narrow(const double_vec *parts)
 }
 #endif
 
+/* Part `index` of the vector at p in double precision: a conversion that reads memory needs no half of a vector. */
+INLINE double_vec load_wide(const real *p, int index)
+{
+    p += index * (LANES / PARTS);
+#if FC_REAL_BYTES == 8
+    return (double_vec)load(p);
+#elif defined(__AVX512F__)
+    return (double_vec)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif defined(__AVX2__)
+    return (double_vec)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+    half_vec half;
+    memcpy(&half, p, sizeof half);
+    return __builtin_convertvector(half, double_vec);
+#endif
+}
+
 /* All lanes added up, those of one half to those of the other. */
 INLINE double sum_in_pairs(double_vec v)
 {

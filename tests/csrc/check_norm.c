@@ -65,40 +65,65 @@ void check_softmax(void)
 
 /* ---- norms ----------------------------------------------------------------------------------------- */
 
-static double second(const real *b, const real *weight, int64_t i, const fc_norm *n)
+/* Doubles with a guard page beside them, which the caller frees. */
+static double *guarded_integers(guarded *memory, int64_t count, enum side side)
 {
-    return (double)b[i] * (weight ? (double)weight[i] : 1) * n->b_unit - n->b_shift;
+    *memory = guarded_new(count * (8 / FC_REAL_BYTES), side);
+    double *data = (double *)(void *)memory->data;
+    for (int64_t i = 0; i < count; i++) data[i] = (double)(random_below(9) - 4);
+    return data;
+}
+
+static double second(const real *b, const double *weight, int64_t i, const fc_norm *n)
+{
+    return (double)b[i] * (weight ? weight[i] : 1) * n->b_unit - n->b_shift;
 }
 
 static void check_row(int64_t count, int weighted, int biased, enum side side)
 {
-    const guarded a = guarded_new(count, side), b = guarded_new(count, side), w = guarded_new(count, side);
-    const guarded c = guarded_new(count, side), out = guarded_new(count, side), expected = guarded_new(count, side);
-    const fc_norm n = {.unit = 2, .shift = 3, .scale = 0.5, .offset = -1, .b_unit = 4, .b_shift = 1, .b_scale = 0.25};
-    const real *weight = weighted ? w.data : NULL, *bias = biased ? c.data : NULL;
+    const guarded a = guarded_new(count, side), b = guarded_new(count, side);
+    const guarded out = guarded_new(count, side), expected = guarded_new(count, side);
+    guarded w, c;
+    const double *weight = guarded_integers(&w, count, side), *bias = guarded_integers(&c, count, side);
+    /* With numbers of all kinds, and with those that change nothing. */
+    const fc_norm numbers[2] = {
+        {.unit = 2, .shift = 3, .scale = 0.5, .offset = -1, .b_unit = 4, .b_shift = 1, .b_scale = 0.25},
+        {.unit = 2, .shift = 3, .scale = 1, .offset = 0, .b_unit = 1, .b_shift = 0, .b_scale = 0.25}};
+    if (!weighted) weight = NULL;
+    if (!biased) bias = NULL;
     fill_integers(a.data, count);
     fill_integers(b.data, count);
-    fill_integers(w.data, count);
-    fill_integers(c.data, count);
-    double sums[2] = {1, 2}, sum = 1, product = 2;
-    for (int64_t i = 0; i < count; i++) {
-        sum += second(b.data, weight, i, &n);
-        product += ((double)a.data[i] * 2 - 3) * second(b.data, weight, i, &n);
+    for (int folded = 0; folded < 2; folded++) {
+        const fc_norm n = numbers[folded];
+        for (int same = 0; same < 2; same++) {
+            const real *other = same ? a.data : b.data;
+            double sums[2] = {1, 2}, sum = 1, product = 2;
+            for (int64_t i = 0; i < count; i++) {
+                sum += second(other, weight, i, &n);
+                product += ((double)a.data[i] * 2 - 3) * second(other, weight, i, &n);
+            }
+            describe("norm_sums, %lld elements, weight %d, folded %d, same %d", (long long)count, weighted, folded, same);
+            table->norm_sums(sums, a.data, other, weight, count, &n);
+            if (sums[0] != sum || sums[1] != product) fail("%g, %g, expected %g, %g", sums[0], sums[1], sum, product);
+        }
+        describe("norm_map, %lld elements, weight %d, bias %d, folded %d", (long long)count, weighted, biased, folded);
+        for (int64_t i = 0; i < count; i++)
+            expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * n.scale * (weighted ? weight[i] : 1)
+                                      + (biased ? bias[i] : n.offset));
+        table->norm_map(out.data, a.data, NULL, weight, bias, count, &n);
+        expect_same(out.data, expected.data, count);
+        for (int64_t i = 0; i < count; i++)
+            expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * n.scale + n.offset
+                                      + (double)b.data[i] * (weighted ? weight[i] : 1) * 0.25);
+        table->norm_map(out.data, a.data, b.data, weight, NULL, count, &n);
+        expect_same(out.data, expected.data, count);
     }
-    describe("norm_sums, %lld elements, weight %d", (long long)count, weighted);
-    table->norm_sums(sums, a.data, b.data, weight, count, &n);
-    if (sums[0] != sum || sums[1] != product) fail("%g, %g, expected %g, %g", sums[0], sums[1], sum, product);
-    describe("norm_map, %lld elements, weight %d, bias %d", (long long)count, weighted, biased);
-    for (int64_t i = 0; i < count; i++)
-        expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * 0.5 * (weighted ? (double)w.data[i] : 1)
-                                  + (biased ? (double)c.data[i] : -1));
-    table->norm_map(out.data, a.data, NULL, weight, bias, count, &n);
-    expect_same(out.data, expected.data, count);
-    for (int64_t i = 0; i < count; i++)
-        expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * 0.5
-                                  + (double)b.data[i] * (weighted ? (double)w.data[i] : 1) * 0.25 - 1);
-    table->norm_map(out.data, a.data, b.data, weight, NULL, count, &n);
-    expect_same(out.data, expected.data, count);
+    double sums[2] = {0, 0}, square = 0;
+    const fc_norm once = {.unit = 2, .shift = 3, .scale = 1, .offset = 0, .b_unit = 2, .b_shift = 3, .b_scale = 0};
+    for (int64_t i = 0; i < count; i++) square += ((double)a.data[i] * 2 - 3) * ((double)a.data[i] * 2 - 3);
+    describe("norm_sums, squares of %lld elements", (long long)count);
+    table->norm_sums(sums, a.data, a.data, NULL, count, &once);
+    if (sums[1] != square) fail("%g, expected %g", sums[1], square);
     guarded_free(a);
     guarded_free(b);
     guarded_free(w);
@@ -123,48 +148,68 @@ static void check_columns(int64_t width, enum side side)
         unit[c] = c % 2 ? 2 : 1;
         shift[c] = (double)(c % 5 - 2);
         scale[c] = (double)(c % 3) - 0.5;
-        sums[c] = products[c] = 1;
     }
-    describe("norm_column_sums, width %lld", (long long)width);
-    table->norm_column_sums(sums, products, a.data, b.data, ROWS, step, step, width, &n);
-    for (int64_t c = 0; c < width; c++) {
-        double sum = 1, product = 1;
-        for (int row = 0; row < ROWS; row++) {
-            const double x = (double)a.data[row * step + c] * unit[c] - shift[c];
-            const double y = (double)b.data[row * step + c] * unit[c] - scale[c];
-            sum += y;
-            product += x * y;
+    for (int kind = 0; kind < 3; kind++) {  /* B with numbers of its own, b as it is, A itself */
+        const real *other = kind == 2 ? a.data : b.data;
+        const fc_norm_columns of_kind[3] = {n, {unit, shift, NULL, NULL, NULL, NULL, NULL},
+                                            {unit, shift, NULL, NULL, unit, shift, NULL}};
+        for (int64_t c = 0; c < width; c++) sums[c] = products[c] = 1;
+        describe("norm_column_sums, width %lld, kind %d", (long long)width, kind);
+        table->norm_column_sums(sums, products, a.data, other, ROWS, step, step, width, &of_kind[kind]);
+        for (int64_t c = 0; c < width; c++) {
+            double sum = 1, product = 1;
+            for (int row = 0; row < ROWS; row++) {
+                const double x = (double)a.data[row * step + c] * unit[c] - shift[c];
+                const double own = (double)b.data[row * step + c];
+                const double y = kind == 2 ? x : kind == 1 ? own : own * unit[c] - scale[c];
+                sum += y;
+                product += x * y;
+            }
+            if (sums[c] != sum || products[c] != product)
+                fail("column %lld: %g, %g, expected %g, %g", (long long)c, sums[c], products[c], sum, product);
         }
-        if (sums[c] != sum || products[c] != product)
-            fail("column %lld: %g, %g, expected %g, %g", (long long)c, sums[c], products[c], sum, product);
     }
-    for (int two = 0; two < 2; two++) {
-        describe("norm_column_map, width %lld, %d operands", (long long)width, 1 + two);
+    for (int kind = 0; kind < 4; kind++) {
+        const int two = kind & 1, folded = kind >> 1;
+        const fc_norm_columns of_kind[2] = {n, {unit, shift, NULL, NULL, NULL, NULL, shift}};
+        describe("norm_column_map, width %lld, %d operands, folded %d", (long long)width, 1 + two, folded);
         for (int row = 0; row < ROWS; row++)
             for (int64_t c = 0; c < width; c++) {
                 const int64_t i = row * step + c;
+                const double x = (double)a.data[i] * unit[c] - shift[c];
                 out.data[i] = UNTOUCHED;
-                expected.data[i] = (real)(((double)a.data[i] * unit[c] - shift[c]) * scale[c]
-                                          + (two ? (double)b.data[i] * shift[c] : 0) + shift[c]);
+                expected.data[i] = (real)((folded ? x : x * scale[c] + shift[c]) + (two ? (double)b.data[i] * shift[c] : 0));
             }
-        table->norm_column_map(out.data, a.data, two ? b.data : NULL, ROWS, step, step, step, width, &n);
+        table->norm_column_map(out.data, a.data, two ? b.data : NULL, ROWS, step, step, step, width, &of_kind[folded]);
         expect_same(out.data, expected.data, size);
     }
-    for (int row = 0; row < ROWS; row++)
-        rows[row] = (fc_norm){.unit = row % 2 ? 2 : 1, .shift = row, .scale = 0.5 * row};
-    for (int64_t c = 0; c < width; c++) sums[c] = products[c] = 0;
-    describe("norm_weight_sums, width %lld", (long long)width);
-    table->norm_weight_sums(sums, products, a.data, b.data, ROWS, step, width, rows);
-    for (int64_t c = 0; c < width; c++) {
-        double sum = 0, product = 0;
+    guarded w;
+    const double *weight = guarded_integers(&w, width, side);
+    for (int kind = 0; kind < 4; kind++) {
+        const int weighted = kind & 1, scaled = kind >> 1;
+        double each[2 * ROWS];
         for (int row = 0; row < ROWS; row++) {
-            const double y = (double)b.data[row * step + c];
-            sum += y;
-            product += ((double)a.data[row * step + c] * rows[row].unit - row) * rows[row].scale * y;
+            rows[row] = (fc_norm){.unit = row % 2 ? 2 : 1, .shift = row, .scale = scaled ? 0.5 * row : 1};
+            each[2 * row] = each[2 * row + 1] = 1;
         }
-        if (sums[c] != sum || products[c] != product)
-            fail("column %lld: %g, %g, expected %g, %g", (long long)c, sums[c], products[c], sum, product);
+        for (int64_t c = 0; c < width; c++) sums[c] = products[c] = 1;
+        describe("norm_cross_sums, width %lld, weight %d, scaled %d", (long long)width, weighted, scaled);
+        table->norm_cross_sums(sums, products, each, a.data, b.data, weighted ? weight : NULL, ROWS, step, width, rows);
+        for (int row = 0; row < ROWS; row++)
+            for (int64_t c = 0; c < width; c++) {
+                const double x = ((double)a.data[row * step + c] * rows[row].unit - row) * rows[row].scale;
+                const double y = (double)b.data[row * step + c], heavy = weighted ? y * weight[c] : y;
+                sums[c] -= y;
+                products[c] -= x * y;
+                each[2 * row] -= heavy;
+                each[2 * row + 1] -= x * heavy;
+            }
+        for (int64_t c = 0; c < width; c++)
+            if (sums[c] != 1 || products[c] != 1) fail("column %lld is off by %g, %g", (long long)c, sums[c] - 1, products[c] - 1);
+        for (int i = 0; i < 2 * ROWS; i++)
+            if (each[i] != 1) fail("row %d is off by %g", i / 2, each[i] - 1);
     }
+    guarded_free(w);
     guarded_free(a);
     guarded_free(b);
     guarded_free(out);

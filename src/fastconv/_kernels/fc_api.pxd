@@ -347,17 +347,18 @@ cdef extern from "fc_api.h" nogil:
                                int64_t count, int64_t step, int slices) noexcept nogil
         double (*loss_row)(void *losses, void *slopes, const void *prediction, const void *target, int64_t count,
                            const fc_loss *how) noexcept nogil
-        void (*norm_sums)(double *sums, const void *a, const void *b, const void *weight, int64_t count,
+        void (*norm_sums)(double *sums, const void *a, const void *b, const double *weight, int64_t count,
                           const fc_norm *n) noexcept nogil
-        void (*norm_map)(void *out, const void *a, const void *b, const void *weight, const void *bias, int64_t count,
-                         const fc_norm *n) noexcept nogil
+        void (*norm_map)(void *out, const void *a, const void *b, const double *weight, const double *bias,
+                         int64_t count, const fc_norm *n) noexcept nogil
         void (*norm_column_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
                                  int64_t a_step, int64_t b_step, int64_t width,
                                  const fc_norm_columns *n) noexcept nogil
         void (*norm_column_map)(void *out, const void *a, const void *b, int64_t rows, int64_t out_step, int64_t a_step,
                                 int64_t b_step, int64_t width, const fc_norm_columns *n) noexcept nogil
-        void (*norm_weight_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
-                                 int64_t step, int64_t width, const fc_norm *n) noexcept nogil
+        void (*norm_cross_sums)(double *sums, double *products, double *each, const void *a, const void *b,
+                                const double *weight, int64_t rows, int64_t step, int64_t width,
+                                const fc_norm *n) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
                         const fc_descent *how) noexcept nogil
         void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,

@@ -1,5 +1,3 @@
-from typing import overload
-
 import numpy as np
 
 def group_sums(
@@ -19,26 +17,5 @@ def group_map(
     out: np.ndarray,
     b: np.ndarray | None = None,
     b_scale: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> np.ndarray: ...
-@overload
-def layer_norm(
-    x: np.ndarray,
-    out: np.ndarray,
-    rows: int,
-    features: int,
-    eps: float,
-    weight: np.ndarray | None = None,
-    bias: np.ndarray | None = None,
-) -> None: ...
-@overload
-def layer_norm(
-    x: np.ndarray,
-    out: np.ndarray,
-    rows: int,
-    features: int,
-    eps: float,
-    weight: np.ndarray | None = None,
-    bias: np.ndarray | None = None,
-    *,
-    gradient: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]: ...

@@ -6,14 +6,10 @@ are neighbours in memory are taken side by side, as columns; any other is taken 
 that follow from the arrays' sizes and memory order, joined in their order: the bits do not depend on the number of
 threads, and few groups do not leave threads idle.
 
-Rows. Layer normalisation of rows that fit a core's cache does all its passes over one while it is there.
-
 Units. The squares of float64 values above 1e154 overflow, and those below 1e-154 vanish. A group has a power of two, its
 unit, by which its values are multiplied before anything else; it is 1 unless one of the two would happen.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.math cimport fabs, frexp, hypot, isfinite, ldexp, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -23,6 +19,7 @@ from fastconv._kernels.arrays cimport Array, acquire, release
 from fastconv._kernels.dense cimport divide_up
 from fastconv._kernels.fc_api cimport fc_kernels, fc_norm, fc_norm_columns
 from fastconv._kernels.native cimport kernels, parallel
+from fastconv._kernels.norm_fold cimport PASS_FLOPS, fold
 
 cdef enum:
     PIECE = 1024         # elements gathered at a time
@@ -31,12 +28,6 @@ cdef enum:
 cdef int64_t CHUNK = 16384         # elements of a group that one task sums
 cdef int64_t COLUMN_CHUNK = 65536  # of the groups side by side; a partial sum per column and chunk is kept,
 cdef int64_t LEAST_ROWS = 256      # so that a chunk has at least so many rows
-cdef int64_t ROW_CHUNK = 1024      # rows that one task sums for the gradients of weight and bias
-
-cdef double SMALL_VARIANCE = 1e-280  # a smaller one has lost digits, or itself, unless eps covers it
-
-# Work per element in the FLOPs that `parallel` counts, of which a core does about 100 per nanosecond.
-cdef double PASS_FLOPS = 50
 
 ctypedef fused real:
     float
@@ -57,7 +48,7 @@ cdef struct Groups:
     int64_t blocks
     int64_t share            # units of one task
     int64_t itemsize
-    const double *unit       # the numbers of every group; see fc_norm
+    const double *unit       # the numbers of every group; see fc_norm_columns
     const double *shift
     const double *scale
     const double *offset
@@ -121,8 +112,7 @@ cdef inline char *at(const Groups *call, int operand, int64_t group, int64_t row
 cdef inline fc_norm numbers_of(const Groups *call, int64_t group) noexcept nogil:
     cdef fc_norm n
     n.unit, n.shift = call.unit[group], call.shift[group]
-    n.scale = n.offset = n.b_shift = n.b_scale = 0
-    n.b_unit = 1
+    n.scale, n.offset, n.b_unit, n.b_shift, n.b_scale = 1, 0, 1, 0, 0
     if call.scale != NULL:
         n.scale, n.offset = call.scale[group], call.offset[group]
     if call.b_unit != NULL:
@@ -273,10 +263,6 @@ def group_sums(a, const double[::1] unit, const double[::1] shift, b, const doub
         call.unit, call.shift = &unit[0], &shift[0]
         if b_unit is not None:
             call.b_unit, call.b_shift = &b_unit[0], &b_shift[0]
-        elif call.adjacent:
-            ones, zeros = np.ones(a.shape[1]), np.zeros(a.shape[1])
-            b_unit, b_shift = ones, zeros
-            call.b_unit, call.b_shift = &b_unit[0], &b_shift[0]
         call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
         parallel(sums_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
     finally:
@@ -285,177 +271,40 @@ def group_sums(a, const double[::1] unit, const double[::1] shift, b, const doub
 
 
 def group_map(a, const double[::1] unit, const double[::1] shift, const double[::1] scale, const double[::1] offset, out,
-              b=None, const double[::1] b_scale=None):
-    """out = (a * unit - shift) * scale + offset, plus b * b_scale if there is a b; in double, rounded once.
+              b=None, const double[::1] b_scale=None, const double[::1] weight=None):
+    """out = (a * unit - shift) * scale * weight + offset, plus b * b_scale if there is a b; in double, rounded once.
 
     Parameters
     ----------
     a, b : array, shape (N, C, *spatial), float32 or float64, none of it empty
-    unit, shift, scale, offset, b_scale : float64 array, shape (C,)
+    unit, shift, scale, offset, b_scale, weight : float64 array, shape (C,)
+        If `scale` is one over a deviation, and the weight 1 or by itself, results are as good as float32 can be however
+        far the mean is.
     out : array like a; may be a or b itself
     """
     cdef Groups call
+    cdef double[:, ::1] numbers = np.empty((4, a.shape[1]))
+    cdef fc_norm n
+    cdef int64_t group
+    cdef double factor
+    cdef bint folded = True
     try:
         open_all(&call, (a, out) if b is None else (a, b, out), True)
-        call.unit, call.shift, call.scale, call.offset = &unit[0], &shift[0], &scale[0], &offset[0]
+        for group in range(call.array[0].size[1]):
+            n.unit, n.shift, n.scale, n.offset = unit[group], shift[group], scale[group], offset[group]
+            factor = 1 if weight is None else weight[group]
+            if call.itemsize == 4:
+                fold(&n, factor, n.shift * n.scale)
+            else:
+                n.scale *= factor
+            folded = folded and n.scale == 1 and n.offset == 0
+            numbers[0, group], numbers[1, group], numbers[2, group], numbers[3, group] = n.unit, n.shift, n.scale, n.offset
+        call.unit, call.shift = &numbers[0, 0], &numbers[1, 0]
+        if not folded:
+            call.scale, call.offset = &numbers[2, 0], &numbers[3, 0]
         if b is not None:
             call.b_scale = &b_scale[0]
         parallel(map_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
     finally:
         close_all(&call)
     return out
-
-
-# ---- rows --------------------------------------------------------------------------------------------
-
-
-cdef struct Rows:
-    const fc_kernels *kernel
-    const char *x
-    const char *gradient     # NULL: forward
-    const char *weight       # NULL: none
-    const char *bias         # NULL: none
-    char *out
-    int64_t rows
-    int64_t features
-    int64_t share            # rows of one task
-    int64_t itemsize
-    double eps
-    fc_norm *numbers         # of every row, kept for the gradients of weight and bias
-    double *sums             # per chunk of rows and feature
-    double *products
-
-
-cdef double largest(const real *x, int64_t count) noexcept nogil:
-    cdef double top = 0, size
-    cdef int64_t i
-    for i in range(count):
-        size = fabs(x[i])
-        if not size <= top:
-            top = size
-    return top
-
-
-cdef double spread(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
-    """Set the shift of a row to its mean, in its unit; returns the variance."""
-    cdef double sums[2]
-    n.b_unit, n.shift, n.b_shift = n.unit, 0, 0
-    sums[0] = sums[1] = 0
-    call.kernel.norm_sums(sums, x, x, NULL, call.features, n)
-    n.shift = n.b_shift = sums[0] / call.features
-    sums[0] = sums[1] = 0
-    call.kernel.norm_sums(sums, x, x, NULL, call.features, n)
-    n.b_unit, n.b_shift = 1, 0
-    return sums[1] / call.features
-
-
-cdef double standardise(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
-    """Unit, mean and scale of a row; returns 1 / sqrt(variance + eps) as it is without a unit."""
-    cdef double variance, top
-    cdef int exponent
-    n.unit, n.offset, n.b_scale = 1, 0, 0
-    variance = spread(call, x, n)
-    if not isfinite(variance) or (variance < SMALL_VARIANCE and call.eps < SMALL_VARIANCE):
-        top = largest(<const double *>x, call.features) if call.itemsize == 8 else 0
-        if top > 0 and isfinite(top):
-            frexp(top, &exponent)
-            n.unit = ldexp(1, -max(-1000, exponent))
-            variance = spread(call, x, n)
-            n.scale = 1 / hypot(sqrt(variance), sqrt(call.eps) * n.unit)
-            return n.scale * n.unit
-    n.scale = 1 / sqrt(variance + call.eps)
-    return n.scale
-
-
-cdef void rows_task(void *context, int64_t index) noexcept nogil:
-    cdef const Rows *call = <const Rows *>context
-    cdef int64_t row, offset, step = call.features * call.itemsize
-    cdef fc_norm n
-    cdef fc_norm back
-    cdef double r
-    cdef double sums[2]
-    for row in range(index * call.share, min((index + 1) * call.share, call.rows)):
-        offset = row * step
-        r = standardise(call, call.x + offset, &n)
-        if call.gradient == NULL:
-            call.kernel.norm_map(call.out + offset, call.x + offset, NULL, call.weight, call.bias, call.features, &n)
-            continue
-        call.numbers[row] = n
-        sums[0] = sums[1] = 0
-        call.kernel.norm_sums(sums, call.x + offset, call.gradient + offset, call.weight, call.features, &n)
-        back = n
-        back.scale = -r * n.scale * (n.scale * sums[1]) / call.features
-        back.offset, back.b_scale = -r * sums[0] / call.features, r
-        call.kernel.norm_map(call.out + offset, call.x + offset, call.gradient + offset, call.weight, NULL, call.features,
-                             &back)
-
-
-cdef void weight_task(void *context, int64_t index) noexcept nogil:
-    """A chunk of the rows, some of the features."""
-    cdef const Rows *call = <const Rows *>context
-    cdef int64_t blocks = divide_up(call.features, COLUMNS)
-    cdef int64_t row = index // blocks * ROW_CHUNK, column = index % blocks * COLUMNS
-    cdef int64_t offset = (row * call.features + column) * call.itemsize
-    cdef int64_t slot = index // blocks * call.features + column
-    call.kernel.norm_weight_sums(call.sums + slot, call.products + slot, call.x + offset, call.gradient + offset,
-                                 min(ROW_CHUNK, call.rows - row), call.features,
-                                 min(<int64_t>COLUMNS, call.features - column), call.numbers + row)
-
-
-cdef const char *data_of(Py_buffer *buffers, int *held, object array) except? NULL:
-    PyObject_GetBuffer(array, &buffers[held[0]], PyBUF_STRIDED_RO)
-    held[0] += 1
-    return <const char *>buffers[held[0] - 1].buf
-
-
-def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, bias=None, gradient=None):
-    """Layer normalisation of rows, or its gradient; all arrays are C-contiguous, none is empty.
-
-    Parameters
-    ----------
-    x, out : array of rows * features elements, float32 or float64
-        In the forward pass they may be the same.
-    weight, bias : array of `features` elements, or None
-    gradient : array like x, or None
-        That behind the layer; `out` then takes the one in front of it.
-
-    Returns
-    -------
-    grad_weight, grad_bias : float64 array, shape (features,); None in the forward pass
-    """
-    cdef Rows call
-    cdef Py_buffer buffers[5]
-    cdef int held = 0
-    cdef int64_t chunks = divide_up(rows, ROW_CHUNK)
-    cdef double[:, ::1] numbers
-    cdef double[:, :, ::1] partial
-    memset(&call, 0, sizeof(Rows))
-    call.rows, call.features, call.eps = rows, features, eps
-    call.share = max(<int64_t>1, CHUNK // features)
-    try:
-        PyObject_GetBuffer(out, &buffers[0], PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-        held = 1
-        call.out, call.itemsize = <char *>buffers[0].buf, buffers[0].itemsize
-        call.kernel = kernels(call.itemsize == 8)
-        call.x = data_of(buffers, &held, x)
-        if weight is not None:
-            call.weight = data_of(buffers, &held, weight)
-        if bias is not None:
-            call.bias = data_of(buffers, &held, bias)
-        if gradient is not None:
-            call.gradient = data_of(buffers, &held, gradient)
-            numbers = np.empty((rows, sizeof(fc_norm) // sizeof(double)))
-            call.numbers = <fc_norm *>&numbers[0, 0]
-        parallel(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)
-        if gradient is None:
-            return None
-        joined = np.zeros((2, chunks, features))
-        partial = joined
-        call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
-        parallel(weight_task, &call, chunks * divide_up(features, COLUMNS), PASS_FLOPS * rows * features)
-        grad_bias, grad_weight = joined.sum(axis=1)
-        return grad_weight, grad_bias
-    finally:
-        while held:
-            held -= 1
-            PyBuffer_Release(&buffers[held])

@@ -1,8 +1,9 @@
 """Normalisations: over a channel's values in the batch, a row's features, or neighbouring channels.
 
 Names, defaults and meaning follow `torch.nn.functional`. Means and variances are summed in double precision,
-in two passes, and the result is rounded once: a large mean costs no digits. Where a square would overflow or
-vanish (float64 values above 1e154, or below 1e-154 without an eps), a power of two is taken out first.
+and the result is rounded once: a large mean costs no digits. Float64 takes two passes, float32 one about the
+first value, or two where that is an outlier. Where a square would overflow or vanish (float64 values above
+1e154, or below 1e-154 without an eps), a power of two is taken out first.
 
 Deliberate differences: batch_norm takes up to three spatial axes, running statistics of the input's dtype
 only, and two separate arrays in training; layer_norm refuses a negative eps and takes an int for
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv._kernels import norm as norm_kernel
+from fastconv._kernels import norm_rows
 from fastconv.functional.elementwise import image_slices
 from fastconv.geometry import (
     as_array,
@@ -32,6 +34,13 @@ from fastconv.geometry import (
 
 #: A smaller variance in double precision has lost digits to underflow, unless eps outweighs it.
 SMALL_VARIANCE = 1e-280
+
+#: How far from the mean the variance of float32 may be measured, as a square and in variances: 10 bits of the
+#: sums' 53 are lost, and 24 are needed.
+NEAR = 1024
+
+#: Rows of fewer features are measured again for their gradient: three numbers are much of a short row.
+WORTH_KEEPING = 64
 
 #: Rows of more features than this are summed by several threads.
 LONG_ROW = 65536
@@ -149,10 +158,28 @@ def standard(x: np.ndarray, eps: float) -> Standard:
 
 
 def _spread(x: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of every group, in its unit."""
+    """Mean and biased variance of every group, in its unit.
+
+    Of float32 in one pass, about the group's first value, where that is not too far from the mean.
+    """
     count, zero = x.size // x.shape[1], np.zeros(x.shape[1])
+    near = None
+    if x.dtype == np.float32:
+        place: tuple[Any, ...] = (0, slice(None), *(0,) * (x.ndim - 2))
+        first = x[place].astype(np.float64)
+        sums, squares = norm_kernel.group_sums(x, unit, first, x, unit, first)
+        away = sums / count
+        around_mean = squares / count - away * away
+        near = away * away <= NEAR * around_mean
+        if near.all():
+            return first + away, around_mean
     mean = norm_kernel.group_sums(x, unit, zero, x, unit, zero)[0] / count
-    return mean, norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
+    var = norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
+    if near is None:
+        return mean, var
+    return np.where(near, first + away, mean), np.where(
+        near, around_mean, var
+    )  # no group's bits depend on another
 
 
 def channel_window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -222,6 +249,23 @@ def batch_norm(
     >>> mean, var
     (array([0.2]), array([1.1]))
     """
+    return measured_batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)[0]
+
+
+def measured_batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[np.ndarray, Standard | None]:
+    """`batch_norm`, and what the input was normalised by, so that its gradient need not measure it again.
+
+    None if it is empty.
+    """
     x = as_channels("input", input)
     channels = (x.shape[1],)
     eps = check_batch_statistics(x, training, running_mean, running_var, eps)
@@ -239,21 +283,22 @@ def batch_norm(
         running_var = check_channels("running_var", running_var, x)
     out = new_output(x.shape, x.dtype, x)
     if not out.size:
-        return out
+        return out, None
     with np.errstate(all="ignore"):
         if training:
             batch = standard(x, eps)
         else:
             var = _double(running_var)
             batch = Standard(np.ones(channels), _double(running_mean), 1.0 / np.sqrt(var + eps), var)
-        scale = _double(weight, 1.0) * batch.scale
-        norm_kernel.group_map(x, batch.unit, batch.shift, scale, np.zeros(channels) + _double(bias), out)
+        factor = None if weight is None else _double(weight)
+        offset = np.zeros(channels) if bias is None else _double(bias)
+        norm_kernel.group_map(x, batch.unit, batch.shift, batch.scale, offset, out, weight=factor)
         if training and running_mean is not None and running_var is not None:
             count = x.size // x.shape[1]
             mean, var = batch.shift / batch.unit, batch.var / batch.unit / batch.unit
             running_mean[...] = (1 - momentum) * _double(running_mean) + momentum * mean
             running_var[...] = (1 - momentum) * _double(running_var) + momentum * var * (count / (count - 1))
-    return out
+    return out, batch
 
 
 def _double(value: np.ndarray | None, default: float = 0.0) -> np.ndarray:
@@ -296,6 +341,13 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
+    return measured_layer_norm(input, normalized_shape, weight, bias, eps, keep=False)[0]
+
+
+def measured_layer_norm(
+    input: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`layer_norm`; to `keep`, also what the rows were normalised by, or None where that is not worth it."""
     x = as_array("input", input)
     shape = normalized_axes(x, normalized_shape)
     weight = as_factor("weight", weight, shape, x.dtype)
@@ -303,22 +355,24 @@ def layer_norm(
     eps = real_number("eps", eps, at_least=0)
     out = np.empty(x.shape, x.dtype)
     if not out.size:
-        return out
+        return out, None
     if not x.flags.c_contiguous:
         np.copyto(out, x)
         x = out
     features = prod(shape)
     if features <= LONG_ROW:
-        contiguous = [None if factor is None else np.ascontiguousarray(factor) for factor in (weight, bias)]
-        norm_kernel.layer_norm(x, out, x.size // features, features, eps, *contiguous)
-        return out
+        wide = [None if f is None else np.ascontiguousarray(f, np.float64) for f in (weight, bias)]
+        rows = x.size // features
+        measured = np.empty((rows, 3)) if keep and features >= WORTH_KEEPING else None
+        norm_rows.layer_norm(x, out, rows, features, eps, *wide, measured=measured)
+        return out, measured
     with np.errstate(all="ignore"):
         standardise(x.reshape(1, -1, features), eps, out.reshape(1, -1, features))
         if weight is not None:
             np.multiply(out, weight, out=out)
         if bias is not None:
             np.add(out, bias, out=out)
-    return out
+    return out, None
 
 
 def standardise(rows: np.ndarray, eps: float, out: np.ndarray) -> np.ndarray:

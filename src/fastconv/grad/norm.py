@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import norm as norm_kernel
+from fastconv._kernels import norm_rows
 from fastconv.functional.elementwise import check_operands, image_slices
 from fastconv.functional.norm import (
     LONG_ROW,
@@ -90,26 +91,38 @@ def batch_norm(
     weight = check_channels("weight", weight, x)
     running_mean = check_channels("running_mean", running_mean, x)
     running_var = check_channels("running_var", running_var, x)
-    grad_input = new_output(x.shape, x.dtype, x)
-    if not x.size:
-        return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    one, zero = np.ones(channels), np.zeros(channels)
+    batch = None
     with np.errstate(all="ignore"):
-        if training:
-            batch = standard(x, eps)
-        else:
+        if not training:
+            one, zero = np.ones(channels), np.zeros(channels)
             batch = Standard(one, zero + running_mean, 1.0 / np.sqrt(zero + running_var + eps), zero)
+        elif x.size:
+            batch = standard(x, eps)
+    return measured_batch_norm(x, grad, weight, batch, training)
+
+
+def measured_batch_norm(
+    input: Any, grad_output: Any, weight: Any, batch: Standard | None, training: bool
+) -> Gradients:
+    """`batch_norm` of an input whose statistics are known: those of the forward pass."""
+    x, grad = check_operands(input, grad_output)
+    weight = check_channels("weight", weight, x)
+    grad_input, channels = new_output(x.shape, x.dtype, x), x.shape[1]
+    if not x.size or batch is None:
+        return grad_input, np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+    with np.errstate(all="ignore"):
         r = batch.inverse_deviation
         scale = r if weight is None else r * weight
         sums, products = norm_kernel.group_sums(x, batch.unit, batch.shift, grad)
         grad_weight = products * batch.scale
         if training:
             count = x.size // x.shape[1]
-            toward_mean = -scale * batch.scale * grad_weight / count
+            offset, toward_mean = -scale * sums / count, -scale * grad_weight / count
             norm_kernel.group_map(
-                x, batch.unit, batch.shift, toward_mean, -scale * sums / count, grad_input, grad, scale
+                x, batch.unit, batch.shift, batch.scale, offset, grad_input, grad, scale, toward_mean
             )
         else:
+            one, zero = np.ones(channels), np.zeros(channels)
             norm_kernel.group_map(grad, one, zero, scale, zero, grad_input)
         return grad_input, grad_weight.astype(x.dtype), sums.astype(x.dtype)
 
@@ -151,6 +164,18 @@ def layer_norm(
     >>> [array.round(3).tolist() for array in grads]
     [[[0.0, 0.0]], [-1.0, 1.0], [1.0, 1.0]]
     """
+    return measured_layer_norm(input, normalized_shape, grad_output, weight, eps, None)
+
+
+def measured_layer_norm(
+    input: Any,
+    normalized_shape: Any,
+    grad_output: Any,
+    weight: Any,
+    eps: float,
+    measured: np.ndarray | None,
+) -> Gradients:
+    """`layer_norm` of rows that the forward pass has measured, or not."""
     x, grad = check_operands(input, grad_output)
     shape = normalized_axes(x, normalized_shape)
     weight = as_factor("weight", weight, shape, x.dtype)
@@ -158,7 +183,7 @@ def layer_norm(
     if not x.size:
         return np.empty(x.shape, x.dtype), np.zeros(shape, x.dtype), np.zeros(shape, x.dtype)
     if prod(shape) <= LONG_ROW:
-        grad_input, grad_weight, grad_bias = _short_rows(x, grad, shape, weight, eps)
+        grad_input, grad_weight, grad_bias = _short_rows(x, grad, shape, weight, eps, measured)
     else:
         grad_input, grad_weight, grad_bias = _long_rows(x, grad, shape, weight, eps)
     with np.errstate(all="ignore"):
@@ -167,26 +192,36 @@ def layer_norm(
 
 
 def _short_rows(
-    x: np.ndarray, grad: np.ndarray, shape: tuple[int, ...], weight: np.ndarray | None, eps: float
+    x: np.ndarray,
+    grad: np.ndarray,
+    shape: tuple[int, ...],
+    weight: np.ndarray | None,
+    eps: float,
+    measured: np.ndarray | None,
 ) -> Gradients:
     """All passes over a row while it is in cache. Operands that are not C-contiguous are copied in parts."""
     features = prod(shape)
     out = np.empty(x.shape, x.dtype)
-    weight = None if weight is None else np.ascontiguousarray(weight)
+    weight = None if weight is None else np.ascontiguousarray(weight, np.float64)
     if x.flags.c_contiguous and grad.flags.c_contiguous:
-        sums = norm_kernel.layer_norm(x, out, x.size // features, features, eps, weight, gradient=grad)
+        rows = x.size // features
+        sums = norm_rows.layer_norm(x, out, rows, features, eps, weight, gradient=grad, measured=measured)
         return out, *sums
     lead = x.shape[: x.ndim - len(shape)] or (1,)
     x, grad, result = (
         array.reshape(lead + shape) if x.ndim == len(shape) else array for array in (x, grad, out)
     )
-    total = np.zeros((2, features))
+    total, done = np.zeros((2, features)), 0
     step = max(1, PART * lead[0] // x.size)
     for first in range(0, lead[0], step):
         part = slice(first, first + step)
         rows = x[part].size // features
         one, other = np.ascontiguousarray(x[part]), np.ascontiguousarray(grad[part])
-        total += norm_kernel.layer_norm(one, result[part], rows, features, eps, weight, gradient=other)
+        known = None if measured is None else measured[done : done + rows]
+        total += norm_rows.layer_norm(
+            one, result[part], rows, features, eps, weight, gradient=other, measured=known
+        )
+        done += rows
     return out, *total
 
 

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
+from fastconv.functional.norm import Standard, measured_batch_norm, measured_layer_norm
 from fastconv.geometry import as_array, check_shape, flag, layout_hint, real_number, whole_number
+from fastconv.grad.norm import measured_batch_norm as measured_batch_norm_gradient
+from fastconv.grad.norm import measured_layer_norm as measured_layer_norm_gradient
 from fastconv.nn.arguments import float_dtype, real
 from fastconv.nn.layers.base import Backprop, Layer, Shape
 
@@ -47,7 +50,7 @@ class BatchNorm(Layer):
         self.running_var = self._buffer("running_var", shape, self.dtype, _ones)
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
-        return self._normalised(input, training=False)
+        return self._normalised(input, training=False)[0]
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`; training also moves the running statistics towards those of this batch."""
@@ -55,12 +58,12 @@ class BatchNorm(Layer):
         if not training:
             return self(input), self._inference_gradient(input)
         with self.running_mean.lock:
-            output = self._normalised(input, training=True)
+            output, batch = self._normalised(input, training=True)
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
             weight = None if self.weight is None else self.weight.value
-            grad_input, grad_weight, grad_bias = grad.batch_norm(
-                input, grad_output, weight=weight, training=True, eps=self.eps
+            grad_input, grad_weight, grad_bias = measured_batch_norm_gradient(
+                input, grad_output, weight, batch, training=True
             )
             if self.weight is not None and self.bias is not None:
                 self.weight.add_grad(grad_weight)
@@ -81,10 +84,10 @@ class BatchNorm(Layer):
 
         return backprop
 
-    def _normalised(self, input: np.ndarray, training: bool) -> np.ndarray:
+    def _normalised(self, input: np.ndarray, training: bool) -> tuple[np.ndarray, Standard | None]:
         input = as_array("input", input)
         self._check_shape(input.shape)
-        return functional.batch_norm(
+        return measured_batch_norm(
             input,
             self.running_mean.value,
             self.running_var.value,
@@ -228,18 +231,22 @@ class LayerNorm(Layer):
         self.bias = self._parameter("bias", shape, self.dtype, _zeros) if has_bias else None
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
+        return self._normalised(input, keep=False)[0]
+
+    def _normalised(self, input: np.ndarray, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
         weight = None if self.weight is None else self.weight.value
         bias = None if self.bias is None else self.bias.value
-        return functional.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
+        return measured_layer_norm(input, self.normalized_shape, weight, bias, self.eps, keep)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
+        output, measured = self._normalised(input, keep=True)
 
         def backprop(grad_output: np.ndarray) -> np.ndarray:
             weight = None if self.weight is None else self.weight.value
-            grad_input, grad_weight, grad_bias = grad.layer_norm(
-                input, self.normalized_shape, grad_output, weight, self.eps
+            grad_input, grad_weight, grad_bias = measured_layer_norm_gradient(
+                input, self.normalized_shape, grad_output, weight, self.eps, measured
             )
             if training and self.weight is not None:
                 self.weight.add_grad(grad_weight)
@@ -247,7 +254,7 @@ class LayerNorm(Layer):
                 self.bias.add_grad(grad_bias)
             return grad_input
 
-        return self(input), backprop
+        return output, backprop
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
