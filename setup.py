@@ -113,17 +113,17 @@ class BuildTiles(build_ext):
         )
 
 
-def extension(name: str) -> Extension:
-    links_csrc = name == "native"
+def extension(source: Path) -> Extension:
+    links_csrc = source.stem == "native"
     headers = Path("csrc").rglob("*.[ch]") if links_csrc else Path("csrc").glob("*.h")
     return Extension(
-        f"fastconv._kernels.{name}",
+        ".".join(source.relative_to("src").with_suffix("").parts),
         [
-            str(KERNELS / f"{name}.pyx"),
+            str(source),
             *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
         include_dirs=["csrc"],
-        depends=[*map(str, KERNELS.glob("*.pxd")), *map(str, headers)],
+        depends=[*map(str, KERNELS.rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
             "-O0" if DEBUG else "-O2",
@@ -138,6 +138,6 @@ def extension(name: str) -> Extension:
 
 if __name__ == "__main__":  # not when the tests read the instruction sets and flags from here
     setup(
-        ext_modules=[extension(path.stem) for path in sorted(KERNELS.glob("*.pyx"))],
+        ext_modules=[extension(path) for path in sorted(KERNELS.rglob("*.pyx"))],
         cmdclass={"build_ext": BuildTiles},
     )

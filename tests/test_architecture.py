@@ -37,6 +37,19 @@ LEVELS = {
     "__main__": 8,
 }
 
+#: The rooms of the kernels, and those that each one may use beside its own: no circles.
+ROOMS: dict[str, set[str]] = {
+    "engine": set(),
+    "pool": {"engine"},
+    "pointwise": {"engine"},
+    "conv": {"engine"},
+    "reference": {"conv", "engine"},
+    "depthwise": {"conv", "engine"},
+    "weight_gradient": {"engine"},
+    "winograd": {"conv", "engine", "weight_gradient"},
+    "fft": {"conv", "engine", "weight_gradient"},
+}
+
 #: What only applications use, and only when they need it.
 EXTRAS = {"rich", "PIL", "matplotlib"}
 
@@ -95,13 +108,21 @@ def test_python_imports_point_down(path: Path) -> None:
         assert LEVELS[part] <= level, f"{module} is above {path.relative_to(SOURCE)}"
 
 
-@pytest.mark.parametrize("path", CYTHON_FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CYTHON_FILES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_kernels_import_only_kernels(path: Path) -> None:
     """No Python above floor 2, and no NumPy headers, so that there is no NumPy ABI to pin."""
     text = path.read_text()
     modules = re.findall(r"^\s*(?:from|c?import)\s+(fastconv[\w.]*)", text, re.MULTILINE)
     assert all(module.startswith("fastconv._kernels.") for module in modules), modules
     assert not re.search(r"^\s*(?:cimport\s+numpy|from\s+numpy\S*\s+cimport)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", CYTHON_FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_rooms_of_kernels_are_entered_one_way(path: Path) -> None:
+    """Every kernel has a room, and uses what stands in its own or in rooms below it."""
+    room = path.parent.name
+    used = set(re.findall(r"\bfastconv\._kernels\.(\w+)\.", path.read_text()))
+    assert used <= ROOMS[room] | {room}, used - ROOMS[room] - {room}
 
 
 def test_csrc_includes_only_itself() -> None:
@@ -219,7 +240,7 @@ def test_each_tile_object_exports_exactly_one_table(tile: tuple[Target, Path]) -
 
 def test_extensions_export_only_their_module() -> None:
     """Two copies of fastconv, or another library with a function of the same name, never meet."""
-    extensions = sorted(Path(path) for folder in _kernels.__path__ for path in Path(folder).glob("*.so"))
+    extensions = sorted(Path(path) for folder in _kernels.__path__ for path in Path(folder).rglob("*.so"))
     if not extensions:
         pytest.skip("extension modules are not ELF files here")
     for path in extensions:

@@ -10,8 +10,8 @@ from conv_cases import rms
 
 import fastconv
 from fastconv import grad
-from fastconv._kernels import fft_blocks
-from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
+from fastconv._kernels.fft import blocks as fft_blocks
+from fastconv._kernels.fft.weight_gradient import FftWeightGradientPlan
 from fastconv.functional.algorithm import choose, weight_plan
 from fastconv.geometry import conv_geometry
 
@@ -172,8 +172,8 @@ def test_one_nan_does_not_make_a_long_kernel_slow(monkeypatch: pytest.MonkeyPatc
     def refuse(*_: object) -> None:
         raise AssertionError("computed directly")
 
-    monkeypatch.setattr(fastconv._kernels.fft, "DensePlan", refuse)
-    monkeypatch.setattr(fastconv._kernels.fft_weight_gradient, "WeightGradientPlan", refuse)
+    monkeypatch.setattr(fastconv._kernels.fft.plan, "DensePlan", refuse)
+    monkeypatch.setattr(fastconv._kernels.fft.weight_gradient, "WeightGradientPlan", refuse)
     signal, kernel = np.ones((1, 1, 30_000), np.float32), np.ones((1, 1, 20_000), np.float32)
     signal[0, 0, 29_000], signal[0, 0, 500] = np.nan, -np.inf
     output = fastconv.conv1d(signal, kernel)

@@ -13,7 +13,7 @@ from conv_cases import INPUT_LAYOUTS, TOLERANCE, lay_out
 
 import fastconv
 from fastconv import grad
-from fastconv._kernels import norm as norm_kernel
+from fastconv._kernels.pointwise import norm as norm_kernel
 
 NAN, INF = math.nan, math.inf
 DTYPES = [np.float32, np.float64]

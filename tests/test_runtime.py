@@ -19,7 +19,7 @@ import pytest
 
 import fastconv
 from fastconv import runtime
-from fastconv._kernels import native
+from fastconv._kernels.engine import native
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from fastconv._kernels import native
+from fastconv._kernels.engine import native
 
 
 def set_num_threads(count: int) -> None:

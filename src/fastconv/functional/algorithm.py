@@ -3,7 +3,7 @@
 At precision "highest" the rms error is at most twice that of adding up one by one in the same dtype.
 
 - reference serves everything; its error is that of rounding the result.
-- direct serves everything. Where no window slides (outer.pyx) it is one matrix product.
+- direct serves everything. Where no window slides (conv/outer.pyx) it is one matrix product.
 - sliding serves strides up to 8 and kernels of moderate reach.
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs.
 - winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
@@ -26,21 +26,21 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from fastconv._kernels.col2im import Col2imPlan, staged_outputs
-from fastconv._kernels.conv import DensePlan
-from fastconv._kernels.depthwise import DepthwisePlan
-from fastconv._kernels.fft import FftPlan
-from fastconv._kernels.fft_blocks import estimate as fft_flops
-from fastconv._kernels.fft_weight_gradient import FftWeightGradientPlan
-from fastconv._kernels.outer import OuterPlan, OuterWeightGradientPlan, slides
-from fastconv._kernels.outer import serves as outer_serves
-from fastconv._kernels.phases import unit_stride
-from fastconv._kernels.reference import ReferencePlan, ReferenceWeightGradientPlan
-from fastconv._kernels.sliding import SlidingPlan
-from fastconv._kernels.weight_gradient import WeightGradientPlan
-from fastconv._kernels.winograd import WinogradPlan
-from fastconv._kernels.winograd_strided import StridedWinogradPlan, StridedWinogradWeightGradientPlan
-from fastconv._kernels.winograd_weight_gradient import WinogradWeightGradientPlan
+from fastconv._kernels.conv.col2im import Col2imPlan, staged_outputs
+from fastconv._kernels.conv.direct import DensePlan
+from fastconv._kernels.conv.outer import OuterPlan, OuterWeightGradientPlan, slides
+from fastconv._kernels.conv.outer import serves as outer_serves
+from fastconv._kernels.conv.phases import unit_stride
+from fastconv._kernels.conv.sliding import SlidingPlan
+from fastconv._kernels.depthwise.plan import DepthwisePlan
+from fastconv._kernels.fft.blocks import estimate as fft_flops
+from fastconv._kernels.fft.plan import FftPlan
+from fastconv._kernels.fft.weight_gradient import FftWeightGradientPlan
+from fastconv._kernels.reference.conv import ReferencePlan, ReferenceWeightGradientPlan
+from fastconv._kernels.weight_gradient.plan import WeightGradientPlan
+from fastconv._kernels.winograd.plan import WinogradPlan
+from fastconv._kernels.winograd.strided import StridedWinogradPlan, StridedWinogradWeightGradientPlan
+from fastconv._kernels.winograd.weight_gradient import WinogradWeightGradientPlan
 from fastconv.geometry import ConvGeometry
 
 #: What `algorithm=` may be.
@@ -405,7 +405,10 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
     if algorithm == "reference":
         return ReferencePlan(geometry, direction)
     if algorithm == "sliding":
-        return SlidingPlan(geometry, direction)
+        has_small_groups = geometry.groups > 1 and DepthwisePlan.serves(geometry)
+        return SlidingPlan(
+            geometry, direction, DepthwisePlan(geometry, direction) if has_small_groups else None
+        )
     if algorithm == "depthwise":
         return DepthwisePlan(geometry, direction)
     if algorithm == "col2im":

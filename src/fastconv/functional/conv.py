@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.conv import ACTIVATIONS
-from fastconv._kernels.door import Door
+from fastconv._kernels.conv.direct import ACTIVATIONS
+from fastconv._kernels.conv.door import Door
 from fastconv.functional.algorithm import Plan, check_algorithm, plan
 from fastconv.geometry import (
     as_array,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import activation as activation_kernel
-from fastconv._kernels import softmax as softmax_kernel
+from fastconv._kernels.pointwise import activation as activation_kernel
+from fastconv._kernels.pointwise import softmax as softmax_kernel
 from fastconv.geometry import as_array, check_shape, layout_hint, new_output, real_number
 
 #: Elements of one piece, where a pass goes piece by piece: a few such arrays stay in the second-level cache.

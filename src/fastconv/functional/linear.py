@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.conv import ACTIVATIONS, DensePlan
-from fastconv._kernels.product import multiply
+from fastconv._kernels.conv.direct import ACTIVATIONS, DensePlan
+from fastconv._kernels.conv.matmul import multiply
 from fastconv.functional.algorithm import PLANS, plan
 from fastconv.functional.conv import check_activation, check_bias
 from fastconv.geometry import ConvGeometry, as_array, check_allocation, conv_geometry

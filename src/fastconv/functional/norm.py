@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._kernels import norm as norm_kernel
-from fastconv._kernels import norm_rows
+from fastconv._kernels.pointwise import norm as norm_kernel
+from fastconv._kernels.pointwise import norm_rows
 from fastconv.functional.elementwise import image_slices
 from fastconv.geometry import (
     as_array,

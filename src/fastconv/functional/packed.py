@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.conv import ACTIVATIONS
-from fastconv._kernels.door import PackedConv
-from fastconv._kernels.packed import PackedWeight
-from fastconv._kernels.product import multiply
+from fastconv._kernels.conv.direct import ACTIVATIONS
+from fastconv._kernels.conv.door import PackedConv
+from fastconv._kernels.conv.matmul import multiply
+from fastconv._kernels.engine.packed import PackedWeight
 from fastconv.functional.algorithm import check_algorithm
 from fastconv.functional.conv import any_conv, check_activation, check_bias, find_forward
 from fastconv.functional.linear import check_linear_weight, linear, product_plan

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import unpool
+from fastconv._kernels.pool import by_index as unpool
 from fastconv.geometry import as_array, as_indices, check_rank, index_outside, new_output, unpool_shape
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import arrays
+from fastconv._kernels.engine import arrays
 from fastconv.geometry.numbers import LIMIT, checked_product, whole_number
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))

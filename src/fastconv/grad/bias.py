@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import learning
-from fastconv._kernels.conv import ACTIVATIONS
+from fastconv._kernels.conv.direct import ACTIVATIONS
+from fastconv._kernels.pointwise import learning
 from fastconv.geometry import as_array, check_shape
 from fastconv.grad.activation import leaky_relu_input, relu6_input, relu_input
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.door import Door
+from fastconv._kernels.conv.door import Door
 from fastconv.functional.algorithm import Plan, WeightPlan, check_algorithm, plan, weight_plan
 from fastconv.geometry import (
     ConvGeometry,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.product import multiply
+from fastconv._kernels.conv.matmul import multiply
 from fastconv.functional.algorithm import plan, weight_plan
 from fastconv.functional.linear import as_images, check_linear_weight, linear_geometry, product_plan
 from fastconv.geometry import as_array, check_allocation, check_out, check_shape

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import norm as norm_kernel
-from fastconv._kernels import norm_rows
+from fastconv._kernels.pointwise import norm as norm_kernel
+from fastconv._kernels.pointwise import norm_rows
 from fastconv.functional.elementwise import check_operands, image_slices
 from fastconv.functional.norm import (
     LONG_ROW,

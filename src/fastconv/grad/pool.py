@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import unpool
-from fastconv._kernels.pool import PoolPlan
+from fastconv._kernels.pool import by_index as unpool
+from fastconv._kernels.pool.plan import PoolPlan
 from fastconv.functional.pool import pool_plan
 from fastconv.geometry import (
     as_array,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import unpool
+from fastconv._kernels.pool import by_index as unpool
 from fastconv.geometry import as_indices, index_outside, new_output
 from fastconv.grad.pool import checked_sizes
 

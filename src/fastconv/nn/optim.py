@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastconv._kernels.learning import descend
+from fastconv._kernels.pointwise.learning import descend
 from fastconv.geometry import flag
 from fastconv.nn.arguments import real
 from fastconv.nn.optimizer import Optimizer, Row

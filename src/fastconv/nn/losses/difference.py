@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import loss
+from fastconv._kernels.pointwise import loss
 from fastconv.geometry import as_ndarray
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import (

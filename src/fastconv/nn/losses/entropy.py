@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels import entropy
+from fastconv._kernels.pointwise import entropy
 from fastconv.geometry import as_ndarray
 from fastconv.nn.arguments import real
 from fastconv.nn.losses.base import (

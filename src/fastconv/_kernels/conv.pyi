@@ -1,5 +1,0 @@
-from fastconv._kernels.dense import Subconvolutions
-
-ACTIVATIONS: dict[str | None, int]
-
-class DensePlan(Subconvolutions): ...

@@ -1,0 +1,44 @@
+"""A convolution pass as dense sub-convolutions; see dense.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.fc_api cimport fc_window
+
+ctypedef int64_t Triple[3]
+
+cdef double LEAKY_SLOPE       # of the fused activation
+
+
+cdef struct Dense:
+    int64_t n, groups
+    int64_t channels          # output channels per group
+    int64_t depth             # source channels per group
+    fc_window window          # without strides, which are the call's
+    Triple begin              # where the first output pixel lies in the output array ...
+    Triple out_step           # ... and how far apart they lie
+    int64_t taps              # of all axes together
+    Triple kernel_begin       # the kernel element that tap 0 is ...
+    Triple kernel_step        # ... and how far the others are apart
+    int64_t pixels            # over the batch
+    double flops
+
+
+cdef class Subconvolutions:
+    cdef Dense *dense
+    cdef int64_t count
+    cdef readonly object geometry
+    cdef bint forward
+    cdef bint leaves_gaps     # some outputs belong to no sub-convolution: they are the bias alone
+    cdef int spatial_rank
+    cdef bint batched
+    cdef tuple out_shape
+    cdef int64_t out_elements
+
+    cdef int describe(self, Dense *d, list axes, tuple parity) except -1
+    cdef object run_open(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                         object bias, const char *bias_data, object out, int activation, double slope)
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1
+    cdef int fill_gaps(self, object out, object bias) except -1

@@ -1,0 +1,203 @@
+"""Convolution and its input gradient as one blocked driver over the tiles of csrc.
+
+Both are dense sub-convolutions (dense.pyx). The walk of one task (a strip of pixels, or a part of its channels):
+
+    for each chunk of the depth (channels x taps):
+        pack the strip's windows into pixel panels          (im2col, a few hundred KiB, never whole)
+        for each weight panel, for each pixel panel:
+            one tile: micro-kernel -> output, or -> scratch tile -> scattered to the output
+
+Channels become the rows of a tile and pixels its columns, unless the output is channels-last and they fill panels: then
+they change places (and the loops, too), so that stores stay contiguous. Where a window is one tap, pixels are packed by the
+micro-kernel itself as it multiplies them with the first weight panel.
+
+The depth is cut at places that depend on the geometry alone, and threads split outputs, never a sum: the bits do
+not depend on the number of threads, nor on an image's neighbours in the batch.
+"""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
+from fastconv._kernels.conv.direct_strip cimport (
+    MOST_DEPTH, Call, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
+)
+from fastconv._kernels.conv.panels cimport describe_weights
+from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
+from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU, FC_RELU6, fc_kernels, fc_window
+from fastconv._kernels.engine.native cimport kernels, parallel, worker_threads
+from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, Lease, give_back, lease
+
+ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
+
+# Depth of one chunk: a weight panel this deep stays in L1. Strips of packed pixels stay in L2.
+cdef int64_t CHUNK_DEPTH = MOST_DEPTH
+cdef int64_t CHUNK_TAPS = MOST_DEPTH
+cdef int64_t STRIP_BYTES = 256 * 1024
+cdef int64_t TASK_FLOPS = 200_000_000
+
+
+cdef void join_rows(fc_window *w) noexcept nogil:
+    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row."""
+    cdef int axis
+    for axis in range(3):
+        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
+            return
+    for axis in range(1, -1, -1):
+        if w.count[axis] > 1 and w.stride[axis + 2] != w.extent[2] * w.stride[4]:
+            return
+        w.count[2] *= w.count[axis]
+        w.extent[2] = w.count[2]
+        w.count[axis] = w.extent[axis] = 1
+
+
+cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
+    """Whether all windows lie within the source."""
+    cdef int axis
+    cdef int64_t first, last
+    for axis in range(3):
+        first, last = w.first[axis], w.first[axis] + (w.taps[axis] - 1) * w.delta[axis]
+        if min(first, last) < 0 or max(first, last) + (w.count[axis] - 1) * w.step[axis] >= w.extent[axis]:
+            return False
+    return True
+
+
+cdef inline bint fill_panels(int64_t channels, int64_t width) noexcept nogil:
+    """Whether they waste no more than a quarter of the lanes, and at least one panel is full."""
+    return channels >= width and 4 * channels >= 3 * width * divide_up(channels, width)
+
+
+cdef Chunks chunks(const Dense *d) noexcept nogil:
+    """The chunks of the depth: they decide the order of summation, so they follow the geometry alone."""
+    cdef Chunks c
+    c.taps = even_block(d.taps, CHUNK_TAPS)
+    c.channels = even_block(d.depth, CHUNK_DEPTH // c.taps)
+    return c
+
+
+cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
+    """Tile shape, strips and parts. None of it decides a sum, only who computes which outputs when."""
+    cdef const Dense *d = call.dense
+    cdef const fc_kernels *kernel = call.kernel
+    cdef int64_t panels
+    call.chunk = chunks(d)
+    if call.pixels_are_rows:
+        call.pixel_width = kernel.max_rows
+        call.channel_width = kernel.max_columns
+        call.channel_panels = divide_up(d.channels, kernel.max_columns)
+    else:
+        call.pixel_width = kernel.max_columns
+        call.channel_width = even_block(d.channels, kernel.max_rows)
+        call.channel_panels = divide_up(d.channels, call.channel_width)
+
+    # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
+    panels = divide_up(d.pixels, call.pixel_width)
+    call.strip = max(4, STRIP_BYTES // (call.chunk.channels * call.chunk.taps * call.pixel_width * call.itemsize))
+    call.strips = divide_up(panels, call.strip)
+    if threads > 1 and call.strips > 1:
+        call.strips = min(panels, divide_up(call.strips, threads) * threads)
+    call.strip = divide_up(panels, call.strips) * call.pixel_width
+    call.strips = divide_up(d.pixels, call.strip)
+    call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
+                     <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
+    call.parts = max(1, min(call.parts, call.channel_panels,
+                            divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
+
+
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
+                   const char *bias, const Array *out, bint adds, int activation, double slope) except -1:
+    """One dense sub-convolution, number `part` of its weight's."""
+    cdef Call call
+    cdef int64_t axis, packed
+    cdef Form form
+    cdef Lease panels
+    cdef bint filled = False
+    call.dense = d
+    call.kernel = kernels(source.float64)
+    call.itemsize = 8 if source.float64 else 4
+    call.source = source.data
+    call.window = d.window
+    call.out = out.data
+    call.bias = bias
+    call.activation = activation
+    call.slope = slope
+    call.adds = adds
+    call.out_of_memory = False
+    for axis in range(5):
+        call.window.stride[axis] = source.stride[axis]
+        call.out_stride[axis] = out.stride[axis]
+    join_rows(&call.window)
+    describe_weights(&call.weights, d, call.kernel, weight, forward)
+    call.pixels_are_rows = (out.stride[1] == 1 and (out.stride[4] != 1 or d.window.count[2] == 1)
+                            and fill_panels(d.channels, call.kernel.max_columns))
+    call.packs_late = not call.pixels_are_rows and d.taps == 1 and call.window.step[2] * call.window.stride[4] == 1
+    call.reads_pixels = (not call.pixels_are_rows and call.window.step[2] * call.window.stride[4] == 1
+                         and meets_no_padding(&call.window))
+    call.whole = is_whole(&call.window)
+    set_blocking(&call, worker_threads(d.flops))
+    call.weights.width = call.channel_width
+    call.weights.padded = call.pixels_are_rows
+    call.packed = NULL
+    if call.strips == 1 and weight.packed == NULL:  # a task packs what it reads
+        parallel(strip_task, &call, d.groups * call.parts, d.flops)
+    else:
+        packed = packed_weights(&call)
+        form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
+        form.width, form.layout = call.channel_width, call.pixels_are_rows
+        lease(&panels, weight, &form, packed * call.itemsize)
+        call.packed = panels.memory
+        try:
+            if panels.fresh:
+                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
+            filled = True
+            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
+        finally:
+            give_back(&panels, filled)
+    if call.out_of_memory:
+        raise MemoryError("convolution workspace")
+    return 0
+
+
+cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
+    """What `run_dense` would use: algorithm, tile, threads, tasks and bytes."""
+    cdef Call call
+    cdef int64_t itemsize = 8 if float64 else 4
+    call.dense = d
+    call.kernel = kernels(float64)
+    call.itemsize = itemsize
+    call.pixels_are_rows = channels_last
+    set_blocking(&call, worker_threads(d.flops))
+    tasks = d.groups * call.strips * call.parts
+    return {
+        "algorithm": "direct",
+        "isa": call.kernel.isa.decode(),
+        "tile": (call.kernel.max_rows, call.kernel.max_columns),
+        "threads": min(worker_threads(d.flops), tasks),
+        "tasks": tasks,
+        "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
+        "workspace_bytes": strip_scratch(&call, call.strip),
+    }
+
+
+cdef class DensePlan(Subconvolutions):
+    """How one geometry is computed by the blocked driver, in one direction."""
+
+    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
+                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
+                        double slope) except -1:
+        cdef int64_t i
+        if self.leaves_gaps:
+            self.fill_gaps(out, bias)
+        for i in range(self.count):
+            if self.dense[i].pixels:
+                run_dense(&self.dense[i], i, self.forward, source_array, weight_array, bias_data, out_array, False,
+                          activation, slope)
+        return 0
+
+    def info(self, bint float64, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes, of its largest sub-convolution."""
+        cdef int64_t i, largest = 0
+        for i in range(self.count):
+            if self.dense[i].flops > self.dense[largest].flops:
+                largest = i
+        return dense_info(&self.dense[largest], float64, channels_last)

@@ -1,6 +1,0 @@
-from fastconv._kernels.dense import Subconvolutions
-from fastconv.geometry import ConvGeometry
-
-class DepthwisePlan(Subconvolutions):
-    @staticmethod
-    def serves(geometry: ConvGeometry) -> bool: ...

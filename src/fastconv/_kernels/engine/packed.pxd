@@ -1,0 +1,38 @@
+"""Weights that are packed once and used by many calls; see packed.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.engine.arrays cimport Array
+
+cdef enum:
+    FORMS = 8              # of one weight that are kept; later ones are packed for each call
+    FORM_DENSE, FORM_SLIDING, FORM_PIXEL_ROWS, FORM_WINOGRAD, FORM_COL2IM
+
+
+cdef struct Form:
+    int64_t algorithm      # which kernel packs
+    int64_t part           # which of its sub-convolutions
+    const void *kernel     # table of the instruction set and dtype
+    int64_t width          # of a panel
+    int64_t layout         # whatever else decides where a number goes
+
+
+cdef struct Lease:
+    const Array *weight
+    Form form
+    char *memory
+    size_t held
+    bint fresh             # nobody has filled the memory yet: the caller must
+
+
+cdef class PackedWeight:
+    cdef Form form[FORMS]
+    cdef char *memory[FORMS]
+    cdef int count
+
+    cdef char *find(self, const Form *form) noexcept
+    cdef bint keep(self, const Form *form, char *memory) noexcept
+
+
+cdef int lease(Lease *taken, const Array *weight, const Form *form, size_t size_bytes) except -1
+cdef void give_back(Lease *taken, bint filled) noexcept

@@ -1,0 +1,1 @@
+"""Large kernels by Fourier transforms, all three passes."""

@@ -1,0 +1,1 @@
+"""Has nothing for typed Python: see non_finite.pyx."""

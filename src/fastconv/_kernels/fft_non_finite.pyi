@@ -1,1 +1,0 @@
-"""Has nothing for typed Python: see fft_non_finite.pyx."""

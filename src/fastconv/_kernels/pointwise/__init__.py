@@ -1,0 +1,1 @@
+"""Functions of one element, one row or one group at a time: activations, norms, losses, steps of learning."""

@@ -1,0 +1,83 @@
+"""Softmax and its logarithm along one axis of arrays that are dense in memory, and their gradients.
+
+Such an array is (outer, count, inner) in memory, the slices running along the middle. Tasks share whole slices: the bits
+do not depend on the number of threads.
+"""
+
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_kernels
+from fastconv._kernels.engine.native cimport kernels, parallel
+
+cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
+
+# Work per element in the FLOPs that `parallel` counts, of which a core does about 100 per nanosecond.
+cdef double ELEMENT_FLOPS = 150
+
+
+cdef struct Slices:
+    Py_buffer out
+    Py_buffer first          # the input, or the output that the gradient is of
+    Py_buffer second         # the gradient
+    bint backward
+    int logarithm
+    int64_t outer
+    int64_t count
+    int64_t inner
+    bint along               # slices lie along memory
+    int64_t blocks           # of slices side by side
+    int64_t share            # blocks of one task
+    int64_t itemsize
+    const fc_kernels *kernel
+
+
+cdef void slices_task(void *context, int64_t index) noexcept nogil:
+    cdef const Slices *call = <const Slices *>context
+    cdef int64_t unit, column, offset
+    cdef int columns
+    for unit in range(index * call.share, min((index + 1) * call.share, call.outer * call.blocks)):
+        column = unit % call.blocks * FC_SOFTMAX_COLUMNS
+        columns = 0 if call.along else <int>min(<int64_t>FC_SOFTMAX_COLUMNS, call.inner - column)
+        offset = (unit // call.blocks * call.count * call.inner + column) * call.itemsize
+        if call.backward:
+            call.kernel.softmax_gradient(<char *>call.out.buf + offset, <char *>call.first.buf + offset,
+                                         <char *>call.second.buf + offset, call.count, call.inner, columns,
+                                         call.logarithm)
+        else:
+            call.kernel.softmax(<char *>call.out.buf + offset, <char *>call.first.buf + offset, call.count, call.inner,
+                                columns, call.logarithm)
+
+
+def softmax(first, out, int64_t outer, int64_t count, int64_t inner, bint along, bint logarithm, gradient=None):
+    """Softmax (or its logarithm) of `first`; with `gradient`, its gradient where the output is `first`.
+
+    The arrays lie as (outer, count, inner) in memory, none of which is 0; `out` may be one of the others. Slices may be
+    summed `along` memory if `inner` is 1: the other order of adding up.
+    """
+    cdef Slices call
+    cdef int held = 0
+    call.backward, call.logarithm = gradient is not None, logarithm
+    call.outer, call.count, call.inner, call.along = outer, count, inner, along
+    call.blocks = divide_up(inner, FC_SOFTMAX_COLUMNS)
+    call.share = max(<int64_t>1, CHUNK // (count * min(inner, <int64_t>FC_SOFTMAX_COLUMNS)))
+    try:
+        PyObject_GetBuffer(out, &call.out, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
+        held = 1
+        PyObject_GetBuffer(first, &call.first, PyBUF_STRIDED_RO)
+        held = 2
+        if call.backward:
+            PyObject_GetBuffer(gradient, &call.second, PyBUF_STRIDED_RO)
+            held = 3
+        call.itemsize = call.out.itemsize
+        call.kernel = kernels(call.itemsize == 8)
+        parallel(slices_task, &call, divide_up(outer * call.blocks, call.share),
+                 ELEMENT_FLOPS * outer * count * inner * call.itemsize / 4)
+    finally:
+        if held > 2:
+            PyBuffer_Release(&call.second)
+        if held > 1:
+            PyBuffer_Release(&call.first)
+        if held:
+            PyBuffer_Release(&call.out)

@@ -1,1 +1,0 @@
-"""Has nothing for Python: see pool_walk.pxd."""

@@ -1,0 +1,1 @@
+"""Convolution as its definition, in plain loops."""

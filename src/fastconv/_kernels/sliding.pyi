@@ -1,6 +1,0 @@
-from fastconv._kernels.dense import Subconvolutions
-from fastconv.geometry import ConvGeometry
-
-class SlidingPlan(Subconvolutions):
-    @staticmethod
-    def serves(geometry: ConvGeometry, direction: str) -> bool: ...

@@ -1,0 +1,1 @@
+"""Weight gradients: one plan, four ways to the sums."""

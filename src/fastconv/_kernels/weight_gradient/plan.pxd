@@ -1,0 +1,35 @@
+"""The weight gradient, whichever way its sums are found; see plan.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.weight_gradient.by_dots cimport DotGradient
+from fastconv._kernels.weight_gradient.by_gemm cimport GemmGradient
+from fastconv._kernels.weight_gradient.by_rows cimport RowsGradient
+from fastconv._kernels.weight_gradient.by_windows cimport WindowsGradient
+from fastconv._kernels.weight_gradient.filters cimport Filters
+
+
+cdef enum Way:                  # to the sums; the first two count only if they are finite
+    BY_ROWS, BY_DOTS, BY_WINDOWS, BY_GEMM
+
+
+cdef struct Call:
+    Filters filters
+    char *sums                  # per part: the weights
+    int64_t parts               # in `sums`
+    int64_t channel_step        # between neighbouring input channels there ...
+    int64_t tap_step            # ... and between neighbouring taps
+    Way way
+    bint finite                 # as far as known
+
+
+cdef class WeightGradientPlan:
+    cdef RowsGradient by_rows   # None where it does not serve
+    cdef DotGradient dot        # None where another one is the better way, as are the next two
+    cdef WindowsGradient windows
+    cdef GemmGradient gemm
+    cdef readonly object geometry
+
+    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1
+    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output) except -1

@@ -1,0 +1,1 @@
+"""Has nothing for Python: see bands.pxd."""

@@ -1,0 +1,5 @@
+from fastconv._kernels.weight_gradient.plan import WeightGradientPlan
+from fastconv.geometry import ConvGeometry
+
+class WinogradWeightGradientPlan(WeightGradientPlan):
+    def __init__(self, geometry: ConvGeometry, tile: int = 2, chunk: int = 128) -> None: ...
