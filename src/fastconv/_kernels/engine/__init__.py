@@ -1,1 +1,1 @@
-"""What every kernel stands on: the C tiles and the instruction set in use, threads, memory, arrays and their order."""
+"""What every kernel stands on: tiles and instruction sets, threads, memory, arrays and their order."""
