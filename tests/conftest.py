@@ -72,17 +72,14 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def tiles(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Target], Path]]:
+def tiles(request: pytest.FixtureRequest) -> Iterator[Callable[[Target], Path]]:
     """The object of a target, once it is there: what is not built yet takes a minute each, on all CPUs."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     asked = (item.callspec.params.get("tile") for item in items if hasattr(item, "callspec"))
     wanted = {target for target in asked if target is not None and target.emulator and not target.missing}
-    folder = tmp_path_factory.mktemp("tiles")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         built = pool.submit(built_tiles)
-        crossed = {target: pool.submit(cross_compiled_tile, target, folder) for target in wanted}
+        crossed = {target: pool.submit(cross_compiled_tile, target) for target in wanted}
         yield lambda target: crossed[target].result() if target.emulator else built.result()[target]
         pool.shutdown(cancel_futures=True)
 

@@ -62,10 +62,15 @@ def compile_c(target: Target, *arguments: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
 
 
-def cross_compiled_tile(target: Target, folder: Path) -> Path:
-    """tile.c for a machine other than this one."""
-    compiled = folder / f"{target}.o"
-    compile_c(target, "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(compiled))
+def cross_compiled_tile(target: Target) -> Path:
+    """tile.c for a machine other than this one; it takes a minute, so it is kept while it is up to date."""
+    compiled = ROOT / "build/cross" / f"{target}.o"
+    made_from = [ROOT / "setup.py", *(ROOT / "csrc").rglob("*.[ch]")]
+    if not compiled.exists() or compiled.stat().st_mtime < max(path.stat().st_mtime for path in made_from):
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        fresh = compiled.with_suffix(f".{os.getpid()}.o")
+        compile_c(target, *SETUP["WARNING_FLAGS"], "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(fresh))
+        fresh.replace(compiled)
     return compiled
 
 

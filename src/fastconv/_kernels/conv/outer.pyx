@@ -167,8 +167,8 @@ cdef void exchange_operands(Pass *p) noexcept nogil:
 cdef void choose_source(Pass *p, const Array *arrays) noexcept nogil:
     """Which operand is the source: none of it decides a sum.
 
-    Of long sums, that one which has fewer of the target's elements: the other lies still, if its sums are runs of
-    memory. Else the one with the target's innermost axis, if that fills vectors, or the larger planes.
+    Of long sums, that one which has fewer of the target's elements, if the other's sums are runs of memory: weights are
+    packed along them. Else the one with the target's innermost axis, if that fills vectors, or the larger planes.
     """
     cdef int axis, array, innermost = p.source, summed = -1
     cdef int64_t own[3]
