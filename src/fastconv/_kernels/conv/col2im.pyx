@@ -35,7 +35,7 @@ cdef int64_t TASKS_PER_THREAD = 4       # that even out the threads
 cdef double TASK_FLOPS = 2e8            # of a task, so that Ctrl-C need not wait for it
 
 
-cdef struct Call:
+cdef struct Col2imCall:
     const Dense *dense
     const fc_kernels *kernel
     Weights weights
@@ -58,17 +58,17 @@ cdef inline int64_t whole_lines(int64_t elements) noexcept nogil:
     return divide_up(elements, LINE) * LINE
 
 
-cdef inline int64_t stage_elements(const Call *call) noexcept nogil:
+cdef inline int64_t stage_elements(const Col2imCall *call) noexcept nogil:
     """Of grad_output."""
     return call.dense.depth * call.step
 
 
-cdef inline int64_t plane_elements(const Call *call) noexcept nogil:
+cdef inline int64_t plane_elements(const Col2imCall *call) noexcept nogil:
     """Of grad_input."""
     return call.dense.window.count[0] * call.dense.window.count[1] * call.dense.window.count[2]
 
 
-cdef inline int64_t scratch_elements(const Call *call) noexcept nogil:
+cdef inline int64_t scratch_elements(const Col2imCall *call) noexcept nogil:
     """The stage, the columns of a block, and its channels, which may lie apart in memory."""
     return stage_elements(call) + call.channels * (call.dense.taps * call.step + whole_lines(plane_elements(call)))
 
@@ -81,7 +81,7 @@ cdef inline int64_t packed_weights(const Dense *d) noexcept nogil:
 # ---- one task ----------------------------------------------------------------------------------------
 
 
-cdef void fill_stage(const Call *call, const char *source, char *stage) noexcept nogil:
+cdef void fill_stage(const Col2imCall *call, const char *source, char *stage) noexcept nogil:
     """The channels of a group of one image, dense: rows that continue each other in one go."""
     cdef const int64_t *size = &call.source.size[0]
     cdef const int64_t *stride = &call.source.stride[0]
@@ -98,7 +98,7 @@ cdef void fill_stage(const Call *call, const char *source, char *stage) noexcept
     call.kernel.clear(stage + call.positions * call.item, call.step, call.step - call.positions, call.dense.depth)
 
 
-cdef void multiply(const Call *call, const char *weights, const char *stage, int64_t rows,
+cdef void multiply(const Col2imCall *call, const char *weights, const char *stage, int64_t rows,
                    char *columns) noexcept nogil:
     """The columns of a block: panel by panel of the weights, whose depth is one run."""
     cdef const fc_kernels *kernel = call.kernel
@@ -133,7 +133,7 @@ cdef void multiply(const Call *call, const char *weights, const char *stage, int
         first += count
 
 
-cdef void add_up(const Call *call, const char *columns, int64_t first, int64_t channels, char *out,
+cdef void add_up(const Col2imCall *call, const char *columns, int64_t first, int64_t channels, char *out,
                  char *planes) noexcept nogil:
     """grad_input of a block, whose first channel is the group's number `first`, from its columns. Rows with gaps
     between their elements go through `planes`."""
@@ -171,7 +171,7 @@ cdef void add_up(const Call *call, const char *columns, int64_t first, int64_t c
 
 cdef void part_task(void *context, int64_t index) noexcept nogil:
     """Some blocks of channels of one group of one image."""
-    cdef Call *call = <Call *>context
+    cdef Col2imCall *call = <Col2imCall *>context
     cdef const Dense *d = call.dense
     cdef int64_t item = call.item, part = index % call.parts, group = index // call.parts % d.groups
     cdef int64_t n = index // call.parts // d.groups, block, first, channels
@@ -195,7 +195,7 @@ cdef void part_task(void *context, int64_t index) noexcept nogil:
 
 cdef void weights_task(void *context, int64_t index) noexcept nogil:
     """The panels of one block: rows are (channel, tap), the depth is grad_output's channels."""
-    cdef const Call *call = <const Call *>context
+    cdef const Col2imCall *call = <const Col2imCall *>context
     cdef const Dense *d = call.dense
     cdef const Weights *w = &call.weights
     cdef int64_t item = call.item, group = index // call.blocks, channel = index % call.blocks * call.channels
@@ -246,7 +246,7 @@ cdef class Col2imPlan(Subconvolutions):
         return (direction == "input_gradient" and max(geometry.stride) == 1 and geometry.kernel[2] <= FC_COL2IM_TAPS
                 and (depth + taps) * outputs + inputs <= LARGEST_SCRATCH)
 
-    cdef void lay_out(self, Call *call, bint float64) noexcept nogil:
+    cdef void lay_out(self, Col2imCall *call, bint float64) noexcept nogil:
         """Blocks and parts, which only say who computes which elements when."""
         cdef const Dense *d = self.dense
         cdef int64_t images = max(<int64_t>1, d.n * d.groups), wanted, threads = worker_threads(d.flops)
@@ -266,7 +266,7 @@ cdef class Col2imPlan(Subconvolutions):
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
         cdef const Dense *d = self.dense
-        cdef Call call
+        cdef Col2imCall call
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
@@ -294,7 +294,7 @@ cdef class Col2imPlan(Subconvolutions):
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call
+        cdef Col2imCall call
         self.lay_out(&call, float64)
         tasks = self.dense.n * self.dense.groups * call.parts
         return {

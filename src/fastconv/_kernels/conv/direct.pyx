@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.direct_strip cimport (
-    MOST_DEPTH, Call, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
+    MOST_DEPTH, DirectCall, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
 )
 from fastconv._kernels.conv.panels cimport describe_weights
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
@@ -75,7 +75,7 @@ cdef Chunks chunks(const Dense *d) noexcept nogil:
     return c
 
 
-cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
+cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
     """Tile shape, strips and parts. None of it decides a sum, only who computes which outputs when."""
     cdef const Dense *d = call.dense
     cdef const fc_kernels *kernel = call.kernel
@@ -107,7 +107,7 @@ cdef void set_blocking(Call *call, int64_t threads) noexcept nogil:
 cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
                    const char *bias, const Array *out, bint adds, int activation, double slope) except -1:
     """One dense sub-convolution, number `part` of its weight's."""
-    cdef Call call
+    cdef DirectCall call
     cdef int64_t axis, packed
     cdef Form form
     cdef Lease panels
@@ -160,7 +160,7 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *sour
 
 cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
     """What `run_dense` would use: algorithm, tile, threads, tasks and bytes."""
-    cdef Call call
+    cdef DirectCall call
     cdef int64_t itemsize = 8 if float64 else 4
     call.dense = d
     call.kernel = kernels(float64)

@@ -35,7 +35,7 @@ cdef struct Strip:
     char *weight_panel
 
 
-cdef struct Call:
+cdef struct DirectCall:
     const Dense *dense
     Chunks chunk
     const fc_kernels *kernel
@@ -63,7 +63,7 @@ cdef struct Call:
     bint out_of_memory
 
 
-cdef inline int64_t packed_weights(const Call *call) noexcept nogil:
+cdef inline int64_t packed_weights(const DirectCall *call) noexcept nogil:
     """Elements of all weight panels of a call."""
     cdef const Dense *d = call.dense
     return d.groups * call.channel_panels * call.channel_width * d.depth * d.taps
@@ -74,7 +74,7 @@ cdef inline int64_t whole_lines(int64_t size_bytes) noexcept nogil:
     return (size_bytes + 63) // 64 * 64
 
 
-cdef inline int64_t strip_scratch(const Call *call, int64_t pixels) noexcept nogil:
+cdef inline int64_t strip_scratch(const DirectCall *call, int64_t pixels) noexcept nogil:
     """Bytes of scratch of a strip: see `lay_out`."""
     cdef int64_t panels = divide_up(pixels, call.pixel_width), depth = call.chunk.channels * call.chunk.taps
     return (whole_lines(FC_MAX_ROWS * FC_MAX_COLUMNS * call.itemsize) + whole_lines(panels * sizeof(Place))

@@ -16,7 +16,7 @@ from fastconv._kernels.engine.native cimport task_scratch
 cdef int64_t NOWHERE = INT64_MIN
 
 
-cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
+cdef int output_runs(const DirectCall *call, int64_t pixel, int64_t count, fc_run *runs) noexcept nogil:
     """Where `count` pixels from `pixel` on lie in the output: runs of equal stride, merged where they meet."""
     cdef const Dense *d = call.dense
     cdef int64_t filled = 0, run, rest, od, oh, ow, offset, stride = d.out_step[2] * call.out_stride[4]
@@ -45,7 +45,7 @@ cdef int output_runs(const Call *call, int64_t pixel, int64_t count, fc_run *run
     return found
 
 
-cdef void lay_out(const Call *call, Strip *s, char *scratch) noexcept nogil:
+cdef void lay_out(const DirectCall *call, Strip *s, char *scratch) noexcept nogil:
     """One tile, where the pixel panels lie, one chunk of all of them, and of one weight panel."""
     cdef int64_t depth = call.chunk.channels * call.chunk.taps
     s.tile = scratch
@@ -54,7 +54,7 @@ cdef void lay_out(const Call *call, Strip *s, char *scratch) noexcept nogil:
     s.weight_panel = s.panels + whole_lines(depth * s.count * call.pixel_width * call.itemsize)
 
 
-cdef int64_t source_place(const Call *call, int64_t pixel) noexcept nogil:
+cdef int64_t source_place(const DirectCall *call, int64_t pixel) noexcept nogil:
     """Where a whole panel of pixels from `pixel` on begins in the source, if it is adjacent there, else NOWHERE."""
     cdef const fc_window *w = &call.window
     cdef int64_t rest = pixel, o, at, offset = 0
@@ -71,7 +71,7 @@ cdef int64_t source_place(const Call *call, int64_t pixel) noexcept nogil:
     return offset + rest * w.stride[0]
 
 
-cdef void place_panels(const Call *call, Strip *s) noexcept nogil:
+cdef void place_panels(const DirectCall *call, Strip *s) noexcept nogil:
     """Find the pixel panels that lie in one adjacent run."""
     cdef fc_run runs[FC_MAX_COLUMNS]
     cdef int64_t i, pixel, count
@@ -86,7 +86,7 @@ cdef void place_panels(const Call *call, Strip *s) noexcept nogil:
 
 
 cdef void strip_task(void *context, int64_t index) noexcept nogil:
-    cdef Call *call = <Call *>context
+    cdef DirectCall *call = <DirectCall *>context
     cdef const Dense *d = call.dense
     cdef int64_t item = call.itemsize, channel = 0, channels, tap, taps, panel
     cdef int64_t part = index % call.parts
@@ -171,8 +171,8 @@ cdef bint is_whole(const fc_window *w) noexcept nogil:
     return run > 1
 
 
-cdef void pack_images(const Call *call, int64_t images, int64_t channels, int64_t tap, int64_t taps, const char *source,
-                      char *to) noexcept nogil:
+cdef void pack_images(const DirectCall *call, int64_t images, int64_t channels, int64_t tap, int64_t taps,
+                      const char *source, char *to) noexcept nogil:
     """A panel of windows that are all of an image."""
     cdef const fc_window *w = &call.window
     cdef int64_t item = call.itemsize, c, at = 0, step = 0, full = call.pixel_width
@@ -189,7 +189,7 @@ cdef void pack_images(const Call *call, int64_t images, int64_t channels, int64_
     call.kernel.clear(to + images * item, full, full - images, channels * taps)
 
 
-cdef void pack_strip(const Call *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
+cdef void pack_strip(const DirectCall *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
                      int64_t taps) noexcept nogil:
     """A chunk of the pixel panels."""
     cdef int64_t panel = 0, count
@@ -209,7 +209,7 @@ cdef void pack_strip(const Call *call, const Strip *s, const char *source, int64
                                  s.pixel + whole, s.pixels - whole, channels, tap, taps)
 
 
-cdef void start_finish(const Call *call, const Strip *s, fc_finish *finish) noexcept nogil:
+cdef void start_finish(const DirectCall *call, const Strip *s, fc_finish *finish) noexcept nogil:
     finish.accumulate = s.accumulate
     finish.final = s.final
     finish.row_bias = finish.column_bias = NULL
@@ -217,7 +217,7 @@ cdef void start_finish(const Call *call, const Strip *s, fc_finish *finish) noex
     finish.slope = call.slope
 
 
-cdef void multiply_columns(const Call *call, const Strip *s, const char *weights, int64_t panel,
+cdef void multiply_columns(const DirectCall *call, const Strip *s, const char *weights, int64_t panel,
                            const char *source) noexcept nogil:
     """One weight panel times all pixel panels: a row of tiles. These are packed on the way if there is a `source`.
 
@@ -263,7 +263,8 @@ cdef void multiply_columns(const Call *call, const Strip *s, const char *weights
         pixels += width * s.depth * item
 
 
-cdef void list_depth(const Call *call, int64_t channels, int64_t tap, int64_t taps, int64_t *b_offset) noexcept nogil:
+cdef void list_depth(const DirectCall *call, int64_t channels, int64_t tap, int64_t taps,
+                     int64_t *b_offset) noexcept nogil:
     """Where the products of a chunk find a pixel's window in the source: channel by channel, tap by tap."""
     cdef const fc_window *w = &call.window
     cdef int64_t channel, i, t, kd, kh, kw
@@ -277,7 +278,7 @@ cdef void list_depth(const Call *call, int64_t channels, int64_t tap, int64_t ta
             b_offset[channel * taps + i] = b_offset[i] + channel * w.stride[1]
 
 
-cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int64_t panel, const char *source,
+cdef void read_pixels(const DirectCall *call, const Strip *s, const char *weights, int64_t panel, const char *source,
                       const int64_t *b_offset, int64_t channels, int64_t tap, int64_t taps) noexcept nogil:
     """One weight panel times all pixels where they lie: as many at a time as do so in the output, too."""
     cdef const Dense *d = call.dense
@@ -324,7 +325,7 @@ cdef void read_pixels(const Call *call, const Strip *s, const char *weights, int
         i = j
 
 
-cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, int64_t first_panel,
+cdef void multiply_rows(const DirectCall *call, const Strip *s, const char *weights, int64_t first_panel,
                         int64_t last_panel) noexcept nogil:
     """All pixel panels times weight panels `first_panel` to `last_panel`, when pixels are the rows of a tile."""
     cdef const Dense *d = call.dense
@@ -356,7 +357,7 @@ cdef void multiply_rows(const Call *call, const Strip *s, const char *weights, i
 
 cdef void pack_weights_task(void *context, int64_t index) noexcept nogil:
     """Pack one panel of one group, chunk after chunk, into the places `strip_task` reads them from."""
-    cdef const Call *call = <const Call *>context
+    cdef const DirectCall *call = <const DirectCall *>context
     cdef const Dense *d = call.dense
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
     cdef int64_t padded_channels = call.channel_panels * call.channel_width

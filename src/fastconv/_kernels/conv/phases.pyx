@@ -82,7 +82,7 @@ cdef void make_weight_parts(Array *parts, const Array *weight, const int64_t *si
 # ---- exchange ----------------------------------------------------------------------------------------
 
 
-cdef struct Call:
+cdef struct PhasesCall:
     Phases phases
     const fc_kernels *kernel
     int64_t item
@@ -92,7 +92,7 @@ cdef struct Call:
     int64_t whole_group, part_group, part_phase  # elements between groups, and phases
 
 
-cdef void describe_call(Call *call, const Phases *phases, const Array *whole, const Array *parts,
+cdef void describe_call(PhasesCall *call, const Phases *phases, const Array *whole, const Array *parts,
                         int64_t groups) noexcept:
     call.phases, call.whole, call.parts, call.groups = phases[0], whole[0], parts[0], groups
     call.kernel = kernels(whole.float64)
@@ -103,7 +103,8 @@ cdef void describe_call(Call *call, const Phases *phases, const Array *whole, co
     call.part_group = call.part_phase * phase_count(phases)
 
 
-cdef inline void find_range(const Call *call, int axis, int64_t phase, int64_t *low, int64_t *high) noexcept nogil:
+cdef inline void find_range(const PhasesCall *call, int axis, int64_t phase, int64_t *low,
+                            int64_t *high) noexcept nogil:
     """Which positions of a phase lie inside the whole."""
     cdef int64_t first = call.phases.first[axis] + phase, step = call.phases.step[axis]
     cdef int64_t count = call.parts.size[axis + 2], size = call.whole.size[axis + 2]
@@ -118,7 +119,7 @@ cdef struct Phase:
     char *part
 
 
-cdef void find_phase(const Call *call, int64_t index, Phase *phase) noexcept nogil:
+cdef void find_phase(const PhasesCall *call, int64_t index, Phase *phase) noexcept nogil:
     """Number `index` of all images, groups and phases."""
     cdef const Phases *p = &call.phases
     cdef int64_t number = index % phase_count(p), group, whole = 0
@@ -136,7 +137,7 @@ cdef void find_phase(const Call *call, int64_t index, Phase *phase) noexcept nog
     phase.whole = call.whole.data + (index * call.whole.stride[0] + group * call.whole_group + whole) * call.item
 
 
-cdef void split_pixels(const Call *call, const Phase *phase, int64_t z, int64_t y) noexcept nogil:
+cdef void split_pixels(const PhasesCall *call, const Phase *phase, int64_t z, int64_t y) noexcept nogil:
     """A row of a phase whose channels lie side by side; position (z, y) exists in the whole."""
     cdef const fc_kernels *kernel = call.kernel
     cdef const int64_t *to_stride = &call.parts.stride[0]
@@ -152,7 +153,7 @@ cdef void split_pixels(const Call *call, const Phase *phase, int64_t z, int64_t 
     kernel.clear(to + high * to_stride[4] * call.item, to_stride[4], call.channels, columns - high)
 
 
-cdef void split_plane(const Call *call, const Phase *phase, int64_t z, int64_t channel) noexcept nogil:
+cdef void split_plane(const PhasesCall *call, const Phase *phase, int64_t z, int64_t channel) noexcept nogil:
     """A plane of a phase whose rows are runs; plane z exists in the whole."""
     cdef const fc_kernels *kernel = call.kernel
     cdef const int64_t *stride = &call.whole.stride[0]
@@ -177,7 +178,7 @@ cdef void split_plane(const Call *call, const Phase *phase, int64_t z, int64_t c
 
 cdef void split_task(void *context, int64_t index) noexcept nogil:
     """One phase of one group of one image."""
-    cdef const Call *call = <const Call *>context
+    cdef const PhasesCall *call = <const PhasesCall *>context
     cdef const int64_t *stride = &call.parts.stride[0]
     cdef int64_t z, y, channel
     cdef bint exists
@@ -203,7 +204,7 @@ cdef void split_task(void *context, int64_t index) noexcept nogil:
 
 cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
     """One phase of one group of one image, into pixels whose channels lie side by side."""
-    cdef const Call *call = <const Call *>context
+    cdef const PhasesCall *call = <const PhasesCall *>context
     cdef const int64_t *stride = &call.parts.stride[0]
     cdef const int64_t *to_stride = &call.whole.stride[0]
     cdef const Phases *p = &call.phases
@@ -222,7 +223,7 @@ cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
                              stride[1], stride[4])
 
 
-cdef void join_some(const Call *call, char *to, const char *part, int64_t low, int64_t high) noexcept nogil:
+cdef void join_some(const PhasesCall *call, char *to, const char *part, int64_t low, int64_t high) noexcept nogil:
     """Positions low .. high-1 of all phases of a row; those at the ends may lie outside the whole."""
     cdef int64_t item = call.item, step = call.phases.step[2] * call.whole.stride[4], phase_step = call.part_phase
     cdef int64_t phase, begin, end, at = call.phases.first[2] + low * call.phases.step[2]
@@ -241,7 +242,7 @@ cdef void join_some(const Call *call, char *to, const char *part, int64_t low, i
                          part + phase * phase_step * item, phase_step, call.parts.stride[4])
 
 
-cdef void join_row(const Call *call, char *to, const char *part) noexcept nogil:
+cdef void join_row(const PhasesCall *call, char *to, const char *part) noexcept nogil:
     """A row of the whole from its phases; both from position 0 of the first of them on."""
     cdef const Phases *p = &call.phases
     cdef int64_t columns = call.parts.size[4], begin, end, x
@@ -259,7 +260,7 @@ cdef void join_row(const Call *call, char *to, const char *part) noexcept nogil:
 
 cdef void join_plane_task(void *context, int64_t index) noexcept nogil:
     """One plane of one channel of the whole, all phases of it."""
-    cdef const Call *call = <const Call *>context
+    cdef const PhasesCall *call = <const PhasesCall *>context
     cdef const Phases *p = &call.phases
     cdef const int64_t *stride = &call.parts.stride[0]
     cdef const int64_t *to_stride = &call.whole.stride[0]
@@ -293,7 +294,7 @@ cdef double work(const Array *parts) noexcept nogil:
 
 cdef int split(const Phases *phases, const Array *whole, const Array *parts, int64_t groups) except -1:
     """Fill `parts` from the whole, with zeros for positions outside it."""
-    cdef Call call
+    cdef PhasesCall call
     describe_call(&call, phases, whole, parts, groups)
     parallel(split_task, &call, whole.size[0] * groups * phase_count(phases), work(parts))
     return 0
@@ -301,7 +302,7 @@ cdef int split(const Phases *phases, const Array *whole, const Array *parts, int
 
 cdef int split_weight(const Phases *phases, const Array *weight, const Array *parts) except -1:
     """`split` of a weight into `make_weight_parts`: its output channels are the channels, its others the images."""
-    cdef Call call
+    cdef PhasesCall call
     describe_call(&call, phases, weight, parts, 1)
     start_at_zero(&call.phases)
     exchange_channels(&call.whole)
@@ -323,20 +324,20 @@ cdef void exchange_channels(Array *array) noexcept nogil:
 
 cdef int join(const Phases *phases, const Array *parts, const Array *whole, int64_t groups) except -1:
     """Fill those positions of the whole that the parts have."""
-    cdef Call call
+    cdef PhasesCall call
     describe_call(&call, phases, whole, parts, groups)
     return run_join(&call)
 
 
 cdef int join_weight(const Phases *phases, const Array *parts, const Array *weight) except -1:
     """`join` of a weight's gradient, from `make_parts`."""
-    cdef Call call
+    cdef PhasesCall call
     describe_call(&call, phases, weight, parts, 1)
     start_at_zero(&call.phases)
     return run_join(&call)
 
 
-cdef int run_join(Call *call) except -1:
+cdef int run_join(PhasesCall *call) except -1:
     cdef const Array *whole = &call.whole
     if whole.stride[1] == 1 and call.parts.stride[1] == 1:
         parallel(join_pixels_task, call, whole.size[0] * call.groups * phase_count(&call.phases), work(&call.parts))

@@ -32,7 +32,9 @@ from libc.stdlib cimport free, malloc
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.panels cimport Weights, describe_weights, pack_weight_panel
 from fastconv._kernels.conv.sliding_rows cimport Pass, pixel_rows_info, pixel_rows_serve, run_pixel_rows
-from fastconv._kernels.conv.sliding_stage cimport MOST_PHASES, Stage, Staging, describe_stage, fill_offsets, fill_stage, set_steps
+from fastconv._kernels.conv.sliding_stage cimport (
+    MOST_PHASES, Stage, Staging, describe_stage, fill_offsets, fill_stage, set_steps,
+)
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport Array
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run
@@ -52,7 +54,7 @@ cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
 cdef int64_t SCATTERED_PRODUCTS = 120     # in the time that an output takes by way of a scratch tile
 
 
-cdef struct Call:
+cdef struct SlidingCall:
     const Dense *dense                    # `count` of them, `shared` neighbours of which share a stage
     Staging staging                       # kernel table and source
     const char *source
@@ -82,7 +84,7 @@ cdef struct Call:
 # ---- tiles ---------------------------------------------------------------------------------------------
 
 
-cdef int tile_runs(const Call *call, const Dense *d, int64_t base, int64_t row, int64_t column, int64_t count,
+cdef int tile_runs(const SlidingCall *call, const Dense *d, int64_t base, int64_t row, int64_t column, int64_t count,
                    int64_t columns, fc_run *runs) noexcept nogil:
     """Where `count` stage positions from (row, column) of a block on lie in the output, less those between rows."""
     cdef int64_t done = 0, run, offset, stride = d.out_step[2] * call.out_stride[4]
@@ -104,15 +106,15 @@ cdef int tile_runs(const Call *call, const Dense *d, int64_t base, int64_t row, 
     return found
 
 
-cdef inline void start_finish(const Call *call, bint accumulate, bint final, fc_finish *finish) noexcept nogil:
+cdef inline void start_finish(const SlidingCall *call, bint accumulate, bint final, fc_finish *finish) noexcept nogil:
     finish.accumulate, finish.final = accumulate, final
     finish.column_bias = finish.row_bias = NULL
     finish.activation, finish.slope = call.activation, call.slope
 
 
-cdef void sweep_rows(const Call *call, const Dense *d, const char *stage, const int64_t *offsets, const char *weights,
-                     int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows, int64_t columns,
-                     fc_finish *finish) noexcept nogil:
+cdef void sweep_rows(const SlidingCall *call, const Dense *d, const char *stage, const int64_t *offsets,
+                     const char *weights, int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows,
+                     int64_t columns, fc_finish *finish) noexcept nogil:
     """The outputs of a block, row by row, straight to where they belong."""
     cdef const fc_kernels *kernel = call.staging.kernel
     cdef int64_t item = call.staging.itemsize, row, panel, channel, channels, column
@@ -135,9 +137,9 @@ cdef void sweep_rows(const Call *call, const Dense *d, const char *stage, const 
                 column += width
 
 
-cdef void sweep_runs(const Call *call, const Dense *d, const char *stage, const int64_t *offsets, const char *weights,
-                     int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows, int64_t columns,
-                     fc_finish *finish, char *tile) noexcept nogil:
+cdef void sweep_runs(const SlidingCall *call, const Dense *d, const char *stage, const int64_t *offsets,
+                     const char *weights, int64_t depth, int64_t group, int64_t part, int64_t base, int64_t rows,
+                     int64_t columns, fc_finish *finish, char *tile) noexcept nogil:
     """The outputs of a block by way of scratch tiles. They run on over the ends of rows: what lies between these in
     the stage is computed too, and dropped."""
     cdef const fc_kernels *kernel = call.staging.kernel
@@ -165,7 +167,7 @@ cdef void sweep_runs(const Call *call, const Dense *d, const char *stage, const 
         start += count
 
 
-cdef void clear_block(const Call *call, int64_t n, int64_t group, int64_t part, int64_t od, int64_t row,
+cdef void clear_block(const SlidingCall *call, int64_t n, int64_t group, int64_t part, int64_t od, int64_t row,
                       int64_t column) noexcept nogil:
     """Zero a part of a block's channels: its outputs, and those up to the next block's."""
     cdef const Dense *d = call.dense
@@ -174,7 +176,8 @@ cdef void clear_block(const Call *call, int64_t n, int64_t group, int64_t part, 
     cdef int64_t item = call.staging.itemsize, y = row * d.out_step[1], x = column * d.out_step[2], i
     cdef int64_t rows = call.rows * d.out_step[1], columns = call.columns * d.out_step[2]
     cdef int64_t channel = part * call.channel_panels // call.parts * call.channel_width
-    cdef int64_t channels = min(d.channels, (part + 1) * call.channel_panels // call.parts * call.channel_width) - channel
+    cdef int64_t channels = min(d.channels,
+                                (part + 1) * call.channel_panels // call.parts * call.channel_width) - channel
     cdef char *at = call.out + (n * stride[0] + (group * d.channels + channel) * stride[1] + od * stride[2]
                                 + y * stride[3] + x * stride[4]) * item
     if row + call.rows >= call.staging.stage.outputs[1]:
@@ -192,7 +195,7 @@ cdef void clear_block(const Call *call, int64_t n, int64_t group, int64_t part, 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """A block of output rows and columns (of one image, group, output plane and part of the channels)."""
-    cdef Call *call = <Call *>context
+    cdef SlidingCall *call = <SlidingCall *>context
     cdef int64_t part = index % call.parts
     cdef int64_t column = index // call.parts % call.blocks * call.columns
     cdef int64_t rest = index // call.parts // call.blocks
@@ -246,7 +249,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         channel += channels
 
 
-cdef inline int64_t packed_before(const Call *call, int64_t index) noexcept nogil:
+cdef inline int64_t packed_before(const SlidingCall *call, int64_t index) noexcept nogil:
     """Elements of the packed weights of the sub-convolutions before one (of all, for `count`)."""
     cdef int64_t i, taps = 0
     for i in range(index):
@@ -254,14 +257,14 @@ cdef inline int64_t packed_before(const Call *call, int64_t index) noexcept nogi
     return taps * call.dense.groups * call.dense.channels * call.dense.depth
 
 
-cdef inline int64_t block_scratch(const Call *call) noexcept nogil:
+cdef inline int64_t block_scratch(const SlidingCall *call) noexcept nogil:
     """Elements of scratch of a block: one tile, the stage, and what whole vectors read beyond it."""
     return FC_MAX_ROWS * FC_MAX_COLUMNS + call.channels * call.staging.channel_step + FC_MAX_COLUMNS
 
 
 cdef void weights_task(void *context, int64_t index) noexcept nogil:
     """Pack one panel of one group of one sub-convolution, chunk after chunk."""
-    cdef const Call *call = <const Call *>context
+    cdef const SlidingCall *call = <const SlidingCall *>context
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels % call.dense.groups
     cdef int64_t i = index // call.channel_panels // call.dense.groups, channel = 0, channels
     cdef const Dense *d = &call.dense[i]
@@ -283,7 +286,7 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
 cdef class Layout:
     """What a plan's calls with one kernel table and number of threads have in common; it never changes."""
 
-    cdef Call call            # all but arrays, activation and weights
+    cdef SlidingCall call            # all but arrays, activation and weights
     cdef int64_t threads
 
     def __dealloc__(self):
@@ -357,7 +360,7 @@ cdef class SlidingPlan(Subconvolutions):
     cdef int run_stages(self, const Array *source_array, const Array *weight_array, const char *bias_data,
                         const Array *out_array, bint clears, int activation, double slope) except -1:
         cdef Layout layout
-        cdef Call call
+        cdef SlidingCall call
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
@@ -409,7 +412,7 @@ cdef class SlidingPlan(Subconvolutions):
             self.latest = layout
         return layout
 
-    cdef void lay_out(self, Call *call, const fc_kernels *kernel, int64_t threads, bint float64) noexcept nogil:
+    cdef void lay_out(self, SlidingCall *call, const fc_kernels *kernel, int64_t threads, bint float64) noexcept nogil:
         """Blocks and parts, which only say who computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
@@ -456,7 +459,7 @@ cdef class SlidingPlan(Subconvolutions):
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call
+        cdef SlidingCall call
         if self.small_groups is not None and channels_last:
             return self.small_groups.info(float64, channels_last)
         if self.takes_pixel_rows(float64, channels_last):
@@ -474,6 +477,6 @@ cdef class SlidingPlan(Subconvolutions):
         }
 
 
-cdef inline int64_t block_tasks(const Call *call) noexcept nogil:
+cdef inline int64_t block_tasks(const SlidingCall *call) noexcept nogil:
     return (divide_up(call.count, call.shared) * call.dense.n * call.dense.groups * call.staging.stage.outputs[0]
             * call.strips * call.blocks * call.parts)

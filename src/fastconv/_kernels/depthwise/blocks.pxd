@@ -31,7 +31,7 @@ cdef struct Part:             # outputs that are computed together
     int64_t left, reach       # the first source position, and the last seen from there, of the first window
 
 
-cdef struct Call:
+cdef struct DepthwiseCall:
     const fc_kernels *kernel
     Part *parts
     int64_t part_count
@@ -64,5 +64,5 @@ cdef struct Call:
 
 cdef int64_t rows_between_taps(const Dense *d, int64_t count) noexcept nogil
 cdef void describe_part(Part *p, const Dense *d, int phases, int64_t row_delta, int64_t lanes_of_row) noexcept nogil
-cdef void lay_out_blocks(Call *call) noexcept nogil
-cdef void fill_offsets(const Call *call, Part *p) noexcept nogil
+cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil
+cdef void fill_offsets(const DepthwiseCall *call, Part *p) noexcept nogil

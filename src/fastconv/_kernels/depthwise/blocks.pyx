@@ -61,7 +61,7 @@ cdef void describe_part(Part *p, const Dense *d, int phases, int64_t row_delta, 
         p.period = min(p.period, lanes_of_row * p.x[0].step // p.x[0].delta)
 
 
-cdef void lay_out_blocks(Call *call) noexcept nogil:
+cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil:
     """Blocks of outputs whose gathered rows fit the cache, over all parts; and the task's scratch memory."""
     cdef const Part *p = call.parts
     cdef int64_t step = p.x[0].step, reach = 0, taps = 0, kernel_rows = 0, tap_rows, i, phase, rows, width
@@ -124,7 +124,7 @@ cdef void lay_out_blocks(Call *call) noexcept nogil:
                           + call.kernel.lanes) * call.itemsize + call.taps * sizeof(fc_taps)
 
 
-cdef void fill_offsets(const Call *call, Part *p) noexcept nogil:
+cdef void fill_offsets(const DepthwiseCall *call, Part *p) noexcept nogil:
     cdef int phase
     cdef int64_t t, position
     for phase in range(p.phases):

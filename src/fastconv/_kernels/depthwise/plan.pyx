@@ -22,7 +22,7 @@ from libc.string cimport memset
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.depthwise.blocks cimport (
-    BLOCK_ROWS, Axis, Call, Part, describe_part, fill_offsets, lay_out_blocks, rows_between_taps,
+    BLOCK_ROWS, Axis, DepthwiseCall, Part, describe_part, fill_offsets, lay_out_blocks, rows_between_taps,
 )
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Array
@@ -54,7 +54,7 @@ cdef struct Windows:          # where the source of a rectangle of outputs lies
 # ---- a task --------------------------------------------------------------------------------------------
 
 
-cdef void find_place(const Call *call, int64_t index, Place *place) noexcept nogil:
+cdef void find_place(const DepthwiseCall *call, int64_t index, Place *place) noexcept nogil:
     cdef int64_t vectors = divide_up(call.groups, call.lanes)
     place.group = 0
     if call.lanes > 1:        # vectors of channels that lie side by side are taken one after the other
@@ -76,7 +76,7 @@ cdef void find_place(const Call *call, int64_t index, Place *place) noexcept nog
     place.rows, place.columns = call.rows, call.columns
 
 
-cdef void gather_plane(const Call *call, const Part *p, const Place *place, const char *plane, int64_t y,
+cdef void gather_plane(const DepthwiseCall *call, const Part *p, const Place *place, const char *plane, int64_t y,
                        int64_t rows, int64_t low, int64_t high, char *to) noexcept nogil:
     """Source rows y, y + delta, ...: those from `low` to `high` exist, the others are zeros."""
     cdef int64_t item = call.itemsize, i
@@ -94,7 +94,7 @@ cdef void gather_plane(const Call *call, const Part *p, const Place *place, cons
                                      high - low, &g)
 
 
-cdef int add_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
+cdef int add_taps(const DepthwiseCall *call, const Part *p, const Place *place, const Windows *windows, int phase,
                   int64_t channel_weight, int64_t kd, int64_t kernel_row, int rows, int64_t first, int64_t columns,
                   fc_taps *to, char *weights, int64_t *used) noexcept nogil:
     """Taps [first, first + columns) of a few kernel rows, and their weights, unless these are there already."""
@@ -115,7 +115,7 @@ cdef int add_taps(const Call *call, const Part *p, const Place *place, const Win
     return 1
 
 
-cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Windows *windows, int phase,
+cdef int fill_taps(const DepthwiseCall *call, const Part *p, const Place *place, const Windows *windows, int phase,
                    int64_t channel_weight, int64_t low, int64_t high, fc_taps *to, char *weights,
                    int64_t *used) noexcept nogil:
     """The sum of each output, as far as it meets source rows; the number of fc_taps. Fills in `weights` if given."""
@@ -150,7 +150,7 @@ cdef int fill_taps(const Call *call, const Part *p, const Place *place, const Wi
     return count
 
 
-cdef void find_in_place(const Call *call, const Part *p, const Place *place, Windows *windows) noexcept nogil:
+cdef void find_in_place(const DepthwiseCall *call, const Part *p, const Place *place, Windows *windows) noexcept nogil:
     """The source itself: every tap must exist, or is masked."""
     windows.data = call.source + (
         place.n * call.stride[0] + place.group * call.depth * call.stride[1]
@@ -161,7 +161,7 @@ cdef void find_in_place(const Call *call, const Part *p, const Place *place, Win
     windows.vector_step, windows.offset[0] = p.x[0].step * call.stride[4], p.in_place
 
 
-cdef void gather(const Call *call, const Part *p, const Place *place, int64_t low, int64_t high, char *to,
+cdef void gather(const DepthwiseCall *call, const Part *p, const Place *place, int64_t low, int64_t high, char *to,
                  Windows *windows) noexcept nogil:
     """The source with its padding in scratch memory; of the rows that taps meet, [low, high) exist."""
     cdef int64_t y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
@@ -178,8 +178,8 @@ cdef void gather(const Call *call, const Part *p, const Place *place, int64_t lo
         windows.offset[phase] = p.offset[phase]
 
 
-cdef void compute_rectangle(const Call *call, const Part *p, const Place *place, bint in_place, bint weights_wanted,
-                            char *scratch) noexcept nogil:
+cdef void compute_rectangle(const DepthwiseCall *call, const Part *p, const Place *place, bint in_place,
+                            bint weights_wanted, char *scratch) noexcept nogil:
     """Some rows and columns of the outputs of one part; the weights in `scratch` may be those of a call before."""
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.itemsize, vector = kernel.lanes * item, columns = place.columns
@@ -240,7 +240,7 @@ cdef Place part_of(const Place *place, int64_t row, int64_t rows, int64_t column
     return part
 
 
-cdef void compute_part(const Call *call, const Part *p, const Place *block, char *scratch) noexcept nogil:
+cdef void compute_part(const DepthwiseCall *call, const Part *p, const Place *block, char *scratch) noexcept nogil:
     """The outputs of one part in a block; in place are those whose windows exist as a whole."""
     cdef const Axis *x = &p.x[0]
     cdef Place place = block[0], some
@@ -278,7 +278,7 @@ cdef void compute_part(const Call *call, const Part *p, const Place *block, char
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
-    cdef Call *call = <Call *>context
+    cdef DepthwiseCall *call = <DepthwiseCall *>context
     cdef Place place
     cdef int64_t i
     cdef char *scratch = <char *>task_scratch(call.scratch_bytes)
@@ -330,7 +330,7 @@ cdef class DepthwisePlan(Subconvolutions):
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
                         double slope) except -1:
-        cdef Call call
+        cdef DepthwiseCall call
         cdef int axis
         cdef size_t held
         cdef void *memory = NULL
@@ -356,7 +356,7 @@ cdef class DepthwisePlan(Subconvolutions):
             raise MemoryError("convolution workspace")
         return 0
 
-    cdef void lay_out(self, Call *call, bint float64, bint channels_last, Part *parts) noexcept nogil:
+    cdef void lay_out(self, DepthwiseCall *call, bint float64, bint channels_last, Part *parts) noexcept nogil:
         """Parts and blocks of a call; `parts` has room for as many as there are sub-convolutions, then the offsets."""
         cdef const Dense *d = self.dense
         cdef int64_t i = 0, phase, row_delta = rows_between_taps(d, self.count)
@@ -392,12 +392,12 @@ cdef class DepthwisePlan(Subconvolutions):
         for i in range(call.part_count):
             fill_offsets(call, &parts[i])
 
-    cdef bint masked(self, const Call *call, const Part *p) noexcept nogil:
+    cdef bint masked(self, const DepthwiseCall *call, const Part *p) noexcept nogil:
         """Whether tiles can take the source where it lies, and masks for its padding."""
         return (call.stride[4] == 1 and p.phases == 1 and not p.line and p.z.taps * call.depth == 1
                 and p.row_step == p.x[0].step == 2 and p.x[0].taps <= call.kernel.depthwise_in_place)
 
-    cdef int64_t tasks(self, const Call *call) noexcept nogil:
+    cdef int64_t tasks(self, const DepthwiseCall *call) noexcept nogil:
         return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks
                 * call.column_blocks)
 
@@ -410,7 +410,7 @@ cdef class DepthwisePlan(Subconvolutions):
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call
+        cdef DepthwiseCall call
         cdef size_t held
         cdef void *memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         memset(&call, 0, sizeof(call))

@@ -39,7 +39,7 @@ ROUNDING = 16 * 2.0**-52    # bounds what is left of a sum of zeros, relative to
 ctypedef int64_t Triple[3]
 
 
-cdef struct Call:
+cdef struct FftCall:
     const fc_kernels *kernel
     const fc_kernels *doubles
     Grid grid
@@ -84,7 +84,7 @@ cdef inline void split_index(int64_t index, const int64_t *counts, int64_t *plac
 
 cdef void kernel_task(void *context, int64_t index) noexcept nogil:
     """The spectrum of a piece."""
-    cdef Call *call = <Call *>context
+    cdef FftCall *call = <FftCall *>context
     cdef const Operand *kernel = &call.what.kernel
     cdef int64_t piece = index % call.piece_count, rest = index // call.piece_count
     cdef int64_t term = call.term + rest % call.terms, row = call.row + rest // call.terms, start
@@ -110,7 +110,7 @@ cdef void kernel_task(void *context, int64_t index) noexcept nogil:
 
 cdef void source_task(void *context, int64_t index) noexcept nogil:
     """The spectrum of a segment."""
-    cdef Call *call = <Call *>context
+    cdef FftCall *call = <FftCall *>context
     cdef const Operand *source = &call.what.source
     cdef int64_t segment = index % call.segment_count, rest = index // call.segment_count
     cdef int64_t term = call.term + rest % call.terms, group, batch, start
@@ -136,7 +136,7 @@ cdef void source_task(void *context, int64_t index) noexcept nogil:
                                           call.sources + index * call.grid.spectrum_step)
 
 
-cdef void write_sum(Call *call, int64_t row, int64_t item, double bound, double *block, double *sum_) noexcept nogil:
+cdef void write_sum(FftCall *call, int64_t row, int64_t item, double bound, double *block, double *sum_) noexcept nogil:
     """Transform the sum of a row and an item back, to the array."""
     cdef const Operand *out = &call.what.out
     cdef int64_t batch = call.batch + item // call.block_count, start, group = row // call.what.rows
@@ -160,14 +160,14 @@ cdef void write_sum(Call *call, int64_t row, int64_t item, double bound, double 
         call.finite[batch] = False
 
 
-cdef int64_t rows_of_group(const Call *call) noexcept nogil:
+cdef int64_t rows_of_group(const FftCall *call) noexcept nogil:
     """Rows that a part has of each of its groups."""
     return call.rows // call.groups
 
 
 cdef void sum_task(void *context, int64_t index) noexcept nogil:
     """Up to two rows and two items (blocks of the batch): their sums, and where these are final, their outputs."""
-    cdef Call *call = <Call *>context
+    cdef FftCall *call = <FftCall *>context
     cdef int64_t step = call.grid.spectrum_step, per_group = rows_of_group(call), pairs = divide_up(per_group, 2)
     cdef int64_t row = index % pairs * 2, group = index // pairs % call.groups, item = index // pairs // call.groups * 2
     cdef int64_t rows = min(<int64_t>2, per_group - row), t, piece, term, from_, number, i, r
@@ -266,7 +266,7 @@ def seen_from(begins, counts, step, extent, outputs):
     return None if seen.all() else seen
 
 
-cdef int check(const Call *call) except -1:
+cdef int check(const FftCall *call) except -1:
     """After each round: a short one has not looked for Ctrl-C."""
     PyErr_CheckSignals()
     if call.out_of_memory:
@@ -285,12 +285,12 @@ cdef int64_t set_box(int64_t *first, int64_t *count, object box) except -1:
 
 cdef object walk(object plan, const Pass *what, const char *bias, int activation, double slope):
     """Compute all of a pass; which of the batch are finite."""
-    cdef Call call
+    cdef FftCall call
     cdef Transform transform
     cdef uint8_t[::1] finite
     cdef bint gradient = plan.direction == "weight_gradient"
     cdef int axis
-    memset(&call, 0, sizeof(Call))
+    memset(&call, 0, sizeof(FftCall))
     blocks = plan.blocks
     cuts = blocks.cuts
     call.what = what[0]
@@ -311,7 +311,7 @@ cdef object walk(object plan, const Pass *what, const char *bias, int activation
     return marks[:what.batch].astype(bool)
 
 
-cdef int walk_lines(Call *call, object lines, object blocks, bint gradient) except -1:
+cdef int walk_lines(FftCall *call, object lines, object blocks, bint gradient) except -1:
     """One correlation per axis."""
     cdef const int64_t[:, ::1] firsts
     cdef const int64_t[:, :, ::1] taps
@@ -376,7 +376,8 @@ cdef int walk_lines(Call *call, object lines, object blocks, bint gradient) exce
     return 0
 
 
-cdef int walk_outputs(Call *call, object lines, object turns, object chunk, object rounds, int64_t batch_at_once) except -1:
+cdef int walk_outputs(FftCall *call, object lines, object turns, object chunk, object rounds,
+                      int64_t batch_at_once) except -1:
     """Of a part of the rows: transform the kernel once, for all turns, images and blocks."""
     call.term, call.terms = chunk[1]
     call.piece_count = set_box(call.first_piece, call.pieces, chunk[2])
@@ -397,7 +398,7 @@ cdef int walk_outputs(Call *call, object lines, object turns, object chunk, obje
     return 0
 
 
-cdef int walk_gradient(Call *call, object lines, object places, object chunks, int64_t batch_at_once,
+cdef int walk_gradient(FftCall *call, object lines, object places, object chunks, int64_t batch_at_once,
                        object all_blocks) except -1:
     """Of a part of the filters: add up what all images, turns and pieces of grad_output contribute."""
     cdef const int64_t[:, :, ::1] taps
@@ -422,14 +423,14 @@ cdef int walk_gradient(Call *call, object lines, object places, object chunks, i
     return 0
 
 
-cdef int set_turn(Call *call, object moves) except -1:
+cdef int set_turn(FftCall *call, object moves) except -1:
     cdef int axis
     for axis in range(3):
         call.source_shift[axis] = moves[axis]
     return 0
 
 
-cdef int set_out(Call *call, object places, list seen) except -1:
+cdef int set_out(FftCall *call, object places, list seen) except -1:
     """`seen` must stay alive."""
     cdef const uint8_t[::1] marks
     cdef int axis
@@ -442,18 +443,18 @@ cdef int set_out(Call *call, object places, list seen) except -1:
     return 0
 
 
-cdef double transform_work(const Call *call):
+cdef double transform_work(const FftCall *call):
     cdef double points = 2.0 * call.grid.extent[0] * call.grid.extent[1] * call.grid.extent[2]
     return points * (log2(points) * TRANSFORM_FLOPS + POINT_FLOPS)
 
 
-cdef int transform_kernels(Call *call) except -1:
+cdef int transform_kernels(FftCall *call) except -1:
     cdef int64_t tasks = call.rows * call.terms * call.piece_count
     parallel(kernel_task, call, tasks, tasks * transform_work(call))
     return check(call)
 
 
-cdef int transform_sources(Call *call) except -1:
+cdef int transform_sources(FftCall *call) except -1:
     cdef int64_t tasks
     cdef int axis
     call.segment_count = 1
@@ -465,7 +466,7 @@ cdef int transform_sources(Call *call) except -1:
     return check(call)
 
 
-cdef int add_up(Call *call) except -1:
+cdef int add_up(FftCall *call) except -1:
     cdef int64_t items = call.batches * call.block_count
     cdef int64_t tasks = divide_up(items, 2) * call.groups * divide_up(rows_of_group(call), 2)
     cdef double work = call.rows * items * (

@@ -149,7 +149,8 @@ cdef void copy_strided(int64_t itemsize, void *to, int64_t to_step, const void *
         copy_row(<float *>to, to_step, <const float *>source, step, count)
 
 
-cdef void take_row(const Groups *call, int64_t group, int64_t row, int64_t w, int64_t count, double *sums) noexcept nogil:
+cdef void take_row(const Groups *call, int64_t group, int64_t row, int64_t w, int64_t count,
+                   double *sums) noexcept nogil:
     """Sum a row of one group into `sums`, or map it if there are none."""
     cdef fc_norm n = numbers_of(call, group)
     cdef double gathered[3][PIECE]

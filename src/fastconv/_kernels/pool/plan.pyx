@@ -25,7 +25,7 @@ from fastconv._kernels.pool.running cimport RunningCall, run_running, running_se
 from fastconv._kernels.pool.tiles cimport (
     AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
-from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, Call, Operation, Pool, walk
+from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, WalkCall, Operation, Pool, walk
 
 cdef object empty = np.empty, moveaxis = np.moveaxis, index_dtype = np.dtype(np.int64)
 cdef int64_t LARGEST_BYTES = 2**63 - 1
@@ -213,14 +213,15 @@ cdef class PoolPlan:
                 self.pool.after[axis] if count_padding else 0)
         return self.run_tile(&call, source, target, channels_last)
 
-    cdef int run_walk(self, Call *call, const Array *input, const Array *output) except -1:
+    cdef int run_walk(self, WalkCall *call, const Array *input, const Array *output) except -1:
         call.pool, call.float64 = &self.pool, input.float64
         call.input, call.output = input.data, output.data
         copy_strides(input, call.input_stride)
         copy_strides(output, call.output_stride)
         return walk(call)
 
-    cdef int run_running(self, RunningCall *call, const Array *source, const Array *target, bint channels_last) except -1:
+    cdef int run_running(self, RunningCall *call, const Array *source, const Array *target,
+                         bint channels_last) except -1:
         call.pool, call.source, call.target, call.channels_last = &self.pool, source, target, channels_last
         return run_running(call)
 
@@ -229,7 +230,7 @@ cdef class PoolPlan:
     cdef object run_maximum(self, Opened *opened, object input, bint return_indices, double norm):
         cdef TileCall tile
         cdef RunningCall running
-        cdef Call call
+        cdef WalkCall call
         cdef const Array *source = self.open(opened, input, False)
         cdef bint channels_last = is_channels_last(source)
         cdef const Array *places = NULL
@@ -248,7 +249,7 @@ cdef class PoolPlan:
             tile.pool, tile.kind, tile.indices, tile.positions = self.tile, MAX_PASS, places, NULL
             self.run_tile(&tile, source, target, channels_last)
         else:
-            memset(&call, 0, sizeof(Call))
+            memset(&call, 0, sizeof(WalkCall))
             call.operation, call.norm = MAXIMUM, norm
             if return_indices:
                 call.index = <int64_t *>places.data
@@ -308,7 +309,7 @@ cdef class PoolPlan:
         """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
         cdef Opened opened
         cdef RunningCall running
-        cdef Call call
+        cdef WalkCall call
         cdef const Array *source
         cdef const Array *target
         cdef bint channels_last
@@ -327,7 +328,7 @@ cdef class PoolPlan:
             elif norm == 0 and self.served(channels_last):
                 self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
             else:
-                memset(&call, 0, sizeof(Call))
+                memset(&call, 0, sizeof(WalkCall))
                 call.operation, call.norm, call.count_padding, call.divisor = TOTAL, norm, count_padding, divisor
                 self.run_walk(&call, source, target)
             return out
@@ -338,7 +339,7 @@ cdef class PoolPlan:
         """The gradient of `average` with respect to its input."""
         cdef Opened opened
         cdef RunningCall running
-        cdef Call call
+        cdef WalkCall call
         cdef const Array *source
         cdef const Array *target
         cdef bint channels_last
@@ -357,7 +358,7 @@ cdef class PoolPlan:
             elif self.served(channels_last):
                 self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
             else:
-                memset(&call, 0, sizeof(Call))
+                memset(&call, 0, sizeof(WalkCall))
                 call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
                 self.run_walk(&call, target, source)
             return out
@@ -367,10 +368,10 @@ cdef class PoolPlan:
     def norm_gradient(self, input, output, grad_output, double norm):
         """The gradient of an Lp norm with respect to its input; `norm` is finite."""
         cdef Opened opened
-        cdef Call call
+        cdef WalkCall call
         cdef const Array *source
         cdef const Array *array
-        memset(&call, 0, sizeof(Call))
+        memset(&call, 0, sizeof(WalkCall))
         opened.count = 0
         try:
             call.operation, call.norm = SPREAD, norm

@@ -21,7 +21,7 @@ cdef struct Pool:
     bint adaptive
 
 
-cdef struct Call:
+cdef struct WalkCall:
     const Pool *pool
     Operation operation
     bint float64
@@ -47,4 +47,4 @@ cdef struct Call:
     int64_t part              # ... of this many outputs, or elements
 
 
-cdef int walk(Call *call) except -1
+cdef int walk(WalkCall *call) except -1

@@ -83,7 +83,7 @@ cdef inline Span window(const Pool *pool, int axis, int64_t output, int64_t low,
     return span
 
 
-cdef inline int64_t extent(const Call *call, int axis, int64_t output) noexcept nogil:
+cdef inline int64_t extent(const WalkCall *call, int axis, int64_t output) noexcept nogil:
     """What an axis contributes to the number that a window's sum is divided by."""
     cdef const Pool *pool = call.pool
     cdef int64_t start = output * pool.stride[axis] - pool.before[axis]
@@ -92,7 +92,7 @@ cdef inline int64_t extent(const Call *call, int axis, int64_t output) noexcept 
     return window(pool, axis, output, 0, pool.input_size[axis]).count
 
 
-cdef void divisors(const Call *call, const Line *line, double *divisor) noexcept nogil:
+cdef void divisors(const WalkCall *call, const Line *line, double *divisor) noexcept nogil:
     cdef int64_t lane, area = 1
     if call.divisor == 0:
         area = extent(call, 0, line.output[0]) * extent(call, 1, line.output[1])
@@ -108,7 +108,7 @@ cdef void divisors(const Call *call, const Line *line, double *divisor) noexcept
 # ---- the walk ----------------------------------------------------------------------------------------
 
 
-cdef void meet(const Call *call, const Box *box, const Line *line, const Strip *strip, real *elements, real *values,
+cdef void meet(const WalkCall *call, const Box *box, const Line *line, const Strip *strip, real *elements, real *values,
                int64_t *where, double *total) noexcept nogil:
     """One row of elements meets the accumulators of the lanes above it."""
     cdef int64_t lane = strip.first_lane
@@ -129,7 +129,8 @@ cdef void meet(const Call *call, const Box *box, const Line *line, const Strip *
         take_max(strip, elements, values + lane, where + lane)
 
 
-cdef void slopes(const Call *call, const Box *box, const Line *line, const Strip *strip, real *elements) noexcept nogil:
+cdef void slopes(const WalkCall *call, const Box *box, const Line *line, const Strip *strip,
+                 real *elements) noexcept nogil:
     """One row of elements gets its shares of the gradients of norms: an Lp norm y has the slope (x / y)^(p - 1)."""
     cdef const Pool *pool = call.pool
     cdef int64_t lane_axis = 4 if call.rows else 1, x, place
@@ -147,7 +148,7 @@ cdef void slopes(const Call *call, const Box *box, const Line *line, const Strip
                 call.norm - 1)
 
 
-cdef Extremes extremes(const Call *call, const Box *box, const Line *line, int64_t lane, const real *input,
+cdef Extremes extremes(const WalkCall *call, const Box *box, const Line *line, int64_t lane, const real *input,
                        const int64_t *stride) noexcept nogil:
     """Of the window of one lane; `input` is that of its image and of the block's first channel."""
     cdef Extremes found
@@ -170,7 +171,7 @@ cdef Extremes extremes(const Call *call, const Box *box, const Line *line, int64
     return found
 
 
-cdef double scaled_norm(const Call *call, const Box *box, const Line *line, int64_t lane, const real *input,
+cdef double scaled_norm(const WalkCall *call, const Box *box, const Line *line, int64_t lane, const real *input,
                         double total, double divisor) noexcept nogil:
     """The norm of a window whose powers overflow or vanish: that of its elements beside the one that weighs most."""
     cdef Extremes found = extremes(call, box, line, lane, input, call.input_stride)
@@ -194,7 +195,7 @@ cdef double scaled_norm(const Call *call, const Box *box, const Line *line, int6
     return scale * raised(total / divisor * volume(call.pool), 1 / call.norm)
 
 
-cdef void visit_row(const Call *call, const Box *box, const Line *line, real *row, int64_t row_index,
+cdef void visit_row(const WalkCall *call, const Box *box, const Line *line, real *row, int64_t row_index,
                     real *values, int64_t *where, double *total) noexcept nogil:
     """One row of the input under the windows of a row of outputs: tap by tap, all lanes it meets at once."""
     cdef const Pool *pool = call.pool
@@ -220,7 +221,7 @@ cdef void visit_row(const Call *call, const Box *box, const Line *line, real *ro
             meet(call, box, line, &strip, row + x * call.input_stride[4], values, where, total)
 
 
-cdef void visit(const Call *call, const Box *box, const Line *line, real *input, real *values, int64_t *where,
+cdef void visit(const WalkCall *call, const Box *box, const Line *line, real *input, real *values, int64_t *where,
                 double *total) noexcept nogil:
     """All elements of the box under the windows of a line meet its accumulators, in scan order."""
     cdef const Pool *pool = call.pool
@@ -250,7 +251,7 @@ cdef void visit(const Call *call, const Box *box, const Line *line, real *input,
 # ---- lines -------------------------------------------------------------------------------------------
 
 
-cdef void max_line(const Call *call, const Box *box, const Line *line, real *input, real *output,
+cdef void max_line(const WalkCall *call, const Box *box, const Line *line, real *input, real *output,
                    int64_t step, int64_t *index, int64_t index_step) noexcept nogil:
     cdef const Pool *pool = call.pool
     cdef real best[LANES]
@@ -277,7 +278,7 @@ cdef inline int64_t first_index(const Pool *pool, const Line *line, int64_t lane
             + window(pool, 2, line.output[2] + lane, 0, pool.input_size[2]).first)
 
 
-cdef void sum_line(const Call *call, const Box *box, const Line *line, real *input, real *output,
+cdef void sum_line(const WalkCall *call, const Box *box, const Line *line, real *input, real *output,
                    int64_t step) noexcept nogil:
     cdef double total[LANES]
     cdef double divisor[LANES]
@@ -296,7 +297,7 @@ cdef void sum_line(const Call *call, const Box *box, const Line *line, real *inp
                 call, box, line, lane, <const real *>input, total[lane], divisor[lane])
 
 
-cdef void spread_line(const Call *call, const Box *box, Line *line, real *input, const real *output,
+cdef void spread_line(const WalkCall *call, const Box *box, Line *line, real *input, const real *output,
                       int64_t step, const real *norm_output, int64_t norm_step) noexcept nogil:
     cdef real share[LANES]
     cdef double divisor[LANES]
@@ -317,7 +318,7 @@ cdef void spread_line(const Call *call, const Box *box, Line *line, real *input,
     visit(call, box, line, input, share, NULL, NULL)
 
 
-cdef double zero_slope(const Call *call, const Box *box, const Line *line, int64_t lane, real *unused,
+cdef double zero_slope(const WalkCall *call, const Box *box, const Line *line, int64_t lane, real *unused,
                        double divisor) noexcept nogil:
     """What (x / y)^(p - 1) tends to for the zeros of a window, all alike, if p is negative.
 
@@ -333,7 +334,7 @@ cdef inline double volume(const Pool *pool) noexcept nogil:
     return <double>pool.kernel[0] * pool.kernel[1] * pool.kernel[2]
 
 
-cdef void run_line(const Call *call, const Box *box, Line *line, real *input) noexcept nogil:
+cdef void run_line(const WalkCall *call, const Box *box, Line *line, real *input) noexcept nogil:
     cdef int lane_axis = 4 if call.rows else 1
     cdef real *output = <real *>call.output + offset(call.output_stride, box, line)
     if call.operation == MAXIMUM:
@@ -353,7 +354,7 @@ cdef inline int64_t offset(const int64_t *stride, const Box *box, const Line *li
             + line.output[1] * stride[3] + line.output[2] * stride[4])
 
 
-cdef void run_box(const Call *call, const Box *box, real *input) noexcept nogil:
+cdef void run_box(const WalkCall *call, const Box *box, real *input) noexcept nogil:
     cdef Line line
     cdef int64_t od, oh, ow, run = LANES if call.rows else 1
     input += box.n * call.input_stride[0] + box.channel * call.input_stride[1]
@@ -384,7 +385,7 @@ cdef void clear(const Box *box, real *plane, const int64_t *stride, bint channel
 
 
 cdef void pool_task(void *context, int64_t index) noexcept nogil:
-    cdef const Call *call = <const Call *>context
+    cdef const WalkCall *call = <const WalkCall *>context
     cdef Box box
     locate(call, index, &box)
     if call.float64:
@@ -396,7 +397,7 @@ cdef void pool_task(void *context, int64_t index) noexcept nogil:
 # ---- tasks -------------------------------------------------------------------------------------------
 
 
-cdef void choose_lanes(Call *call) noexcept nogil:
+cdef void choose_lanes(WalkCall *call) noexcept nogil:
     cdef const Pool *pool = call.pool
     call.channels_are_lanes = lanes_of_channels(pool.channels, call.input_stride)
     call.rows = not call.channels_are_lanes and not pool.adaptive and pool.kernel[2] <= pool.output_size[2]
@@ -404,7 +405,7 @@ cdef void choose_lanes(Call *call) noexcept nogil:
     call.blocks = divide_up(pool.channels, call.block)
 
 
-cdef double cut_tasks(Call *call) noexcept nogil:
+cdef double cut_tasks(WalkCall *call) noexcept nogil:
     """Cut blocks of channels along one axis, into enough tasks, and short ones; returns the FLOPs."""
     cdef const Pool *pool = call.pool
     cdef const int64_t *size = &pool.output_size[0]
@@ -428,7 +429,7 @@ cdef double cut_tasks(Call *call) noexcept nogil:
     return flops
 
 
-cdef void locate(const Call *call, int64_t index, Box *box) noexcept nogil:
+cdef void locate(const WalkCall *call, int64_t index, Box *box) noexcept nogil:
     """The box of one task."""
     cdef const Pool *pool = call.pool
     cdef int axis, cut = call.cut
@@ -456,7 +457,7 @@ cdef void locate(const Call *call, int64_t index, Box *box) noexcept nogil:
     box.end[cut] = min(box.end[cut], divide_up(box.high[cut] + pool.before[cut], stride))
 
 
-cdef int walk(Call *call) except -1:
+cdef int walk(WalkCall *call) except -1:
     """Carry out a call whose arrays and strides are set."""
     cdef double flops
     choose_lanes(call)

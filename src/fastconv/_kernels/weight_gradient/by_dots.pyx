@@ -32,13 +32,13 @@ cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a 
 cdef int64_t MOST_LANES = 16
 
 
-cdef struct Call:
+cdef struct DotsCall:
     const DotLayout *plan
     Operands on
     int64_t together            # groups of a task
 
 
-cdef void copy_gradient(const DotLayout *plan, const Call *call, const Chunk *chunk, int64_t channel,
+cdef void copy_gradient(const DotLayout *plan, const DotsCall *call, const Chunk *chunk, int64_t channel,
                         int64_t channels, char *to) noexcept nogil:
     cdef const int64_t *stride = &call.on.grad_stride[0]
     cdef int64_t item = call.on.item, n, d
@@ -53,7 +53,7 @@ cdef void copy_gradient(const DotLayout *plan, const Call *call, const Chunk *ch
                        [plan.grad_channel, plan.pitch, 1], [channels, chunk.count[1], chunk.count[2]])
 
 
-cdef void multiply(const DotLayout *plan, const Call *call, const char *input, int64_t channels, const char *grad,
+cdef void multiply(const DotLayout *plan, const DotsCall *call, const char *input, int64_t channels, const char *grad,
                    int64_t rows, const fc_run_pair *runs, int64_t run_count, char *sums,
                    bint accumulate) noexcept nogil:
     """A block of output channels with all taps of a block of input channels."""
@@ -99,7 +99,7 @@ cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """One block of output and input channels of a group, or several groups, over one round of one part of the chunks."""
-    cdef Call *call = <Call *>context
+    cdef DotsCall *call = <DotsCall *>context
     cdef const DotLayout *plan = call.plan
     cdef int64_t group_blocks = divide_up(plan.groups, call.together)
     cdef int64_t channel_block = index % plan.channel_blocks
@@ -240,7 +240,7 @@ cdef class DotGradient:
     cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const DotLayout *p = &self.layout
-        cdef Call call
+        cdef DotsCall call
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
         call.plan = p
         describe_operands(&call.on, input, grad_output, sums)

@@ -40,7 +40,7 @@ cdef int64_t ALIAS_BYTES = 4096         # rows so far apart get in each other's 
 cdef int64_t MOST_LANES = 16
 
 
-cdef struct Call:
+cdef struct GemmCall:
     const GemmLayout *plan
     Operands on
     const Filters *filters      # or, if there is no `sums`, where a task brings what it has summed up
@@ -63,7 +63,7 @@ cdef struct Task:
     int64_t *offset             # scratch: of each position in the input
 
 
-cdef void place_input(Call *call) noexcept nogil:
+cdef void place_input(GemmCall *call) noexcept nogil:
     """Panels of neighbouring channels, each a box of positions."""
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = &plan.strips.axis[0]
@@ -84,7 +84,7 @@ cdef void place_input(Call *call) noexcept nogil:
     call.columns = call.segment_taps * call.width
 
 
-cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
+cdef bint lies_in_runs(const GemmLayout *plan, const GemmCall *call) noexcept nogil:
     """The positions of a chunk are adjacent in each channel and image of grad_output, and channels a good way apart."""
     cdef const Axis *axis = &plan.strips.axis[0]
     cdef const int64_t *stride = &call.on.grad_stride[0]
@@ -93,7 +93,7 @@ cdef bint lies_in_runs(const GemmLayout *plan, const Call *call) noexcept nogil:
             and stride[1] * call.on.item % ALIAS_BYTES != 0)
 
 
-cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64_t depth, int64_t row, int64_t rows,
+cdef void add_tile(const GemmCall *call, const Task *task, const Chunk *chunk, int64_t depth, int64_t row, int64_t rows,
                    const char *input, char *sums, const int64_t *row_offset, int64_t columns,
                    bint accumulate) noexcept nogil:
     """The products of one tile over a chunk: in one go, or image by image where grad_output lies."""
@@ -119,7 +119,7 @@ cdef void add_tile(const Call *call, const Task *task, const Chunk *chunk, int64
         finish.accumulate = True
 
 
-cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64_t depth,
+cdef void multiply(const GemmCall *call, const Task *task, const Chunk *chunk, int64_t depth,
                    bint accumulate) noexcept nogil:
     """A block of output channels with all taps of a block of input channels."""
     cdef const GemmLayout *plan = call.plan
@@ -147,7 +147,7 @@ cdef void multiply(const Call *call, const Task *task, const Chunk *chunk, int64
                 tap += call.segment_taps
 
 
-cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
+cdef bint take_task(const GemmCall *call, int64_t index, Task *task) noexcept nogil:
     """Which blocks a task has, and its scratch memory. False if that is short."""
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = &plan.strips.axis[0]
@@ -180,7 +180,7 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """One block of output and input channels of one group, over one round of one part of the chunks."""
-    cdef Call *call = <Call *>context
+    cdef GemmCall *call = <GemmCall *>context
     cdef const GemmLayout *plan = call.plan
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
     cdef bint gaps = plan.padded or plan.channels % call.width != 0  # that nothing is copied to
@@ -303,12 +303,13 @@ cdef class GemmGradient:
         """A task has all chunks, and walks them in one go."""
         return self.layout.parts == 1 and self.layout.round_chunks >= self.layout.strips.chunks
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums, const Filters *filters) except -1:
+    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums,
+                       const Filters *filters) except -1:
         """Write each part's sum to `sums`, per filter taps x channels, or the only one to the filters."""
         cdef const GemmLayout *p = &self.layout
         if p.turned:
             input, grad_output = grad_output, input
-        cdef Call call
+        cdef GemmCall call
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
         call.plan = p
         call.filters = filters

@@ -29,7 +29,7 @@ cdef double TASK_FLOPS = 4e5              # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a pending Ctrl-C
 
 
-cdef struct Call:
+cdef struct RowsCall:
     const RowsLayout *plan
     Operands on
     int64_t lanes               # channels of a vector; 1 if lanes are pixels
@@ -41,7 +41,7 @@ cdef struct Call:
     int64_t round_chunks        # how many of its part's a task walks between two looks for Ctrl-C
 
 
-cdef void lay_out(const RowsLayout *plan, Call *call, bint pixels, int64_t item) noexcept nogil:
+cdef void lay_out(const RowsLayout *plan, RowsCall *call, bint pixels, int64_t item) noexcept nogil:
     """Bands, tasks and parts: by geometry and memory order alone, so that bits do not depend on threads."""
     cdef int64_t lanes = kernels(item == 8).lanes, width = plan.output_size[2], height = plan.output_size[1], bytes_
     cdef int64_t wanted = <int64_t>max(1.0, min(<double>WANTED_TASKS, plan.flops / TASK_FLOPS)), blocks
@@ -65,7 +65,7 @@ cdef void lay_out(const RowsLayout *plan, Call *call, bint pixels, int64_t item)
     call.round_chunks = <int64_t>max(1.0, ROUND_FLOPS / max(1.0, flops))
 
 
-cdef void describe_band(const Call *call, int64_t index, int64_t *n, int64_t *od, int64_t *grad,
+cdef void describe_band(const RowsCall *call, int64_t index, int64_t *n, int64_t *od, int64_t *grad,
                         fc_planes_met *band) noexcept nogil:
     """The outputs of one band, from `grad` on, and the windows of their first taps along H and W."""
     cdef const RowsLayout *plan = call.plan
@@ -88,7 +88,7 @@ cdef void describe_band(const Call *call, int64_t index, int64_t *n, int64_t *od
     band.kernel_rows, band.kernel_columns = <int>plan.kernel[1], <int>plan.kernel[2]
 
 
-cdef void add_band(const Call *call, int64_t index, int64_t pair, int64_t count, char *sums) noexcept nogil:
+cdef void add_band(const RowsCall *call, int64_t index, int64_t pair, int64_t count, char *sums) noexcept nogil:
     """The products of one band, for `count` pairs of planes from this one on; a vector of sums per tap."""
     cdef const RowsLayout *plan = call.plan
     cdef int64_t item = call.on.item, plane_taps = plan.kernel[1] * plan.kernel[2]
@@ -113,7 +113,7 @@ cdef void add_band(const Call *call, int64_t index, int64_t pair, int64_t count,
                                                grad, &band)
 
 
-cdef void finish(const Call *call, int64_t count, const char *sums, char *to) noexcept nogil:
+cdef void finish(const RowsCall *call, int64_t count, const char *sums, char *to) noexcept nogil:
     """The filters of `count` pairs of planes from their vectors of sums."""
     cdef const fc_kernels *kernel = call.on.kernel
     cdef int64_t taps = call.plan.taps, i, k
@@ -131,7 +131,7 @@ cdef void finish(const Call *call, int64_t count, const char *sums, char *to) no
 
 cdef void pairs_task(void *context, int64_t index) noexcept nogil:
     """A few pairs of planes, over one round of one part of the bands."""
-    cdef Call *call = <Call *>context
+    cdef RowsCall *call = <RowsCall *>context
     cdef const RowsLayout *plan = call.plan
     cdef int64_t pairs = plan.filters * plan.channels, blocks = divide_up(pairs, call.together)
     cdef int64_t pair = index % blocks * call.together, part = index // blocks
@@ -192,14 +192,14 @@ cdef class RowsGradient:
 
     cdef int64_t parts(self, const Array *input, const Array *grad_output) noexcept:
         """How many sums `sum_parts` writes."""
-        cdef Call call
+        cdef RowsCall call
         lay_out(&self.layout, &call, self.pixels(input, grad_output), 8 if input.float64 else 4)
         return call.parts
 
     cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const RowsLayout *p = &self.layout
-        cdef Call call
+        cdef RowsCall call
         cdef int64_t longest, tasks
         lay_out(p, &call, self.pixels(input, grad_output), 8 if input.float64 else 4)
         describe_operands(&call.on, input, grad_output, sums)

@@ -38,7 +38,7 @@ cdef double LEAST_PRODUCTS = 8          # that are under way at a time: two a cy
 cdef double LOADS_COST = 4.0 / 3        # products in the time of a load: of those there are three in two cycles
 
 
-cdef struct Call:
+cdef struct WindowsCall:
     const WindowsLayout *plan
     Operands on
     int64_t width               # output channels of a panel
@@ -61,8 +61,8 @@ cdef inline int64_t line_place(const WindowsLayout *plan, int64_t line) noexcept
     return line // rows * plan.place.channel + tap_place(&plan.strips, &plan.place, line % rows * plan.kernel[2])
 
 
-cdef void multiply_line(const Call *call, const Task *task, int64_t count, int64_t line, bint two, const char *grad,
-                        char *sums, int64_t columns, const fc_finish *finish) noexcept nogil:
+cdef void multiply_line(const WindowsCall *call, const Task *task, int64_t count, int64_t line, bint two,
+                        const char *grad, char *sums, int64_t columns, const fc_finish *finish) noexcept nogil:
     """One panel of output channels with the taps of one or two kernel rows."""
     cdef const WindowsLayout *plan = call.plan
     cdef int64_t item = call.on.item, step = plan.tap_step, place = line_place(plan, line), tap = 0, taps, i, second
@@ -81,7 +81,7 @@ cdef void multiply_line(const Call *call, const Task *task, int64_t count, int64
         tap += taps
 
 
-cdef void multiply(const Call *call, const Task *task, int64_t count, bint accumulate) noexcept nogil:
+cdef void multiply(const WindowsCall *call, const Task *task, int64_t count, bint accumulate) noexcept nogil:
     """The output channels of a task with all taps of all input channels."""
     cdef const WindowsLayout *plan = call.plan
     cdef int64_t lines = plan.channels * plan.kernel[0] * plan.kernel[1], item = call.on.item, row = 0, line
@@ -99,7 +99,7 @@ cdef void multiply(const Call *call, const Task *task, int64_t count, bint accum
         row += call.width
 
 
-cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
+cdef bint take_task(const WindowsCall *call, int64_t index, Task *task) noexcept nogil:
     """Which output channels and chunks a task has, and its scratch memory. False if that is short."""
     cdef const WindowsLayout *plan = call.plan
     cdef int64_t block = index % plan.row_blocks, input, grad
@@ -118,7 +118,7 @@ cdef bint take_task(const Call *call, int64_t index, Task *task) noexcept nogil:
     return task.offset != NULL
 
 
-cdef void turn_sums(const Call *call, const Task *task) noexcept nogil:
+cdef void turn_sums(const WindowsCall *call, const Task *task) noexcept nogil:
     """From [channel][tap][row] to [row][channel][tap], by way of the scratch memory."""
     cdef const WindowsLayout *plan = call.plan
     cdef int64_t weights = plan.channels * plan.kernel[0] * plan.kernel[1] * plan.kernel[2]
@@ -128,7 +128,7 @@ cdef void turn_sums(const Call *call, const Task *task) noexcept nogil:
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """One block of output channels of a group, over one round of one part of the chunks."""
-    cdef Call *call = <Call *>context
+    cdef WindowsCall *call = <WindowsCall *>context
     cdef const WindowsLayout *plan = call.plan
     cdef bint whole_images = plan.strips.chunks == plan.strips.blocks[0]
     cdef int64_t first, last, begin, end, i, count
@@ -225,7 +225,7 @@ cdef class WindowsGradient:
     cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const WindowsLayout *p = &self.layout
-        cdef Call call
+        cdef WindowsCall call
         cdef int64_t longest = divide_up(p.strips.chunks, p.parts)
         cdef const fc_kernels *kernel
         call.plan = p

@@ -14,7 +14,7 @@ cdef enum Way:                  # to the sums; the first two count only if they 
     BY_ROWS, BY_DOTS, BY_WINDOWS, BY_GEMM
 
 
-cdef struct Call:
+cdef struct WeightGradientCall:
     Filters filters
     char *sums                  # per part: the weights
     int64_t parts               # in `sums`
@@ -32,4 +32,4 @@ cdef class WeightGradientPlan:
     cdef readonly object geometry
 
     cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1
-    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output) except -1
+    cdef int sum_up(self, WeightGradientCall *call, const Array *input, const Array *grad_output) except -1

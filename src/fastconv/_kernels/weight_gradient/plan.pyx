@@ -22,7 +22,7 @@ from fastconv._kernels.weight_gradient.operands cimport add_sums
 cdef int64_t FILTERS = 16        # of a task, so that filters that are interleaved in memory are written together
 
 
-cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
+cdef bint add_parts(const WeightGradientCall *call, int64_t filter) noexcept nogil:
     """Add the parts of a filter in order. False if the sum counts only if finite, and is not."""
     cdef const fc_kernels *kernel = call.filters.kernel
     cdef int64_t item = call.filters.item, weights = call.filters.size[1] * call.filters.taps, part
@@ -37,7 +37,7 @@ cdef bint add_parts(const Call *call, int64_t filter) noexcept nogil:
 
 
 cdef void filter_task(void *context, int64_t index) noexcept nogil:
-    cdef Call *call = <Call *>context
+    cdef WeightGradientCall *call = <WeightGradientCall *>context
     cdef int64_t first = index * FILTERS, count = min(FILTERS, call.filters.size[0] - first), i
     for i in range(first, first + count):
         if not add_parts(call, i):
@@ -86,7 +86,7 @@ cdef class WeightGradientPlan:
 
     cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
         """The algorithm."""
-        cdef Call call
+        cdef WeightGradientCall call
         cdef Array turned = out[0]
         call.way = BY_GEMM
         if self.by_rows is not None and self.by_rows.reads(input, grad_output):
@@ -115,7 +115,7 @@ cdef class WeightGradientPlan:
         self.sum_up(&call, input, grad_output)
         return 0
 
-    cdef int sum_up(self, Call *call, const Array *input, const Array *grad_output) except -1:
+    cdef int sum_up(self, WeightGradientCall *call, const Array *input, const Array *grad_output) except -1:
         """All parts, and their sum."""
         cdef int64_t weights = call.filters.size[0] * call.filters.size[1] * call.filters.taps
         cdef size_t held, needed = call.parts * weights * call.filters.item

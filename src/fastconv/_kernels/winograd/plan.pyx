@@ -36,7 +36,7 @@ from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS, fc_kernels
 from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
 from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
 from fastconv._kernels.winograd.tasks cimport (
-    CHUNK, MOST_VECTORS, Call, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
+    CHUNK, MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
     transformed_inputs, transformed_weights, weights_task,
 )
 from fastconv._kernels.winograd.tiles cimport MOST_LANES, Tiles, describe_tiles
@@ -96,7 +96,8 @@ cdef class WinogradPlan(Subconvolutions):
         run_images_again(self.direct, finite, self.batched, source, weight, bias, out, activation, slope)
         return 0
 
-    cdef void lay_out(self, Call *call, const fc_kernels *kernel, int64_t itemsize, bint channels_last) noexcept nogil:
+    cdef void lay_out(self, WinogradCall *call, const fc_kernels *kernel, int64_t itemsize,
+                      bint channels_last) noexcept nogil:
         """Panels, chunks, parts and blocks: what follows from geometry, memory order, instruction set and threads."""
         cdef const Dense *d = self.dense
         cdef Tiles *t = &call.tiles
@@ -139,7 +140,7 @@ cdef class WinogradPlan(Subconvolutions):
 
     cdef int run_winograd(self, const Array *source, const Array *weight, const char *bias, const Array *out,
                           char *finite, int activation, double slope) except -1:
-        cdef Call call
+        cdef WinogradCall call
         cdef const Dense *d = self.dense
         cdef int axis
         self.lay_out(&call, kernels(source.float64), 8 if source.float64 else 4,
@@ -159,7 +160,7 @@ cdef class WinogradPlan(Subconvolutions):
             raise MemoryError("convolution workspace")
         return 0
 
-    cdef int run_many_tiles(self, Call *call, const Array *weight) except -1:
+    cdef int run_many_tiles(self, WinogradCall *call, const Array *weight) except -1:
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
         cdef Form form
@@ -178,7 +179,7 @@ cdef class WinogradPlan(Subconvolutions):
             give_back(&panels, filled)
         return 0
 
-    cdef int run_few_tiles(self, Call *call) except -1:
+    cdef int run_few_tiles(self, WinogradCall *call) except -1:
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_inputs(call), block
         cdef size_t held
@@ -198,7 +199,7 @@ cdef class WinogradPlan(Subconvolutions):
 
     def info(self, bint float64, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Call call
+        cdef WinogradCall call
         cdef int64_t item = 8 if float64 else 4, tasks, packed = 0, workspace
         self.lay_out(&call, kernels(float64), item, channels_last)
         if call.few_tiles:

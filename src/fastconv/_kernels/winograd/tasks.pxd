@@ -12,7 +12,7 @@ cdef enum:
     MOST_VECTORS = 6          # of tiles in a block
 
 
-cdef struct Call:
+cdef struct WinogradCall:
     const Dense *dense
     Tiles tiles
     Weights weights
@@ -40,43 +40,43 @@ cdef struct Call:
     bint out_of_memory
 
 
-cdef inline int64_t weights_step(const Call *call) noexcept nogil:
+cdef inline int64_t weights_step(const WinogradCall *call) noexcept nogil:
     """From point to point of a panel of transformed weights."""
     return apart(&call.tiles, call.dense.depth * call.tiles.piece_count * call.channel_width)
 
 
-cdef inline int64_t transformed_weights(const Call *call) noexcept nogil:
+cdef inline int64_t transformed_weights(const WinogradCall *call) noexcept nogil:
     """Elements of the transformed weights of a group."""
     return call.channel_panels * call.tiles.transform.points * weights_step(call)
 
 
-cdef inline int64_t inputs_step(const Call *call) noexcept nogil:
+cdef inline int64_t inputs_step(const WinogradCall *call) noexcept nogil:
     """From point to point of the transformed inputs that a task holds."""
     return apart(&call.tiles, call.held * call.tiles.piece_count * call.block)
 
 
-cdef inline int64_t sums_step(const Call *call) noexcept nogil:
+cdef inline int64_t sums_step(const WinogradCall *call) noexcept nogil:
     """From point to point of a weight panel's sums."""
     return apart(&call.tiles, call.channel_width * call.block)
 
 
-cdef inline int64_t tiles_scratch(const Call *call, int64_t channel_panels) noexcept nogil:
+cdef inline int64_t tiles_scratch(const WinogradCall *call, int64_t channel_panels) noexcept nogil:
     """Elements of scratch of a `tiles_task`: transformed inputs, sums (of all panels, if they wait for more depth)."""
     return call.tiles.transform.points * (inputs_step(call) + sums_step(call)
                                           * (channel_panels if call.held < call.dense.depth else 1))
 
 
-cdef inline int64_t chunk_step(const Call *call) noexcept nogil:
+cdef inline int64_t chunk_step(const WinogradCall *call) noexcept nogil:
     """From point to point of a chunk of a block's transformed inputs."""
     return apart(&call.tiles, call.depth * call.tiles.piece_count * call.block)
 
 
-cdef inline int64_t transformed_inputs(const Call *call) noexcept nogil:
+cdef inline int64_t transformed_inputs(const WinogradCall *call) noexcept nogil:
     """Elements of the transformed inputs of a block and group."""
     return divide_up(call.dense.depth, call.depth) * call.tiles.transform.points * chunk_step(call)
 
 
-cdef inline int64_t channels_scratch(const Call *call) noexcept nogil:
+cdef inline int64_t channels_scratch(const WinogradCall *call) noexcept nogil:
     """Elements of scratch of a `channels_task`: taps, transformed weights, sums, and those of a vector, turned."""
     cdef int64_t width = call.channel_width
     return (taps_scratch(&call.tiles, width)

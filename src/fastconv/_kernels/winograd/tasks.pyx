@@ -26,12 +26,12 @@ cdef struct Targets:
     int count
 
 
-cdef inline int64_t tiles_at_once(const Call *call) noexcept nogil:
+cdef inline int64_t tiles_at_once(const WinogradCall *call) noexcept nogil:
     """Tiles whose sums are transformed back together."""
     return MOST_LANES if call.tiles.channels_last else call.tiles.kernel.lanes
 
 
-cdef void find_targets(Call *call, int64_t group, int64_t first, int64_t count, int64_t channel,
+cdef void find_targets(WinogradCall *call, int64_t group, int64_t first, int64_t count, int64_t channel,
                        Targets *targets) noexcept nogil:
     """Where at most `tiles_at_once` tiles, from number `first` on, have their outputs of a channel of a group."""
     cdef int64_t offset = (group * call.dense.channels + channel) * call.out_stride[1] * call.tiles.itemsize
@@ -39,7 +39,7 @@ cdef void find_targets(Call *call, int64_t group, int64_t first, int64_t count, 
     output_runs(&call.tiles, targets.places, targets.count, call.out_stride, call.out + offset, targets.runs)
 
 
-cdef void next_channels(Call *call, int64_t channels, Targets *targets) noexcept nogil:
+cdef void next_channels(WinogradCall *call, int64_t channels, Targets *targets) noexcept nogil:
     """Move on by so many channels."""
     cdef int64_t offset = channels * call.out_stride[1] * call.tiles.itemsize
     cdef int i, row
@@ -49,7 +49,7 @@ cdef void next_channels(Call *call, int64_t channels, Targets *targets) noexcept
                 targets.runs[i].row[row] = <char *>targets.runs[i].row[row] + offset
 
 
-cdef void write_outputs(Call *call, const Targets *targets, int64_t group, int64_t channel, int64_t channels,
+cdef void write_outputs(WinogradCall *call, const Targets *targets, int64_t group, int64_t channel, int64_t channels,
                         const char *sums, int64_t point_step, int64_t step) noexcept nogil:
     """Transform sums of `channels` channels back, into the output; rows of sums lie `step` apart."""
     cdef int64_t infinite, lanes
@@ -83,8 +83,8 @@ cdef void write_outputs(Call *call, const Targets *targets, int64_t group, int64
 # ---- products ----------------------------------------------------------------------------------------
 
 
-cdef void multiply_channels(const Call *call, int64_t depth, const char *u, const char *v, char *sums, int64_t channels,
-                            int64_t tiles, bint accumulate) noexcept nogil:
+cdef void multiply_channels(const WinogradCall *call, int64_t depth, const char *u, const char *v, char *sums,
+                            int64_t channels, int64_t tiles, bint accumulate) noexcept nogil:
     """sums[channel][tile] (+)= u[k][channel] * v[k][tile], cut by cut."""
     cdef int64_t item = call.tiles.itemsize, k = 0, count
     cdef fc_finish finish
@@ -97,8 +97,8 @@ cdef void multiply_channels(const Call *call, int64_t depth, const char *u, cons
         k += count
 
 
-cdef void multiply_tiles(const Call *call, int64_t depth, const char *u, const char *v, char *sums, int64_t channels,
-                         int64_t tiles, bint accumulate) noexcept nogil:
+cdef void multiply_tiles(const WinogradCall *call, int64_t depth, const char *u, const char *v, char *sums,
+                         int64_t channels, int64_t tiles, bint accumulate) noexcept nogil:
     """sums[tile][channel] (+)= v[tile, k] * u[k][channel], cut by cut; panels of tiles lie `depth` elements per tile
     apart."""
     cdef const fc_kernels *kernel = call.tiles.kernel
@@ -126,7 +126,7 @@ cdef void multiply_tiles(const Call *call, int64_t depth, const char *u, const c
 
 cdef void weights_task(void *context, int64_t index) noexcept nogil:
     """Transform one weight panel of one group, chunk by chunk."""
-    cdef Call *call = <Call *>context
+    cdef WinogradCall *call = <WinogradCall *>context
     cdef const Dense *d = call.dense
     cdef int64_t item = call.tiles.itemsize, step = weights_step(call), c = 0
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
@@ -144,7 +144,7 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
         c += call.depth
 
 
-cdef void hold_inputs(const Call *call, int64_t group, int64_t first, int64_t count, int64_t channel,
+cdef void hold_inputs(const WinogradCall *call, int64_t group, int64_t first, int64_t count, int64_t channel,
                       int64_t channels, char *v) noexcept nogil:
     """Transform some channels of the inputs of a block of tiles, chunk by chunk."""
     cdef const Tiles *t = &call.tiles
@@ -162,7 +162,7 @@ cdef void hold_inputs(const Call *call, int64_t group, int64_t first, int64_t co
                            channels * t.piece_count)
 
 
-cdef void multiply_panel(const Call *call, int64_t rows, int64_t tiles, int64_t channel, int64_t channels,
+cdef void multiply_panel(const WinogradCall *call, int64_t rows, int64_t tiles, int64_t channel, int64_t channels,
                          const char *u, const char *v, char *sums) noexcept nogil:
     """All points' products of one weight panel with the inputs held, chunk by chunk."""
     cdef int64_t item = call.tiles.itemsize, pieces = call.tiles.piece_count, point, c, count
@@ -186,7 +186,7 @@ cdef void multiply_panel(const Call *call, int64_t rows, int64_t tiles, int64_t 
 
 cdef void tiles_task(void *context, int64_t index) noexcept nogil:
     """One block of tiles times one part of the output channels of a group."""
-    cdef Call *call = <Call *>context
+    cdef WinogradCall *call = <WinogradCall *>context
     cdef const Dense *d = call.dense
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, points = t.transform.points, at_once = tiles_at_once(call)
@@ -232,7 +232,7 @@ cdef void tiles_task(void *context, int64_t index) noexcept nogil:
 
 cdef void inputs_task(void *context, int64_t index) noexcept nogil:
     """Transform one chunk of the depth of one panel of tiles of the block."""
-    cdef Call *call = <Call *>context
+    cdef WinogradCall *call = <WinogradCall *>context
     cdef const Dense *d = call.dense
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, block = min(call.block, t.count - call.first)
@@ -248,7 +248,7 @@ cdef void inputs_task(void *context, int64_t index) noexcept nogil:
 
 cdef void channels_task(void *context, int64_t index) noexcept nogil:
     """One panel of output channels of a group times all tiles of the block."""
-    cdef Call *call = <Call *>context
+    cdef WinogradCall *call = <WinogradCall *>context
     cdef const Dense *d = call.dense
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, width = call.channel_width, points = t.transform.points
@@ -274,7 +274,7 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     write_block(call, group, channel, channels, block, sums)
 
 
-cdef void write_block(Call *call, int64_t group, int64_t channel, int64_t channels, int64_t block,
+cdef void write_block(WinogradCall *call, int64_t group, int64_t channel, int64_t channels, int64_t block,
                       char *sums) noexcept nogil:
     """Transform the sums of a block back, turned if their lanes are not those of the output."""
     cdef const Tiles *t = &call.tiles

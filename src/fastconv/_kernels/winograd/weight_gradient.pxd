@@ -9,7 +9,7 @@ from fastconv._kernels.winograd.bands cimport Bands, Operand
 from fastconv._kernels.winograd.tiles cimport Tiles
 
 
-cdef struct Call:
+cdef struct WinogradGradientCall:
     const Dense *dense
     Tiles tiles
     Bands bands
@@ -36,7 +36,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
     cdef int tile
     cdef int64_t chunk
 
-    cdef void lay_out(self, Call *call, bint float64) noexcept nogil
-    cdef void share_out(self, Call *call) noexcept nogil
+    cdef void lay_out(self, WinogradGradientCall *call, bint float64) noexcept nogil
+    cdef void share_out(self, WinogradGradientCall *call) noexcept nogil
     cdef bint run_winograd(self, const Array *input, const Array *grad_output, const Array *out) except -1
-    cdef int run_blocks(self, Call *call, int64_t blocks, int64_t longest) except -1
+    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1

@@ -58,7 +58,7 @@ cdef struct Block:
     int64_t column, column_end
 
 
-cdef void find_block(const Call *call, int64_t index, Block *block) noexcept nogil:
+cdef void find_block(const WinogradGradientCall *call, int64_t index, Block *block) noexcept nogil:
     cdef int64_t part = index % call.column_blocks
     block.column = part * call.column_panels // call.column_blocks
     block.column_end = (part + 1) * call.column_panels // call.column_blocks
@@ -69,18 +69,20 @@ cdef void find_block(const Call *call, int64_t index, Block *block) noexcept nog
     block.group = index // call.row_blocks
 
 
-cdef int64_t first_row(const Call *call, int64_t panel) noexcept nogil:
+cdef int64_t first_row(const WinogradGradientCall *call, int64_t panel) noexcept nogil:
     """The output channel of a group that a row panel begins with."""
     return panel * call.dense.channels // call.row_panels
 
 
-cdef void find_row_panel(const Call *call, const Block *block, int64_t index, Panel *panel) noexcept nogil:
+cdef void find_row_panel(const WinogradGradientCall *call, const Block *block, int64_t index,
+                         Panel *panel) noexcept nogil:
     memset(panel, 0, sizeof(panel[0]))
     panel.channel = block.group * call.dense.channels + first_row(call, index)
     panel.channels = first_row(call, index + 1) - first_row(call, index)
 
 
-cdef void find_column_panel(const Call *call, const Block *block, int64_t index, Panel *panel) noexcept nogil:
+cdef void find_column_panel(const WinogradGradientCall *call, const Block *block, int64_t index,
+                            Panel *panel) noexcept nogil:
     cdef const Tiles *t = &call.tiles
     cdef int64_t per_piece = call.column_panels // t.piece_count, piece = index // per_piece
     cdef int64_t channel = index % per_piece * t.kernel.max_columns
@@ -91,7 +93,7 @@ cdef void find_column_panel(const Call *call, const Block *block, int64_t index,
     panel.shift[2] = t.window.first[2] + piece % t.pieces[2] * t.transform.taps * t.window.delta[2]
 
 
-cdef int64_t transform_round(const Call *call, const Block *block, int64_t index, char *d, char *v,
+cdef int64_t transform_round(const WinogradGradientCall *call, const Block *block, int64_t index, char *d, char *v,
                              char *scratch) noexcept nogil:
     """Both operands' tiles of a round, of the channels of a block; returns how many tiles there are."""
     cdef const Tiles *t = &call.tiles
@@ -110,8 +112,8 @@ cdef int64_t transform_round(const Call *call, const Block *block, int64_t index
     return count
 
 
-cdef void multiply(const Call *call, const Block *block, int64_t depth, const char *d, const char *v, char *sums,
-                   bint accumulate) noexcept nogil:
+cdef void multiply(const WinogradGradientCall *call, const Block *block, int64_t depth, const char *d, const char *v,
+                   char *sums, bint accumulate) noexcept nogil:
     """Add the products of a round to the sums of a block."""
     cdef const fc_kernels *kernel = call.tiles.kernel
     cdef int64_t item = call.tiles.itemsize, points = call.tiles.transform.points, width = kernel.max_columns
@@ -137,7 +139,7 @@ cdef void multiply(const Call *call, const Block *block, int64_t depth, const ch
                                     <int>high, <int>wide, &finish)
 
 
-cdef void write_taps(const Call *call, const Panel *panel, int64_t high, int64_t wide, const char *taps,
+cdef void write_taps(const WinogradGradientCall *call, const Panel *panel, int64_t high, int64_t wide, const char *taps,
                      char *out) noexcept nogil:
     """The taps of one filter's channels, taps[tap][channel], to grad_weight."""
     cdef const fc_kernels *kernel = call.tiles.kernel
@@ -152,7 +154,8 @@ cdef void write_taps(const Call *call, const Panel *panel, int64_t high, int64_t
                         taps + (y * row + x) * width * item, width, 1)
 
 
-cdef bint write_panels(const Call *call, const Block *block, int64_t i, const char *sums) noexcept nogil:
+cdef bint write_panels(const WinogradGradientCall *call, const Block *block, int64_t i,
+                       const char *sums) noexcept nogil:
     """Transform the sums of a row panel and a block's columns back into grad_weight; False if not all are finite."""
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, width = t.kernel.max_columns, side = t.transform.taps, piece, row, rows, j, top, left, base
@@ -181,7 +184,7 @@ cdef bint write_panels(const Call *call, const Block *block, int64_t i, const ch
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
     """The products of one block over one part of the rounds, or a step of it."""
-    cdef Call *call = <Call *>context
+    cdef WinogradGradientCall *call = <WinogradGradientCall *>context
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, points = t.transform.points, part = index % call.parts, round, depth, i, first, last
     cdef int64_t sums_size = call.most_rows * call.most_columns * points * call.sums_step
@@ -211,7 +214,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 
 cdef void finish_task(void *context, int64_t index) noexcept nogil:
     """Add the parts of one block and row panel in order, and transform them back."""
-    cdef Call *call = <Call *>context
+    cdef WinogradGradientCall *call = <WinogradGradientCall *>context
     cdef const Tiles *t = &call.tiles
     cdef int64_t item = t.itemsize, points = t.transform.points, part, count
     cdef int64_t size = call.most_rows * call.most_columns * points * call.sums_step
@@ -247,7 +250,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
             WeightGradientPlan.run_arrays(self, input, grad_output, out)
         return 0
 
-    cdef void lay_out(self, Call *call, bint float64) noexcept nogil:
+    cdef void lay_out(self, WinogradGradientCall *call, bint float64) noexcept nogil:
         """Panels and blocks, whose sums stay in the cache."""
         cdef const Dense *d = self.forward.dense
         cdef Tiles *t = &call.tiles
@@ -268,7 +271,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         call.column_blocks = divide_up(call.column_panels, call.most_columns)
         call.sums_step = apart(t, call.row_width * width)
 
-    cdef void share_out(self, Call *call) noexcept nogil:
+    cdef void share_out(self, WinogradGradientCall *call) noexcept nogil:
         """Rounds of tiles, which stay in the cache as well, parts and steps."""
         cdef const Dense *d = call.dense
         cdef Tiles *t = &call.tiles
@@ -290,7 +293,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
 
     cdef bint run_winograd(self, const Array *input, const Array *grad_output, const Array *out) except -1:
         """False if the gradient is not finite everywhere."""
-        cdef Call call
+        cdef WinogradGradientCall call
         cdef const Dense *d = self.forward.dense
         cdef int axis
         cdef int64_t blocks, together, size, longest
@@ -323,7 +326,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
             raise MemoryError("weight gradient workspace")
         return call.finite
 
-    cdef int run_blocks(self, Call *call, int64_t blocks, int64_t longest) except -1:
+    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1:
         """Some blocks from `first_block` on, all rounds."""
         cdef int64_t tiles = call.rounds * call.round * call.bands.tiles
         cdef double flops = 2.0 * call.tiles.transform.points * call.row_width * call.most_rows * call.most_columns
