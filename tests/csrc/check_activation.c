@@ -118,8 +118,8 @@ static void check_values(const fc_pointwise *how, int gradient)
     fill_arguments(x, COUNT_OF);
     for (int i = 0; i < COUNT_OF; i++) ones[i] = 1;
     describe("activation %d (%g, %g, %g)%s", how->activation, how->a, how->b, how->c, gradient ? ", gradient" : "");
-    if (gradient) table->activate_gradient(out, x, ones, NULL, COUNT_OF, how);
-    else table->activate(out, x, NULL, COUNT_OF, how);
+    if (gradient) table->pointwise.activate_gradient(out, x, ones, NULL, COUNT_OF, how);
+    else table->pointwise.activate(out, x, NULL, COUNT_OF, how);
     for (int i = 0; i < COUNT_OF; i++) {
         const long double expected = gradient ? slope_of(x[i], how) : value_of(x[i], how);
         long double most = MOST * ulp(expected);
@@ -139,16 +139,16 @@ static void check_rows(const fc_pointwise *how, enum side side)
     fill_arguments(x, LONGEST);
     fill_fractions(g, LONGEST);
     x[3] = (real)NAN;
-    table->activate(value, x, NULL, LONGEST, how);
-    table->activate_gradient(slope, x, g, NULL, LONGEST, how);
+    table->pointwise.activate(value, x, NULL, LONGEST, how);
+    table->pointwise.activate_gradient(slope, x, g, NULL, LONGEST, how);
     for (int count = 0; count <= 2 * table->lanes + 1 && count <= LONGEST; count++) {
         const int first = (int)random_below(LONGEST - count + 1);
         const guarded in = guarded_new(count, side), behind = guarded_new(count, side), out = guarded_new(count, side);
         for (int i = 0; i < count; i++) in.data[i] = x[first + i], behind.data[i] = g[first + i];
         describe("activation %d, %d elements", how->activation, count);
-        table->activate(out.data, in.data, NULL, count, how);
+        table->pointwise.activate(out.data, in.data, NULL, count, how);
         expect_same(out.data, value + first, count);
-        table->activate_gradient(out.data, in.data, behind.data, NULL, count, how);
+        table->pointwise.activate_gradient(out.data, in.data, behind.data, NULL, count, how);
         expect_same(out.data, slope + first, count);
         guarded_free(in);
         guarded_free(behind);
@@ -167,13 +167,13 @@ static void check_slopes(void)
     fill_integers(slopes, COUNT_OF);
     describe("prelu");
     for (int i = 0; i < COUNT_OF; i++) expected[i] = x[i] > 0 ? x[i] : slopes[i] * x[i];
-    table->activate(out, x, slopes, COUNT_OF, &how);
+    table->pointwise.activate(out, x, slopes, COUNT_OF, &how);
     expect_same(out, expected, COUNT_OF);
     for (int i = 0; i < COUNT_OF; i++) expected[i] = x[i] > 0 ? g[i] : slopes[i] * g[i];
-    table->activate_gradient(out, x, g, slopes, COUNT_OF, &how);
+    table->pointwise.activate_gradient(out, x, g, slopes, COUNT_OF, &how);
     expect_same(out, expected, COUNT_OF);
     for (int i = 0; i < COUNT_OF; i++) expected[i] = x[i] > 0 ? 0 : x[i] * g[i];
-    table->activate_gradient(out, x, g, NULL, COUNT_OF, &by_slope);
+    table->pointwise.activate_gradient(out, x, g, NULL, COUNT_OF, &by_slope);
     expect_same(out, expected, COUNT_OF);
 }
 

@@ -35,7 +35,7 @@ static void check_window(const fc_window *w, int with_bias, enum side side)
         if (with_bias) sum = sum + bias < 0 ? 0 : sum + bias;
         expected[place[0] * stride[0] + place[1] * stride[1] + place[2]] = sum;
     }
-    table->col2im(target.data, stride, columns.data, tap_step, w, &finish);
+    table->copy.col2im(target.data, stride, columns.data, tap_step, w, &finish);
     expect_same(target.data, expected, target.count);
     guarded_free(columns);
     guarded_free(target);

@@ -18,7 +18,7 @@ static void check_rows(int64_t rows, int64_t columns, int stride, int phases, in
     const int lanes = table->lanes, kernel_rows = 1 + (int)random_below(FC_KERNEL_ROWS);
     const int taps = 1 + (int)random_below(MOST_TAPS), unit = channels ? 1 : lanes;
     const int64_t vectors = (columns + unit * phases - 1) / (unit * phases);
-    const int64_t row = (vectors + (line ? 2 * table->depthwise_vectors : 1) + 2) * lanes;
+    const int64_t row = (vectors + (line ? 2 * table->depthwise.max_vectors : 1) + 2) * lanes;
     const int64_t kernel_step = line ? lanes : row, row_step = line ? row : stride * row;
     const int64_t source_rows = line ? rows : (rows - 1) * stride + kernel_rows;
     const guarded source = guarded_new((source_rows + (line ? kernel_rows : 0)) * row, AT_END);
@@ -61,7 +61,7 @@ static void check_rows(int64_t rows, int64_t columns, int stride, int phases, in
     }
     describe("depthwise, %lld x %lld, stride %d, %d phases, line %d, %d channels, lane step %d, %d x %d taps",
              (long long)rows, (long long)columns, stride, phases, line, channels, lane_step, kernel_rows, taps);
-    table->depthwise(out.data, source.data, rows, columns, &d);
+    table->depthwise.tile(out.data, source.data, rows, columns, &d);
     expect_same(out.data, expected, rows * out_row);
     free(expected);
     guarded_free(source);
@@ -75,7 +75,7 @@ static void check_in_place(int64_t rows, int64_t columns)
 {
     enum { step = 2 };
     const int lanes = table->lanes, kernel_rows = 1 + (int)random_below(FC_KERNEL_ROWS);
-    const int taps = 1 + (int)random_below(table->depthwise_in_place);
+    const int taps = 1 + (int)random_below(table->depthwise.in_place);
     const int64_t height = 1 + random_below(20), width = 1 + random_below(5 * lanes), row = width + random_below(3);
     const int64_t y = random_below(height + 12) - 10, x = random_below(width + 12) - 10;
     const int64_t met = (rows - 1) * step + kernel_rows, out_row = columns + random_below(3);
@@ -116,7 +116,7 @@ static void check_in_place(int64_t rows, int64_t columns)
     describe("depthwise in place, %lld x %lld, %lld x %lld from %lld, %lld, %d x %d taps", (long long)rows,
              (long long)columns, (long long)height, (long long)width, (long long)y, (long long)x, kernel_rows,
              taps);
-    table->depthwise(out.data, source.data + y * row + x, rows, columns, &d);
+    table->depthwise.tile(out.data, source.data + y * row + x, rows, columns, &d);
     expect_same(out.data, expected, out.count);
     free(expected);
     guarded_free(source);
@@ -143,7 +143,7 @@ static void check_gather(int64_t step, int channels, int64_t x_stride, int64_t f
                          .channels = channels, .spread = group, .copy = copy};
     describe("depthwise_gather, step %lld, %d channels, stride %lld, from %lld, %lld of %lld pixels", (long long)step,
              channels, (long long)x_stride, (long long)first, (long long)count, (long long)extent);
-    table->depthwise_gather(to.data, source.data, rows, &g);
+    table->depthwise.gather(to.data, source.data, rows, &g);
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t p = 0; p < step; p++) {
             for (int64_t i = 0; i < count * unit * group; i++) {
@@ -170,7 +170,7 @@ static void check_weights(int rows, int64_t columns, int channels)
     int group = 1;
     while (channels && channels % (2 * group) == 0 && random_below(2)) group *= 2;
     const int64_t channel_stride = random_below(2), group_stride = 3 * rows * columns;
-    table->depthwise_weights(to.data, source.data, rows, columns, 3 * columns, 3, group_stride, channel_stride, group,
+    table->depthwise.weights(to.data, source.data, rows, columns, 3 * columns, 3, group_stride, channel_stride, group,
                              channels);
     for (int64_t i = 0; i < rows * columns * lanes; i++) {
         const int64_t lane = i % lanes, k = i / lanes % rows, t = i / lanes / rows;
@@ -213,7 +213,7 @@ static void check_planes(const fc_planes_met *p)
              "channels", (long long)p->rows, (long long)p->columns, (long long)p->y, (long long)p->x,
              (long long)p->y_step, (long long)p->x_step, (long long)p->y_delta, (long long)p->x_delta, p->kernel_rows,
              p->kernel_columns, p->channels);
-    table->depthwise_gradient(sums.data, input.data, grad.data, p);
+    table->depthwise.gradient(sums.data, input.data, grad.data, p);
     expect_same(sums.data, expected, sums.count);
     free(expected);
     guarded_free(input);
@@ -242,16 +242,16 @@ void check_depthwise_gradient(void)
 void check_depthwise(void)
 {
     const int lanes = table->lanes;
-    for (int64_t rows = 1; rows <= 2 * table->depthwise_rows + 1; rows++) {
+    for (int64_t rows = 1; rows <= 2 * table->depthwise.max_rows + 1; rows++) {
         for (int round = 0; round < 12; round++) {
-            const int64_t columns = 1 + random_below((table->depthwise_vectors + 2) * lanes);
+            const int64_t columns = 1 + random_below((table->depthwise.max_vectors + 2) * lanes);
             const int channels = 1 + (int)random_below(lanes), lane_step = 1 + (int)random_below(2);
             check_rows(rows, columns, 1 + (int)random_below(3), 1, 0, 0, lane_step);
             check_rows(rows, columns, 1, 2, 0, 0, 1);
             check_rows(rows, columns % 13 + 1, 1 + (int)random_below(3), 1, 0, channels, lane_step);
             check_rows(rows % 3 + 1, 8 * columns, 1, 1, 1, 0, lane_step);
             check_rows(rows % 3 + 1, columns, 1, 1, 1, channels, lane_step);
-            if (table->depthwise_in_place) check_in_place(rows, columns);
+            if (table->depthwise.in_place) check_in_place(rows, columns);
         }
     }
 }

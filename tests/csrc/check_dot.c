@@ -44,7 +44,7 @@ static void check_tile(int rows, int columns, int64_t count, int run_count, enum
             }
         describe("dot, %d x %d, %d runs of %lld, accumulate %d", rows, columns, run_count, (long long)count,
                  accumulate);
-        table->dot(a_rows, rows, b_rows, columns, runs, run_count, c.data, row_offset, accumulate);
+        table->dot.tile(a_rows, rows, b_rows, columns, runs, run_count, c.data, row_offset, accumulate);
         expect_same(c.data, expected, c.count);
     }
     free(expected);
@@ -56,9 +56,9 @@ static void check_tile(int rows, int columns, int64_t count, int run_count, enum
 void check_dot(void)
 {
     describe("dot");
-    if (table->dot_rows < 1 || table->dot_rows > FC_MAX_DOT_ROWS) fail("dot_rows %d", table->dot_rows);
-    for (int rows = 1; rows <= table->dot_rows; rows++) {
-        const int most = table->dot_columns(rows);
+    if (table->dot.max_rows < 1 || table->dot.max_rows > FC_MAX_DOT_ROWS) fail("dot_rows %d", table->dot.max_rows);
+    for (int rows = 1; rows <= table->dot.max_rows; rows++) {
+        const int most = table->dot.max_columns(rows);
         if (most < 1 || most > FC_MAX_DOT_COLUMNS) fail("dot_columns(%d) %d", rows, most);
         for (int columns = 1; columns <= most; columns++)
             for (int run_count = 0; run_count <= RUNS; run_count++)

@@ -33,11 +33,11 @@ static void check_row(int64_t count, int activation, enum side side)
         all += (double)gradient.data[i];
     }
     describe("gradient_row, %lld elements, activation %d", (long long)count, activation);
-    const double got = table->gradient_row(out.data, output.data, gradient.data, count, activation, 0.5);
+    const double got = table->pointwise.gradient_row(out.data, output.data, gradient.data, count, activation, 0.5);
     expect_same(out.data, expected.data, count);
     if (got != sum) fail("sum %g, not %g", got, sum);
     describe("gradient_row, %lld elements, only the sum", (long long)count);
-    const double only = table->gradient_row(NULL, NULL, gradient.data, count, activation, 0.5);
+    const double only = table->pointwise.gradient_row(NULL, NULL, gradient.data, count, activation, 0.5);
     if (only != all) fail("sum %g, not %g", only, all);
     guarded_free(output);
     guarded_free(gradient);
@@ -68,7 +68,7 @@ static void check_step(int64_t count, int moving, const fc_descent *how, enum si
         value_after.data[i] = (real)((double)value.data[i] - how->rate * (how->nesterov ? g + how->momentum * v : v));
     }
     describe("descend, %lld elements, momentum %d, nesterov %d", (long long)count, moving, how->nesterov);
-    table->descend(value.data, moving ? velocity.data : NULL, gradient.data, count, how);
+    table->pointwise.descend(value.data, moving ? velocity.data : NULL, gradient.data, count, how);
     expect_same(value.data, value_after.data, count);
     expect_same(velocity.data, velocity_after.data, count);
     guarded_free(value);

@@ -82,11 +82,11 @@ static void check_columns(int64_t length, enum side side)
     describe("fft_columns, %lld rows", (long long)length);
     for (int64_t i = 0; i < z.count; i++) before[i] = z.data[i] = fraction();
     for (int64_t j = 0; j < length; j++) re[j] = *part_of(z.data + j * step, x, 0), im[j] = *part_of(z.data + j * step, x, 1);
-    table->fft_columns(z.data, step, groups, &axis, 0);
+    table->fft.columns(z.data, step, groups, &axis, 0);
     for (int64_t j = 0; j < length; j++)
         expect_frequency(re, im, length, frequency_at(&axis, j), *part_of(z.data + j * step, x, 0),
                          *part_of(z.data + j * step, x, 1));
-    table->fft_columns(z.data, step, groups, &axis, 1);
+    table->fft.columns(z.data, step, groups, &axis, 1);
     for (int64_t i = 0; i < z.count; i++) {
         const int inside = i % step < groups * 2 * lanes();
         expect_close(z.data[i] / (inside ? (double)length : 1), before[i], "there and back");
@@ -115,12 +115,12 @@ static void check_rows(int64_t length, int with_factors, enum side side)
             re[x] = -im[x], im[x] = real;
         }
     }
-    table->fft_rows(spectrum.data, z.data, step, rows, &axis, with_factors ? factors : NULL, 0);
+    table->fft.rows(spectrum.data, z.data, step, rows, &axis, with_factors ? factors : NULL, 0);
     for (int64_t x = 0; x < length; x++)
         expect_frequency(re, im, length, frequency_at(&axis, x), at[2 * x * lanes()], at[(2 * x + 1) * lanes()]);
     for (int64_t i = 0; i < z.count; i++)
         if (i % step < 2 * length) z.data[i] = 0;
-    table->fft_rows(spectrum.data, z.data, step, rows, &axis, with_factors ? factors : NULL, 1);
+    table->fft.rows(spectrum.data, z.data, step, rows, &axis, with_factors ? factors : NULL, 1);
     for (int64_t i = 0; i < z.count; i++)
         expect_close(z.data[i] / (i % step < 2 * length ? (double)length : 1), before[i], "there and back");
     guarded_free(z);
@@ -154,7 +154,7 @@ static void check_products(int rows, int columns, int accumulate, enum side side
             }
             expected[i * size + at] = sum;
         }
-    table->fft_products(to, from_a, from_b, terms, size, rows, columns, accumulate);
+    table->fft.products(to, from_a, from_b, terms, size, rows, columns, accumulate);
     for (int i = 0; i < rows * columns; i++) expect_same(to[i], expected + i * size, size);
     for (int i = 0; i < rows * terms; i++) guarded_free(a[i]);
     for (int i = 0; i < columns * terms; i++) guarded_free(b[i]);
@@ -200,7 +200,7 @@ void check_fft_rows_of_arrays(void)
             fill_integers(row[half].data, row[half].count);
             rows.row[half] = row[half].data - rows.begin[half] * stride;
         }
-        const double got = table->fft_read(z, groups, &rows, cosine, sine);
+        const double got = table->fft.read(z, groups, &rows, cosine, sine);
         for (int64_t x = 0; x < columns; x++) {
             double value[2];
             for (int half = 0; half < 2; half++) {
@@ -229,7 +229,7 @@ void check_fft_rows_of_arrays(void)
                 expected[half][j] = (real)(finish.activation == FC_RELU && value < 0 ? 0 : value);
             }
         }
-        if (!table->fft_write(&rows, z, groups, cosine, sine, &finish)) fail("not finite");
+        if (!table->fft.write(&rows, z, groups, cosine, sine, &finish)) fail("not finite");
         for (int half = 0; half < 2; half++) {
             for (int64_t j = 0; j < row[half].count; j++)
                 expect_close(row[half].data[j], expected[half][j], "written");
@@ -239,7 +239,7 @@ void check_fft_rows_of_arrays(void)
         if (row[0].count > (columns - 1) * stride) {
             rows.row[0] = row[0].data, rows.end[0] = columns;
             *part_of(z, columns - 1, 0) = NAN;
-            if (table->fft_write(&rows, z, groups, cosine, sine, &finish)) fail("NaN is finite");
+            if (table->fft.write(&rows, z, groups, cosine, sine, &finish)) fail("NaN is finite");
         }
         guarded_free(row[0]);
         guarded_free(row[1]);

@@ -52,9 +52,9 @@ static problem problem_new(int64_t depth, int rows, int columns, enum side side,
                            void (*fill)(real *data, int64_t count))
 {
     problem p = {.depth = depth, .rows = rows, .columns = columns};
-    p.b_step = table->max_columns + (depth % 2 ? 3 : 0);  /* panels of several taps are interleaved */
+    p.b_step = table->gemm.max_columns + (depth % 2 ? 3 : 0);  /* panels of several taps are interleaved */
     p.a = guarded_new(depth * rows, side);
-    p.b = guarded_new(depth ? (depth - 1) * p.b_step + table->max_columns : 0, side);
+    p.b = guarded_new(depth ? (depth - 1) * p.b_step + table->gemm.max_columns : 0, side);
     p.row_bias = guarded_new(rows, side);
     p.column_bias = guarded_new(columns, side);
     fill(p.a.data, p.a.count);
@@ -103,7 +103,7 @@ static void check_gemm_tile(int64_t depth, int rows, int columns, enum side side
                 *to = finished(sums[i * columns + j], *to, &finish, i, j);
             }
         describe("gemm, depth %lld, %d rows, %d columns, finish %d", (long long)depth, rows, columns, which);
-        table->gemm(depth, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
+        table->gemm.tile(depth, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
         expect_same(c.data, expected, size);
     }
     free(sums);
@@ -116,8 +116,8 @@ void check_gemm(void)
 {
     static const int64_t depths[] = {0, 1, 2, 17};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int rows = 1; rows <= table->max_rows; rows++)
-            for (int columns = 1; columns <= table->max_columns; columns++)
+        for (int rows = 1; rows <= table->gemm.max_rows; rows++)
+            for (int columns = 1; columns <= table->gemm.max_columns; columns++)
                 check_gemm_tile(depths[d], rows, columns, (rows + columns) % 2 ? AT_START : AT_END);
 }
 
@@ -125,7 +125,7 @@ void check_gemm(void)
  * whole one, also where rounding makes the order of operations visible. */
 void check_gemm_bits(void)
 {
-    const int all_rows = table->max_rows, all_columns = table->max_columns;
+    const int all_rows = table->gemm.max_rows, all_columns = table->gemm.max_columns;
     const int64_t depth = 50;
     const problem whole = problem_new(depth, all_rows, all_columns, AT_END, fill_fractions);
     const guarded c = guarded_new(all_rows * all_columns, AT_END), part = guarded_new(all_columns, AT_END);
@@ -133,8 +133,8 @@ void check_gemm_bits(void)
     int64_t row_offset[FC_MAX_ROWS], at_zero[FC_MAX_ROWS] = {0};
     const fc_finish finish = {.final = 1};
     for (int i = 0; i < all_rows; i++) row_offset[i] = i * all_columns;
-    table->gemm(depth, whole.a.data, whole.b.data, whole.b_step, c.data, row_offset, all_rows, all_columns,
-                &finish);
+    table->gemm.tile(depth, whole.a.data, whole.b.data, whole.b_step, c.data, row_offset, all_rows, all_columns,
+                     &finish);
     for (int rows = 1; rows <= all_rows; rows++)
         for (int columns = 1; columns <= all_columns; columns++)
             for (int last = rows - 1; last < all_rows; last += all_rows > rows ? all_rows - rows : 1) {
@@ -143,8 +143,8 @@ void check_gemm_bits(void)
                     for (int i = 0; i < rows; i++)
                         a.data[k * rows + i] = whole.a.data[k * all_rows + last - rows + 1 + i];
                 describe("gemm, %d rows up to row %d, %d columns of a tile", rows, last, columns);
-                table->gemm(depth, a.data, whole.b.data, whole.b_step, part.data, at_zero, rows, columns,
-                            &finish);
+                table->gemm.tile(depth, a.data, whole.b.data, whole.b_step, part.data, at_zero, rows, columns,
+                                 &finish);
                 if (memcmp(part.data, c.data + last * all_columns, (size_t)columns * sizeof(real)) != 0)
                     fail("other bits than in the whole tile");
             }
@@ -158,7 +158,7 @@ void check_gemm_bits(void)
  * rows laid one after the other, to the bit and with every finish. */
 static void check_gemm_at_tile(int64_t depth, int rows, int columns, enum side side)
 {
-    const int64_t whole = (columns + table->lanes - 1) / table->lanes * table->lanes, width = table->max_columns;
+    const int64_t whole = (columns + table->lanes - 1) / table->lanes * table->lanes, width = table->gemm.max_columns;
     const guarded a = guarded_new(depth * rows, side), b = guarded_new(whole + 40, side);
     const guarded panel = guarded_new(depth * width, side), c = guarded_new(rows * columns, side);
     const guarded row_bias = guarded_new(rows, side), expected = guarded_new(rows * width, side);
@@ -171,7 +171,7 @@ static void check_gemm_at_tile(int64_t depth, int rows, int columns, enum side s
         fc_finish finish = finish_number(which, row_bias.data, NULL);
         for (int64_t i = 0; i < c.count; i++) c.data[i] = (real)(i % 5 - 2);
         for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
-        table->gemm_at(depth, a.data, b.data, b_offset, c.data, row_offset, rows, columns, &finish);
+        table->gemm.tile_at(depth, a.data, b.data, b_offset, c.data, row_offset, rows, columns, &finish);
         for (int first = 0; first < columns; first += (int)width) {
             const int count = columns - first < width ? columns - first : (int)width;
             for (int64_t k = 0; k < depth; k++)
@@ -182,7 +182,7 @@ static void check_gemm_at_tile(int64_t depth, int rows, int columns, enum side s
                 for (int j = 0; j < count; j++)
                     expected.data[i * width + j] = (real)((i * columns + first + j) % 5 - 2);
             }
-            table->gemm(depth, a.data, panel.data, width, expected.data, row_offset, rows, count, &finish);
+            table->gemm.tile(depth, a.data, panel.data, width, expected.data, row_offset, rows, count, &finish);
             describe("gemm_at, depth %lld, %d rows, %d columns, finish %d", (long long)depth, rows, columns, which);
             for (int i = 0; i < rows; i++)
                 if (memcmp(c.data + i * columns + first, expected.data + i * width,
@@ -203,8 +203,8 @@ void check_gemm_at(void)
 {
     static const int64_t depths[] = {0, 1, 17};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int rows = 1; rows <= table->max_rows; rows++)
-            for (int columns = 1; columns <= table->wide_columns(rows); columns++)
+        for (int rows = 1; rows <= table->gemm.max_rows; rows++)
+            for (int columns = 1; columns <= table->gemm.wide_columns(rows); columns++)
                 check_gemm_at_tile(depths[d], rows, columns, (rows + columns) % 2 ? AT_START : AT_END);
 }
 
@@ -227,8 +227,9 @@ static void check_gemm_rows_tile(int64_t depth, int rows, int columns, int64_t a
     for (int accumulate = 0; accumulate < 2; accumulate++) {
         const fc_finish finish = {.accumulate = accumulate};
         for (int64_t i = 0; i < c.count; i++) c.data[i] = expected.data[i] = (real)(i % 5 - 2);
-        table->gemm_rows(depth, a.data + low, step, b.data, b_offset, c.data, row_offset, rows, columns, &finish);
-        table->gemm_at(depth, panel.data, b.data, b_offset, expected.data, row_offset, rows, columns, &finish);
+        table->gemm.tile_of_rows(depth, a.data + low, step, b.data, b_offset, c.data, row_offset, rows, columns,
+                                 &finish);
+        table->gemm.tile_at(depth, panel.data, b.data, b_offset, expected.data, row_offset, rows, columns, &finish);
         describe("gemm_rows, depth %lld, %d rows %lld apart, %d columns", (long long)depth, rows, (long long)step,
                  columns);
         if (memcmp(c.data, expected.data, (size_t)c.count * sizeof(real)) != 0) fail("other bits than gemm_at");
@@ -245,8 +246,8 @@ void check_gemm_rows(void)
 {
     static const int64_t depths[] = {1, 2, 17}, apart[] = {0, 3, -5};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int rows = 1; rows <= table->max_rows; rows++)
-            for (int columns = 1; columns <= table->wide_columns(rows); columns++)
+        for (int rows = 1; rows <= table->gemm.max_rows; rows++)
+            for (int columns = 1; columns <= table->gemm.wide_columns(rows); columns++)
                 check_gemm_rows_tile(depths[d], rows, columns, apart[(rows + columns) % 3],
                                      (rows + columns) % 2 ? AT_START : AT_END);
 }
@@ -255,7 +256,7 @@ void check_gemm_rows(void)
  * from the same values as a panel, to the bit and with every finish. */
 static void check_gemm_windows_tile(int64_t depth, int rows, int columns, int64_t step, enum side side)
 {
-    const int64_t width = table->max_columns, whole = (columns + table->lanes - 1) / table->lanes * table->lanes;
+    const int64_t width = table->gemm.max_columns, whole = (columns + table->lanes - 1) / table->lanes * table->lanes;
     const int64_t half = (rows + 1) / 2, second = rows % 3 ? half * step : -9;
     const guarded a = guarded_new(50 + rows * step, side), b = guarded_new(depth * whole, side);
     const guarded c = guarded_new(rows * columns, side), expected = guarded_new(columns, side);
@@ -274,8 +275,8 @@ static void check_gemm_windows_tile(int64_t depth, int rows, int columns, int64_
         const fc_finish finish = finish_number(which, row_bias.data, column_bias.data);
         for (int64_t i = 0; i < c.count; i++) c.data[i] = (real)(i % 5 - 2);
         for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
-        table->gemm_windows(depth, a.data, a_offset, step, second, b.data, whole, c.data, row_offset, rows,
-                            columns, &finish);
+        table->gemm.tile_of_windows(depth, a.data, a_offset, step, second, b.data, whole, c.data, row_offset, rows,
+                                    columns, &finish);
         describe("gemm_windows, depth %lld, %d rows %lld apart, %d columns, finish %d", (long long)depth, rows,
                  (long long)step, columns, which);
         for (int i = 0; i < rows; i++) {
@@ -284,7 +285,8 @@ static void check_gemm_windows_tile(int64_t depth, int rows, int columns, int64_
             for (int64_t k = 0; k < depth; k++)
                 row.data[k] = a.data[a_offset[k] + (i < half ? i * step : second + (i - half) * step)];
             for (int j = 0; j < columns; j++) expected.data[j] = (real)((i * columns + j) % 5 - 2);
-            table->gemm(depth, row.data, panel.data, width, expected.data, (const int64_t[]){0}, 1, columns, &of_row);
+            table->gemm.tile(depth, row.data, panel.data, width, expected.data, (const int64_t[]){0}, 1, columns,
+                             &of_row);
             if (memcmp(c.data + i * columns, expected.data, (size_t)columns * sizeof(real)) != 0)
                 fail("other bits than gemm in row %d", i);
         }
@@ -304,8 +306,8 @@ void check_gemm_windows(void)
 {
     static const int64_t depths[] = {0, 1, 17};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int rows = 1; rows <= 2 * table->max_rows; rows++)
-            for (int columns = 1; columns <= (rows > table->max_rows ? 1 : 2) * table->lanes; columns++)
+        for (int rows = 1; rows <= 2 * table->gemm.max_rows; rows++)
+            for (int columns = 1; columns <= (rows > table->gemm.max_rows ? 1 : 2) * table->lanes; columns++)
                 check_gemm_windows_tile(depths[d], rows, columns, 1 + (rows + columns) % 5,
                                         columns % 2 ? AT_START : AT_END);
 }
@@ -313,8 +315,8 @@ void check_gemm_windows(void)
 /* gemm_pack gives the bits of gemm, leaves the rows of B in the panel, and reads no column behind its own. */
 static void check_gemm_pack_tile(int64_t depth, int rows, enum side side)
 {
-    const problem p = problem_new(depth, rows, table->max_columns, side, fill_fractions);
-    const int64_t width = table->max_columns, size = rows * width;
+    const problem p = problem_new(depth, rows, table->gemm.max_columns, side, fill_fractions);
+    const int64_t width = table->gemm.max_columns, size = rows * width;
     const guarded c = guarded_new(size, side), expected = guarded_new(size, side);
     const guarded panel = guarded_new(depth * width, side), rows_of_b = guarded_new(depth * width, side);
     int64_t row_offset[FC_MAX_ROWS];
@@ -324,8 +326,8 @@ static void check_gemm_pack_tile(int64_t depth, int rows, enum side side)
         const fc_finish finish = finish_number(which, p.row_bias.data, p.column_bias.data);
         for (int64_t i = 0; i < size; i++) c.data[i] = expected.data[i] = (real)(i % 5 - 2);
         for (int64_t i = 0; i < depth * width; i++) panel.data[i] = UNTOUCHED;
-        table->gemm(depth, p.a.data, p.b.data, p.b_step, expected.data, row_offset, rows, (int)width, &finish);
-        table->gemm_pack(depth, p.a.data, p.b.data, p.b_step, panel.data, c.data, row_offset, rows, &finish);
+        table->gemm.tile(depth, p.a.data, p.b.data, p.b_step, expected.data, row_offset, rows, (int)width, &finish);
+        table->gemm.tile_packing(depth, p.a.data, p.b.data, p.b_step, panel.data, c.data, row_offset, rows, &finish);
         describe("gemm_pack, depth %lld, %d rows, finish %d", (long long)depth, rows, which);
         if (memcmp(c.data, expected.data, (size_t)size * sizeof(real)) != 0) fail("other bits than gemm");
         expect_same(panel.data, rows_of_b.data, depth * width);
@@ -341,14 +343,14 @@ void check_gemm_pack(void)
 {
     static const int64_t depths[] = {0, 1, 2, 17};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int rows = 1; rows <= table->max_rows; rows++)
+        for (int rows = 1; rows <= table->gemm.max_rows; rows++)
             check_gemm_pack_tile(depths[d], rows, rows % 2 ? AT_START : AT_END);
 }
 
 /* A NaN in row i of A or column j of B reaches row i and column j alone, and passes every activation. */
 void check_gemm_non_finite(void)
 {
-    const int rows = table->max_rows, columns = table->max_columns;
+    const int rows = table->gemm.max_rows, columns = table->gemm.max_columns;
     const guarded c = guarded_new(rows * columns, AT_END);
     int64_t row_offset[FC_MAX_ROWS];
     for (int i = 0; i < rows; i++) row_offset[i] = i * columns;
@@ -359,7 +361,7 @@ void check_gemm_non_finite(void)
         p.a.data[rows + row] = NAN;
         p.b.data[2 * p.b_step + column] = NAN;
         describe("gemm with two NaNs, activation %d", activation);
-        table->gemm(3, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
+        table->gemm.tile(3, p.a.data, p.b.data, p.b_step, c.data, row_offset, rows, columns, &finish);
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < columns; j++)
                 if (!!isnan(c.data[i * columns + j]) != (i == row || j == column))
@@ -392,7 +394,7 @@ static int64_t random_runs(fc_run *runs, int *run_count, int columns, int64_t st
 static void check_scatter_tile(int rows, int columns, int64_t stride, int adjacent, enum side side)
 {
     const problem p = problem_new(0, rows, columns, side, fill_integers);
-    const int64_t width = table->max_columns;
+    const int64_t width = table->gemm.max_columns;
     const guarded tile = guarded_new((rows - 1) * width + columns, side);
     fc_run runs[FC_MAX_COLUMNS];
     int run_count;
@@ -414,7 +416,7 @@ static void check_scatter_tile(int rows, int columns, int64_t stride, int adjace
                 }
         describe("scatter, %d rows, %d columns in %d runs of stride %lld, finish %d", rows, columns,
                  run_count, (long long)stride, which);
-        table->scatter(tile.data, table->max_columns, c.data, row_offset, rows, runs, run_count, &finish);
+        table->gemm.scatter(tile.data, table->gemm.max_columns, c.data, row_offset, rows, runs, run_count, &finish);
         expect_same(c.data, expected, size);
     }
     free(expected);
@@ -427,8 +429,8 @@ void check_scatter(void)
 {
     static const int64_t strides[] = {1, 2, 7, -1, -3};
     for (int s = 0; s < COUNT(strides); s++)
-        for (int rows = 1; rows <= table->max_rows; rows++)
-            for (int columns = 1; columns <= table->max_columns; columns++) {
+        for (int rows = 1; rows <= table->gemm.max_rows; rows++)
+            for (int columns = 1; columns <= table->gemm.max_columns; columns++) {
                 const enum side side = (rows + columns) % 2 ? AT_START : AT_END;
                 check_scatter_tile(rows, columns, strides[s], 0, side);
                 check_scatter_tile(rows, columns, rows + s, 1, side);

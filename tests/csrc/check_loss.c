@@ -46,8 +46,8 @@ static void check_entropy_of(int64_t count, int slices, int across, int how, enu
     if (count == 1) x.data[0] = 1;
     for (int s = 0; s < slices; s++) factor[s] = 0.5 + s, less[s] = s % 3 ? 0.25 : 0;
     describe("entropy_sums of %lld, %d slices, step %lld, wanted %d", (long long)count, slices, (long long)step, how);
-    table->entropy_sums(again, NULL, x.data, asked, count, step, slices);
-    table->entropy_sums(got, e.data, x.data, asked, count, step, slices);
+    table->pointwise.entropy_sums(again, NULL, x.data, asked, count, step, slices);
+    table->pointwise.entropy_sums(got, e.data, x.data, asked, count, step, slices);
     for (int s = 0; s < slices; s++) {
         double top = -INFINITY, sum = 0, cost = 0, all = 0;
         for (int64_t i = 0; i < count; i++) top = fmax(top, (double)x.data[step ? i * step + s : s * count + i]);
@@ -74,7 +74,7 @@ static void check_entropy_of(int64_t count, int slices, int across, int how, enu
         }
     }
     describe("entropy_slopes of %lld, %d slices, step %lld, wanted %d", (long long)count, slices, (long long)step, how);
-    table->entropy_slopes(e.data, asked, factor, less, count, step, slices);
+    table->pointwise.entropy_slopes(e.data, asked, factor, less, count, step, slices);
     for (int64_t i = 0; i < size; i++) {
         const int between = step && i % step >= slices;
         if (between && e.data[i] != UNTOUCHED) fail("writes between slices");
@@ -126,7 +126,7 @@ static void check_losses(int64_t count, const fc_loss *how, enum side side)
     for (int64_t i = 0; i < count; i++) x.data[i] *= 4, t.data[i] = (real)fabs((double)t.data[i]);
     if (count > 2) t.data[2] = x.data[2] = (real)0.5;
     describe("loss_row %d of %lld", how->formula, (long long)count);
-    const double all = table->loss_row(losses.data, slopes.data, x.data, t.data, count, how);
+    const double all = table->pointwise.loss_row(losses.data, slopes.data, x.data, t.data, count, how);
     for (int64_t i = 0; i < count; i++) {
         const double loss = loss_of((double)x.data[i], (double)t.data[i], how, &slope);
         sum += loss;
@@ -134,8 +134,9 @@ static void check_losses(int64_t count, const fc_loss *how, enum side side)
         expect_close((double)slopes.data[i], how->slope_times * slope, 16, "a slope");
     }
     expect_close(all, sum, 16, "the sum");
-    expect_close(table->loss_row(NULL, NULL, x.data, t.data, count, how), all, 4, "the sum by itself");
-    expect_close(table->loss_row(NULL, slopes.data, x.data, t.data, count, how), all, 4, "the sum beside slopes");
+    expect_close(table->pointwise.loss_row(NULL, NULL, x.data, t.data, count, how), all, 4, "the sum by itself");
+    expect_close(table->pointwise.loss_row(NULL, slopes.data, x.data, t.data, count, how), all, 4,
+                 "the sum beside slopes");
     guarded_free(x);
     guarded_free(t);
     guarded_free(losses);

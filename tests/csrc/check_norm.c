@@ -27,8 +27,8 @@ static void check_slices(int64_t count, int columns, int64_t step, int logarithm
     fill_fractions(x.data, size);
     fill_fractions(g.data, size);
     describe("softmax of %lld, %d columns, logarithm %d", (long long)count, columns, logarithm);
-    table->softmax(y.data, x.data, count, step, columns, logarithm);
-    table->softmax_gradient(back.data, y.data, g.data, count, step, columns, logarithm);
+    table->pointwise.softmax(y.data, x.data, count, step, columns, logarithm);
+    table->pointwise.softmax_gradient(back.data, y.data, g.data, count, step, columns, logarithm);
     for (int64_t i = 0; i < size; i++) value[i] = slope[i] = (double)UNTOUCHED;
     for (int s = 0; s < slices; s++) {
         double sum = 0, weighted = 0, all = 0;
@@ -103,26 +103,26 @@ static void check_row(int64_t count, int weighted, int biased, enum side side)
                 product += ((double)a.data[i] * 2 - 3) * second(other, weight, i, &n);
             }
             describe("norm_sums, %lld elements, weight %d, folded %d, same %d", (long long)count, weighted, folded, same);
-            table->norm_sums(sums, a.data, other, weight, count, &n);
+            table->pointwise.norm_sums(sums, a.data, other, weight, count, &n);
             if (sums[0] != sum || sums[1] != product) fail("%g, %g, expected %g, %g", sums[0], sums[1], sum, product);
         }
         describe("norm_map, %lld elements, weight %d, bias %d, folded %d", (long long)count, weighted, biased, folded);
         for (int64_t i = 0; i < count; i++)
             expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * n.scale * (weighted ? weight[i] : 1)
                                       + (biased ? bias[i] : n.offset));
-        table->norm_map(out.data, a.data, NULL, weight, bias, count, &n);
+        table->pointwise.norm_map(out.data, a.data, NULL, weight, bias, count, &n);
         expect_same(out.data, expected.data, count);
         for (int64_t i = 0; i < count; i++)
             expected.data[i] = (real)(((double)a.data[i] * 2 - 3) * n.scale + n.offset
                                       + (double)b.data[i] * (weighted ? weight[i] : 1) * 0.25);
-        table->norm_map(out.data, a.data, b.data, weight, NULL, count, &n);
+        table->pointwise.norm_map(out.data, a.data, b.data, weight, NULL, count, &n);
         expect_same(out.data, expected.data, count);
     }
     double sums[2] = {0, 0}, square = 0;
     const fc_norm once = {.unit = 2, .shift = 3, .scale = 1, .offset = 0, .b_unit = 2, .b_shift = 3, .b_scale = 0};
     for (int64_t i = 0; i < count; i++) square += ((double)a.data[i] * 2 - 3) * ((double)a.data[i] * 2 - 3);
     describe("norm_sums, squares of %lld elements", (long long)count);
-    table->norm_sums(sums, a.data, a.data, NULL, count, &once);
+    table->pointwise.norm_sums(sums, a.data, a.data, NULL, count, &once);
     if (sums[1] != square) fail("%g, expected %g", sums[1], square);
     guarded_free(a);
     guarded_free(b);
@@ -155,7 +155,7 @@ static void check_columns(int64_t width, enum side side)
                                             {unit, shift, NULL, NULL, unit, shift, NULL}};
         for (int64_t c = 0; c < width; c++) sums[c] = products[c] = 1;
         describe("norm_column_sums, width %lld, kind %d", (long long)width, kind);
-        table->norm_column_sums(sums, products, a.data, other, ROWS, step, step, width, &of_kind[kind]);
+        table->pointwise.norm_column_sums(sums, products, a.data, other, ROWS, step, step, width, &of_kind[kind]);
         for (int64_t c = 0; c < width; c++) {
             double sum = 1, product = 1;
             for (int row = 0; row < ROWS; row++) {
@@ -180,7 +180,8 @@ static void check_columns(int64_t width, enum side side)
                 out.data[i] = UNTOUCHED;
                 expected.data[i] = (real)((folded ? x : x * scale[c] + shift[c]) + (two ? (double)b.data[i] * shift[c] : 0));
             }
-        table->norm_column_map(out.data, a.data, two ? b.data : NULL, ROWS, step, step, step, width, &of_kind[folded]);
+        table->pointwise.norm_column_map(out.data, a.data, two ? b.data : NULL, ROWS, step, step, step, width,
+                                         &of_kind[folded]);
         expect_same(out.data, expected.data, size);
     }
     guarded w;
@@ -194,7 +195,8 @@ static void check_columns(int64_t width, enum side side)
         }
         for (int64_t c = 0; c < width; c++) sums[c] = products[c] = 1;
         describe("norm_cross_sums, width %lld, weight %d, scaled %d", (long long)width, weighted, scaled);
-        table->norm_cross_sums(sums, products, each, a.data, b.data, weighted ? weight : NULL, ROWS, step, width, rows);
+        table->pointwise.norm_cross_sums(sums, products, each, a.data, b.data, weighted ? weight : NULL, ROWS, step,
+                                         width, rows);
         for (int row = 0; row < ROWS; row++)
             for (int64_t c = 0; c < width; c++) {
                 const double x = ((double)a.data[row * step + c] * rows[row].unit - row) * rows[row].scale;

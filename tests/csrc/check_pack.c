@@ -22,12 +22,12 @@ static void check_pack_block(int64_t width, int64_t depth, int64_t i_stride, int
             expected[k * step + i] = source.data[i * i_stride + k * k_stride - lowest];
     describe("pack, width %lld, depth %lld, strides %lld and %lld", (long long)width, (long long)depth,
              (long long)i_stride, (long long)k_stride);
-    table->pack(panel.data, step, width, depth, source.data - lowest, i_stride, k_stride);
+    table->copy.pack(panel.data, step, width, depth, source.data - lowest, i_stride, k_stride);
     expect_same(panel.data, expected, panel.count);
     for (int64_t k = 0; k < depth; k++)
         for (int64_t i = 0; i < width; i++) expected[k * step + i] = 0;
     describe("clear, width %lld, depth %lld, step %lld", (long long)width, (long long)depth, (long long)step);
-    table->clear(panel.data, step, width, depth);
+    table->copy.clear(panel.data, step, width, depth);
     expect_same(panel.data, expected, panel.count);
     free(expected);
     guarded_free(source);
@@ -38,7 +38,7 @@ void check_pack(void)
 {
     static const int64_t depths[] = {1, 2, 3, 5, 8, 16, 17, 35};
     for (int d = 0; d < COUNT(depths); d++)
-        for (int64_t width = 0; width <= 2 * table->max_columns + 1; width++) {
+        for (int64_t width = 0; width <= 2 * table->gemm.max_columns + 1; width++) {
             const int64_t depth = depths[d];
             const int64_t strides[][2] = {
                 {1, width}, {1, width + 5}, {1, 1}, {1, 0}, {1, -width},            /* columns adjacent */
@@ -107,7 +107,7 @@ static void check_random_windows(enum side side)
     }
     const guarded source = guarded_new(random_layout(size, w.stride, &first), side);
     const int64_t pixels = size[0] * w.count[0] * w.count[1] * w.count[2];
-    const int64_t width = 1 + random_below(table->max_columns), channels = size[1];
+    const int64_t width = 1 + random_below(table->gemm.max_columns), channels = size[1];
     const int64_t pixel = random_below(pixels), most = random_below(2) ? width : 5 * width;
     const int64_t count = 1 + random_below(least(most, pixels - pixel)), panels = (count + width - 1) / width;
     const int64_t first_tap = random_below(all_taps), taps = 1 + random_below(all_taps - first_tap);
@@ -124,7 +124,7 @@ static void check_random_windows(enum side side)
     describe("pack_windows, width %lld, %lld pixels from %lld, %lld channels, taps %lld to %lld",
              (long long)width, (long long)count, (long long)pixel, (long long)channels,
              (long long)first_tap, (long long)(first_tap + taps - 1));
-    table->pack_windows(panel.data, width, &w, source.data + first, pixel, count, channels, first_tap, taps);
+    table->copy.pack_windows(panel.data, width, &w, source.data + first, pixel, count, channels, first_tap, taps);
     expect_same(panel.data, expected, panel.count);
     free(expected);
     guarded_free(source);

@@ -150,17 +150,17 @@ static void check_forward(const pool_case *c, enum side side)
     part.target_step = part.index_step = a[2].outputs * channels;
     part.scratch = scratch;
     part.indices = indices + first;
-    table->max_pool(&c->pool, &part);
+    table->pool.max(&c->pool, &part);
     part.indices = NULL;
     part.position_plane = position_plane;
     part.position_step = c->pitch;
     part.positions = positions + MARGIN + (part.depth * a[1].outputs + part.row) * c->pitch + part.column * channels;
-    table->max_pool(&c->pool, &part);
+    table->pool.max(&c->pool, &part);
     part.positions = NULL;
     part.target = averages.data + first;
     const fc_pool_axis *w = a;
     const int averaged = w[0].dilation == 1 && w[1].dilation == 1 && w[2].dilation == 1;
-    if (averaged) table->avg_pool(&c->pool, &part);
+    if (averaged) table->pool.average(&c->pool, &part);
 
     for (int64_t p = 0; p < lanes; p++)
         for (int64_t y = part.row; y < part.row + part.rows; y++)
@@ -179,7 +179,7 @@ static void check_forward(const pool_case *c, enum side side)
             }
     expect_same(maxima.data, expected, maxima.count);
     part.target = maxima.data + first;
-    table->max_pool(&c->pool, &part);  /* neither positions nor indices */
+    table->pool.max(&c->pool, &part);  /* neither positions nor indices */
     expect_same(maxima.data, expected, maxima.count);
     expect_same(averages.data, expected_average, averages.count);
     guarded_free(input);
@@ -218,7 +218,7 @@ static void check_backward(const pool_case *c, int of_average, enum side side)
     part.position_step = c->pitch;
     part.positions = of_average ? NULL : positions + MARGIN;
     part.scratch = scratch;
-    table->pool_gradient(&c->pool, &part);
+    table->pool.gradient(&c->pool, &part);
 
     for (int64_t i = 0; i < c->elements * lanes; i++) expected[i] = UNTOUCHED;
     for (int64_t p = 0; p < lanes; p++)

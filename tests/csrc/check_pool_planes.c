@@ -18,7 +18,7 @@ static void check_planes(int64_t planes, int64_t pixels, int side_by_side, enum 
         for (int64_t x = 0; x < pixels; x++) sum += (double)all.data[i * p.plane_step + x * p.pixel_step];
         expected.data[i] = (real)(sum / p.divisor);
     }
-    table->average_planes(averages.data, all.data, &p);
+    table->pool.average_planes(averages.data, all.data, &p);
     expect_same(averages.data, expected.data, planes);
 
     if (!side_by_side) {
@@ -26,7 +26,7 @@ static void check_planes(int64_t planes, int64_t pixels, int side_by_side, enum 
         for (int64_t i = 0; i < all.count; i++) all.data[i] = spread[i] = UNTOUCHED;
         for (int64_t i = 0; i < all.count; i++)
             if (i % step < pixels) spread[i] = averages.data[i / step] / 4;
-        table->spread_planes(all.data, averages.data, &p);
+        table->pool.spread_planes(all.data, averages.data, &p);
         expect_same(all.data, spread, all.count);
     }
     guarded_free(all);
@@ -46,8 +46,8 @@ static void check_orders(int64_t planes, int64_t pixels)
     for (int64_t i = 0; i < planes; i++)
         for (int64_t x = 0; x < pixels; x++) columns.data[x * planes + i] = rows.data[i * pixels + x];
     describe("average_planes, %lld of %lld in both orders", (long long)planes, (long long)pixels);
-    table->average_planes(of_rows.data, rows.data, &apart);
-    table->average_planes(of_columns.data, columns.data, &together);
+    table->pool.average_planes(of_rows.data, rows.data, &apart);
+    table->pool.average_planes(of_columns.data, columns.data, &together);
     expect_same(of_columns.data, of_rows.data, planes);
     guarded_free(rows);
     guarded_free(columns);

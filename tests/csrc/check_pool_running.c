@@ -95,16 +95,16 @@ static void check_run(int of_sum, int of_rows, enum side side)
         for (int64_t i = 0; i < lanes; i++)
             rows[i] = (fc_running_row){source.data + i * elements, target.data + i * r.outputs, indices + i * r.outputs, 0,
                                        elements, r.outputs, r.first_place, 0};
-        if (of_sum) table->running_sum_rows(&r, rows, (int)lanes);
-        else table->running_max_rows(&r, rows, (int)lanes);
+        if (of_sum) table->pool.running_sum_rows(&r, rows, (int)lanes);
+        else table->pool.running_max_rows(&r, rows, (int)lanes);
         compare(&r, of_sum, source.data, lanes, elements, 1, target.data, indices, r.outputs, 1);
     } else {
         r.lanes = r.source_step = r.target_step = r.index_step = lanes;
         r.source = source.data;
         r.target = target.data;
         r.indices = indices;
-        if (of_sum) table->running_sum(&r);
-        else table->running_max(&r);
+        if (of_sum) table->pool.running_sum(&r);
+        else table->pool.running_max(&r);
         compare(&r, of_sum, source.data, lanes, 1, lanes, target.data, indices, 1, lanes);
     }
     free(r.scratch);

@@ -31,13 +31,13 @@ static void check_table(void)
 {
     describe("table");
     if (strcmp(table->isa, TEXT(FC_ISA)) != 0) fail("is called %s in its table", table->isa);
-    if (table->max_rows < 1 || table->max_rows > FC_MAX_ROWS) fail("max_rows %d", table->max_rows);
-    if (table->max_columns < 1 || table->max_columns > FC_MAX_COLUMNS)
-        fail("max_columns %d", table->max_columns);
-    for (int rows = 1; rows <= table->max_rows; rows++)
-        if (table->wide_columns(rows) < table->max_columns || table->wide_columns(rows) > FC_MAX_COLUMNS)
-            fail("wide_columns(%d) %d", rows, table->wide_columns(rows));
-    if (table->lanes < 1 || table->max_columns % table->lanes != 0) fail("lanes %d", table->lanes);
+    if (table->gemm.max_rows < 1 || table->gemm.max_rows > FC_MAX_ROWS) fail("max_rows %d", table->gemm.max_rows);
+    if (table->gemm.max_columns < 1 || table->gemm.max_columns > FC_MAX_COLUMNS)
+        fail("max_columns %d", table->gemm.max_columns);
+    for (int rows = 1; rows <= table->gemm.max_rows; rows++)
+        if (table->gemm.wide_columns(rows) < table->gemm.max_columns || table->gemm.wide_columns(rows) > FC_MAX_COLUMNS)
+            fail("wide_columns(%d) %d", rows, table->gemm.wide_columns(rows));
+    if (table->lanes < 1 || table->gemm.max_columns % table->lanes != 0) fail("lanes %d", table->lanes);
 }
 
 static void check_fma_peak(void)

@@ -65,7 +65,7 @@ static problem problem_new(const fc_winograd *transform, int tiles, int reversed
     const int64_t adjacent = 2 * table->lanes + 1;
     problem p = {.transform = transform, .tiles = tiles, .reversed = reversed};
     p.channels = 1 + random_below(channels_adjacent ? adjacent : 4);
-    p.width = 1 + random_below(channels_adjacent ? adjacent : table->max_rows);
+    p.width = 1 + random_below(channels_adjacent ? adjacent : table->gemm.max_rows);
     p.columns = transform->taps;
     p.tap_rows = transform->tile_y == 1 ? 1 : p.columns;
     p.span_y = transform->tile_y + p.tap_rows - 1;

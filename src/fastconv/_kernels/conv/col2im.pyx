@@ -92,10 +92,10 @@ cdef void fill_stage(const Col2imCall *call, const char *source, char *stage) no
             run, planes = run * planes, 1
     for row in range(planes * lines):
         at = row // lines * stride[2] + row % lines * stride[3]
-        call.kernel.pack(stage + row * run * call.item, call.step, run, call.dense.depth, source + at * call.item,
-                         stride[4], stride[1])
+        call.kernel.copy.pack(stage + row * run * call.item, call.step, run, call.dense.depth, source + at * call.item,
+                              stride[4], stride[1])
     # whole vectors are read, and what scratch memory held might be numbers that are slow to multiply
-    call.kernel.clear(stage + call.positions * call.item, call.step, call.step - call.positions, call.dense.depth)
+    call.kernel.copy.clear(stage + call.positions * call.item, call.step, call.step - call.positions, call.dense.depth)
 
 
 cdef void multiply(const Col2imCall *call, const char *weights, const char *stage, int64_t rows,
@@ -117,17 +117,17 @@ cdef void multiply(const Col2imCall *call, const char *weights, const char *stag
     while first < rows:
         count = min(call.width, rows - first)
         width = kernel.lanes * even_block(divide_up(call.positions, kernel.lanes),
-                                          kernel.wide_columns(<int>count) // kernel.lanes)
+                                          kernel.gemm.wide_columns(<int>count) // kernel.lanes)
         low = 0
         while low < depth:
             high = min(depth, low + CHUNK_DEPTH)
             add.accumulate = low > 0
             column = 0
             while column < call.positions:
-                kernel.gemm_at(high - low, weights + (first * depth + low * count) * item,
-                               stage + (low * call.step + column) * item, stage_row,
-                               columns + (first * call.step + column) * item, column_row, <int>count,
-                               <int>min(width, call.positions - column), &add)
+                kernel.gemm.tile_at(high - low, weights + (first * depth + low * count) * item,
+                                    stage + (low * call.step + column) * item, stage_row,
+                                    columns + (first * call.step + column) * item, column_row, <int>count,
+                                    <int>min(width, call.positions - column), &add)
                 column += width
             low = high
         first += count
@@ -153,20 +153,20 @@ cdef void add_up(const Col2imCall *call, const char *columns, int64_t first, int
         if call.bias != NULL:
             finish.row_bias = call.bias + (first + channel) * call.item
         to = planes + channel * plane * call.item if apart else out + channel * stride[1] * call.item
-        call.kernel.col2im(to, to_stride, columns + channel * d.taps * call.step * call.item, call.step, &d.window,
-                           &finish)
+        call.kernel.copy.col2im(to, to_stride, columns + channel * d.taps * call.step * call.item, call.step, &d.window,
+                                &finish)
     if not apart:
         return
     for z in range(size[0]):
         for y in range(size[1]):
             to = out + (z * stride[2] + y * stride[3]) * call.item
             if stride[1] == 1:
-                call.kernel.pack(to, stride[4], channels, size[2],
-                                 planes + (z * size[1] + y) * size[2] * call.item, plane, 1)
+                call.kernel.copy.pack(to, stride[4], channels, size[2],
+                                      planes + (z * size[1] + y) * size[2] * call.item, plane, 1)
                 continue
             for channel in range(channels):
-                call.kernel.pack(to + channel * stride[1] * call.item, stride[4], 1, size[2],
-                                 planes + (channel * plane + (z * size[1] + y) * size[2]) * call.item, plane, 1)
+                call.kernel.copy.pack(to + channel * stride[1] * call.item, stride[4], 1, size[2],
+                                      planes + (channel * plane + (z * size[1] + y) * size[2]) * call.item, plane, 1)
 
 
 cdef void part_task(void *context, int64_t index) noexcept nogil:
@@ -206,10 +206,10 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
     while first < rows:
         count = min(call.width, rows - first)
         if adjacent:
-            call.kernel.pack(to, count, count, d.depth, source + first * item, 1, w.depth_stride)
+            call.kernel.copy.pack(to, count, count, d.depth, source + first * item, 1, w.depth_stride)
         else:
             for row in range(first, first + count):
-                call.kernel.pack(to + (row - first) * item, count, 1, d.depth, source + (
+                call.kernel.copy.pack(to + (row - first) * item, count, 1, d.depth, source + (
                     row // d.taps * w.channel_stride + tap_offset(w, row % d.taps)) * item, 1, w.depth_stride)
         to += count * d.depth * item
         first += count
@@ -260,7 +260,7 @@ cdef class Col2imPlan(Subconvolutions):
             PLANE_BYTES // (max(LINE, plane_elements(call)) * call.item)))
         call.blocks = divide_up(d.channels, call.channels)
         call.parts = min(wanted, call.blocks)
-        call.width = even_block(call.channels * d.taps, call.kernel.max_rows)
+        call.width = even_block(call.channels * d.taps, call.kernel.gemm.max_rows)
 
     cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
                         object bias, const char *bias_data, object out, const Array *out_array, int activation,
@@ -300,7 +300,7 @@ cdef class Col2imPlan(Subconvolutions):
         return {
             "algorithm": "col2im",
             "isa": call.kernel.isa.decode(),
-            "tile": (call.width, call.kernel.wide_columns(<int>call.width)),
+            "tile": (call.width, call.kernel.gemm.wide_columns(<int>call.width)),
             "threads": min(worker_threads(self.dense.flops), tasks),
             "tasks": tasks,
             "packed_weight_bytes": packed_weights(self.dense) * call.item,

@@ -82,12 +82,12 @@ cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
     cdef int64_t panels
     call.chunk = chunks(d)
     if call.pixels_are_rows:
-        call.pixel_width = kernel.max_rows
-        call.channel_width = kernel.max_columns
-        call.channel_panels = divide_up(d.channels, kernel.max_columns)
+        call.pixel_width = kernel.gemm.max_rows
+        call.channel_width = kernel.gemm.max_columns
+        call.channel_panels = divide_up(d.channels, kernel.gemm.max_columns)
     else:
-        call.pixel_width = kernel.max_columns
-        call.channel_width = even_block(d.channels, kernel.max_rows)
+        call.pixel_width = kernel.gemm.max_columns
+        call.channel_width = even_block(d.channels, kernel.gemm.max_rows)
         call.channel_panels = divide_up(d.channels, call.channel_width)
 
     # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
@@ -129,7 +129,7 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *sour
     join_rows(&call.window)
     describe_weights(&call.weights, d, call.kernel, weight, forward)
     call.pixels_are_rows = (out.stride[1] == 1 and (out.stride[4] != 1 or d.window.count[2] == 1)
-                            and fill_panels(d.channels, call.kernel.max_columns))
+                            and fill_panels(d.channels, call.kernel.gemm.max_columns))
     call.packs_late = not call.pixels_are_rows and d.taps == 1 and call.window.step[2] * call.window.stride[4] == 1
     call.reads_pixels = (not call.pixels_are_rows and call.window.step[2] * call.window.stride[4] == 1
                          and meets_no_padding(&call.window))
@@ -171,7 +171,7 @@ cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
     return {
         "algorithm": "direct",
         "isa": call.kernel.isa.decode(),
-        "tile": (call.kernel.max_rows, call.kernel.max_columns),
+        "tile": (call.kernel.gemm.max_rows, call.kernel.gemm.max_columns),
         "threads": min(worker_threads(d.flops), tasks),
         "tasks": tasks,
         "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,

@@ -184,9 +184,9 @@ cdef void pack_images(const DirectCall *call, int64_t images, int64_t channels, 
         if w.taps[axis] > 1:
             step = w.stride[axis + 2] * w.delta[axis]
     for c in range(channels):
-        call.kernel.pack(to + c * taps * full * item, full, images, taps,
-                         source + (c * w.stride[1] + at + tap * step) * item, w.stride[0], step)
-    call.kernel.clear(to + images * item, full, full - images, channels * taps)
+        call.kernel.copy.pack(to + c * taps * full * item, full, images, taps,
+                              source + (c * w.stride[1] + at + tap * step) * item, w.stride[0], step)
+    call.kernel.copy.clear(to + images * item, full, full - images, channels * taps)
 
 
 cdef void pack_strip(const DirectCall *call, const Strip *s, const char *source, int64_t channels, int64_t tap,
@@ -203,10 +203,10 @@ cdef void pack_strip(const DirectCall *call, const Strip *s, const char *source,
         return
     # the micro-kernel steps through A by the rows it is given, through B by its full width
     cdef int64_t whole = s.pixels - s.pixels % call.pixel_width if call.pixels_are_rows else s.pixels
-    call.kernel.pack_windows(s.panels, call.pixel_width, &call.window, source, s.pixel, whole, channels, tap, taps)
+    call.kernel.copy.pack_windows(s.panels, call.pixel_width, &call.window, source, s.pixel, whole, channels, tap, taps)
     if whole < s.pixels:
-        call.kernel.pack_windows(s.panels + whole * s.depth * call.itemsize, s.pixels - whole, &call.window, source,
-                                 s.pixel + whole, s.pixels - whole, channels, tap, taps)
+        call.kernel.copy.pack_windows(s.panels + whole * s.depth * call.itemsize, s.pixels - whole, &call.window,
+                                      source, s.pixel + whole, s.pixels - whole, channels, tap, taps)
 
 
 cdef void start_finish(const DirectCall *call, const Strip *s, fc_finish *finish) noexcept nogil:
@@ -242,7 +242,7 @@ cdef void multiply_columns(const DirectCall *call, const Strip *s, const char *w
     memset(&keep, 0, sizeof(keep))
     for i in range(channels):
         out_row[i] = i * call.out_stride[1]
-        tile_row[i] = i * kernel.max_columns
+        tile_row[i] = i * kernel.gemm.max_columns
     for i in range(s.count):
         pixel = s.pixel + i * width
         count = min(width, s.pixels - i * width)
@@ -251,15 +251,16 @@ cdef void multiply_columns(const DirectCall *call, const Strip *s, const char *w
         else:
             to, row_offset, how = out + s.place[i].out * item, out_row, &finish
         if source != NULL and s.place[i].source != NOWHERE:
-            kernel.gemm_pack(s.depth, weights, source + s.place[i].source * item, call.window.stride[1], pixels, to,
-                             row_offset, channels, how)
+            kernel.gemm.tile_packing(s.depth, weights, source + s.place[i].source * item, call.window.stride[1], pixels,
+                                     to, row_offset, channels, how)
         else:
             if source != NULL:
-                kernel.pack_windows(pixels, width, &call.window, source, pixel, count, s.depth, 0, 1)
-            kernel.gemm(s.depth, weights, pixels, kernel.max_columns, to, row_offset, channels, <int>count, how)
+                kernel.copy.pack_windows(pixels, width, &call.window, source, pixel, count, s.depth, 0, 1)
+            kernel.gemm.tile(s.depth, weights, pixels, kernel.gemm.max_columns, to, row_offset, channels, <int>count,
+                             how)
         if s.place[i].out == NOWHERE:
             found = output_runs(call, pixel, count, runs)
-            kernel.scatter(s.tile, kernel.max_columns, out, out_row, channels, runs, found, &finish)
+            kernel.gemm.scatter(s.tile, kernel.gemm.max_columns, out, out_row, channels, runs, found, &finish)
         pixels += width * s.depth * item
 
 
@@ -285,7 +286,7 @@ cdef void read_pixels(const DirectCall *call, const Strip *s, const char *weight
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.itemsize, width = call.pixel_width, first = panel * call.channel_width, i = 0, j, count
     cdef int rows = <int>min(call.channel_width, d.channels - first)
-    cdef int64_t most = max(<int64_t>1, kernel.wide_columns(rows) // width)
+    cdef int64_t most = max(<int64_t>1, kernel.gemm.wide_columns(rows) // width)
     cdef bint adjacent
     cdef fc_run runs[FC_MAX_COLUMNS]
     cdef int64_t out_row[FC_MAX_ROWS]
@@ -303,9 +304,9 @@ cdef void read_pixels(const DirectCall *call, const Strip *s, const char *weight
         j = i + 1
         count = min(width, s.pixels - i * width)
         if s.place[i].source == NOWHERE:
-            call.kernel.pack_windows(s.panels, width, &call.window, source, s.pixel + i * width, count, channels, tap,
-                                     taps)
-            kernel.gemm(s.depth, weights, s.panels, width, s.tile, tile_row, rows, <int>count, &keep)
+            call.kernel.copy.pack_windows(s.panels, width, &call.window, source, s.pixel + i * width, count, channels,
+                                          tap, taps)
+            kernel.gemm.tile(s.depth, weights, s.panels, width, s.tile, tile_row, rows, <int>count, &keep)
         else:
             adjacent = s.place[i].out != NOWHERE
             while (j < s.count and j - i < most and s.place[j].source == s.place[i].source + (j - i) * width
@@ -314,14 +315,14 @@ cdef void read_pixels(const DirectCall *call, const Strip *s, const char *weight
                 j += 1
             count = (j - i) * width
             if adjacent:
-                kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset,
-                               out + s.place[i].out * item, out_row, rows, <int>count, &finish)
+                kernel.gemm.tile_at(s.depth, weights, source + s.place[i].source * item, b_offset,
+                                    out + s.place[i].out * item, out_row, rows, <int>count, &finish)
                 i = j
                 continue
-            kernel.gemm_at(s.depth, weights, source + s.place[i].source * item, b_offset, s.tile, tile_row, rows,
-                           <int>count, &keep)
-        kernel.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, rows, runs,
-                       output_runs(call, s.pixel + i * width, count, runs), &finish)
+            kernel.gemm.tile_at(s.depth, weights, source + s.place[i].source * item, b_offset, s.tile, tile_row, rows,
+                                <int>count, &keep)
+        kernel.gemm.scatter(s.tile, FC_MAX_COLUMNS, out, out_row, rows, runs,
+                            output_runs(call, s.pixel + i * width, count, runs), &finish)
         i = j
 
 
@@ -350,8 +351,8 @@ cdef void multiply_rows(const DirectCall *call, const Strip *s, const char *weig
             out = call.out + (s.group * d.channels + channel) * call.out_stride[1] * item
             if call.bias != NULL:
                 finish.column_bias = call.bias + (s.group * d.channels + channel) * item
-            kernel.gemm(s.depth, pixels, weights + (panel - first_panel) * call.channel_width * s.depth * item,
-                        kernel.max_columns, out, row_offset, <int>count, <int>channels, &finish)
+            kernel.gemm.tile(s.depth, pixels, weights + (panel - first_panel) * call.channel_width * s.depth * item,
+                             kernel.gemm.max_columns, out, row_offset, <int>count, <int>channels, &finish)
         pixels += width * s.depth * item
 
 

@@ -259,14 +259,14 @@ cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activa
                 weight.size[i], weight.stride[i] = p.count[axis], stride_of(p, arrays, p.weight, axis)
             else:
                 out.size[i], out.stride[i] = p.count[axis], stride_of(p, arrays, p.target, axis)
-    few = runs[0].count <= kernels(arrays[0].float64).max_rows
+    few = runs[0].count <= kernels(arrays[0].float64).gemm.max_rows
     for axis in range(2, 5):  # pixels go upwards in the source, if they are read there, else in the output
         if out.size[axis] > 1 and (source.stride[axis] if few else out.stride[axis]) < 0:
             backwards += (source.size[axis] - 1) * source.stride[axis]
             out_backwards += (out.size[axis] - 1) * out.stride[axis]
             source.stride[axis], out.stride[axis] = -source.stride[axis], -out.stride[axis]
     weight.stride[0], out.stride[1] = runs[0].weight, runs[0].target
-    most = max(kernels(arrays[0].float64).max_rows, OPERAND_ELEMENTS // (d.depth * d.taps))
+    most = max(kernels(arrays[0].float64).gemm.max_rows, OPERAND_ELEMENTS // (d.depth * d.taps))
     for i in range(1, found):
         calls *= runs[i].count
     for group in range(p.groups):

@@ -47,14 +47,14 @@ cdef void pack_weight_panel(const Weights *w, int64_t group, int64_t panel, int6
     cdef const char *source = w.source + (group * w.group_stride + first * w.channel_stride
                                           + channel * w.depth_stride) * item
     if rows < step:
-        kernel.clear(to + rows * item, step, step - rows, channels * taps)
+        kernel.copy.clear(to + rows * item, step, step - rows, channels * taps)
     if w.depth_adjacent and taps == d.taps:
-        kernel.pack(to, step, rows, channels * taps, source, w.channel_stride, 1)
+        kernel.copy.pack(to, step, rows, channels * taps, source, w.channel_stride, 1)
     elif w.taps_adjacent:
         for c in range(channels):
-            kernel.pack(to + c * taps * step * item, step, rows, taps, source + (c * w.depth_stride + tap) * item,
-                        w.channel_stride, 1)
+            kernel.copy.pack(to + c * taps * step * item, step, rows, taps, source + (c * w.depth_stride + tap) * item,
+                             w.channel_stride, 1)
     else:
         for t in range(taps):
-            kernel.pack(to + t * step * item, taps * step, rows, channels,
-                        source + tap_offset(w, tap + t) * item, w.channel_stride, w.depth_stride)
+            kernel.copy.pack(to + t * step * item, taps * step, rows, channels,
+                             source + tap_offset(w, tap + t) * item, w.channel_stride, w.depth_stride)

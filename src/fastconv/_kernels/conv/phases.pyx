@@ -144,13 +144,13 @@ cdef void split_pixels(const PhasesCall *call, const Phase *phase, int64_t z, in
     cdef const int64_t *stride = &call.whole.stride[0]
     cdef int64_t low = phase.low[2], high = phase.high[2], columns = call.parts.size[4]
     cdef char *to = phase.part + (z * to_stride[2] + y * to_stride[3]) * call.item
-    kernel.clear(to, to_stride[4], call.channels, low)
+    kernel.copy.clear(to, to_stride[4], call.channels, low)
     if low < high:
-        kernel.pack(to + low * to_stride[4] * call.item, to_stride[4], call.channels, high - low,
-                    phase.whole + (z * call.phases.step[0] * stride[2] + y * call.phases.step[1] * stride[3]
+        kernel.copy.pack(to + low * to_stride[4] * call.item, to_stride[4], call.channels, high - low,
+                         phase.whole + (z * call.phases.step[0] * stride[2] + y * call.phases.step[1] * stride[3]
                                    + low * call.phases.step[2] * stride[4]) * call.item,
-                    stride[1], call.phases.step[2] * stride[4])
-    kernel.clear(to + high * to_stride[4] * call.item, to_stride[4], call.channels, columns - high)
+                         stride[1], call.phases.step[2] * stride[4])
+    kernel.copy.clear(to + high * to_stride[4] * call.item, to_stride[4], call.channels, columns - high)
 
 
 cdef void split_plane(const PhasesCall *call, const Phase *phase, int64_t z, int64_t channel) noexcept nogil:
@@ -160,20 +160,20 @@ cdef void split_plane(const PhasesCall *call, const Phase *phase, int64_t z, int
     cdef int64_t item = call.item, row = call.parts.stride[3], columns = call.parts.size[4], low = phase.low[2]
     cdef int64_t top = phase.low[1], rows = phase.high[1] - top, high = phase.high[2]
     cdef char *to = phase.part + (channel * call.parts.stride[1] + z * call.parts.stride[2]) * item
-    kernel.clear(to, row, columns, top)
+    kernel.copy.clear(to, row, columns, top)
     to += top * row * item
     if rows > 0 and low < high:
-        kernel.clear(to, row, low, rows)
-        kernel.pack(to + low * item, row, high - low, rows,
-                    phase.whole + (channel * stride[1] + z * call.phases.step[0] * stride[2]
+        kernel.copy.clear(to, row, low, rows)
+        kernel.copy.pack(to + low * item, row, high - low, rows,
+                         phase.whole + (channel * stride[1] + z * call.phases.step[0] * stride[2]
                                    + top * call.phases.step[1] * stride[3]
                                    + low * call.phases.step[2] * stride[4]) * item,
-                    call.phases.step[2] * stride[4], call.phases.step[1] * stride[3])
-        kernel.clear(to + high * item, row, columns - high, rows)
+                         call.phases.step[2] * stride[4], call.phases.step[1] * stride[3])
+        kernel.copy.clear(to + high * item, row, columns - high, rows)
     else:
-        kernel.clear(to, row, columns, rows)
+        kernel.copy.clear(to, row, columns, rows)
     to += rows * row * item
-    kernel.clear(to, row, columns, call.parts.size[3] - top - rows)
+    kernel.copy.clear(to, row, columns, call.parts.size[3] - top - rows)
 
 
 cdef void split_task(void *context, int64_t index) noexcept nogil:
@@ -191,15 +191,15 @@ cdef void split_task(void *context, int64_t index) noexcept nogil:
                 if exists and phase.low[1] <= y < phase.high[1]:
                     split_pixels(call, &phase, z, y)
                 else:
-                    call.kernel.clear(phase.part + (z * stride[2] + y * stride[3]) * call.item, stride[4],
-                                      call.channels, call.parts.size[4])
+                    call.kernel.copy.clear(phase.part + (z * stride[2] + y * stride[3]) * call.item, stride[4],
+                                           call.channels, call.parts.size[4])
             continue
         for channel in range(call.channels):
             if exists:
                 split_plane(call, &phase, z, channel)
             else:
-                call.kernel.clear(phase.part + (channel * stride[1] + z * stride[2]) * call.item, stride[3],
-                                  call.parts.size[4], call.parts.size[3])
+                call.kernel.copy.clear(phase.part + (channel * stride[1] + z * stride[2]) * call.item, stride[3],
+                                       call.parts.size[4], call.parts.size[3])
 
 
 cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
@@ -216,8 +216,8 @@ cdef void join_pixels_task(void *context, int64_t index) noexcept nogil:
         return
     for z in range(phase.low[0], phase.high[0]):
         for y in range(phase.low[1], phase.high[1]):
-            call.kernel.pack(phase.whole + (z * p.step[0] * to_stride[2] + y * p.step[1] * to_stride[3]
-                                            + low * p.step[2] * to_stride[4]) * call.item,
+            call.kernel.copy.pack(phase.whole + (z * p.step[0] * to_stride[2] + y * p.step[1] * to_stride[3]
+                                                 + low * p.step[2] * to_stride[4]) * call.item,
                              p.step[2] * to_stride[4], call.channels, phase.high[2] - low,
                              phase.part + (z * stride[2] + y * stride[3] + low * stride[4]) * call.item,
                              stride[1], stride[4])
@@ -234,12 +234,12 @@ cdef void join_some(const PhasesCall *call, char *to, const char *part, int64_t 
     to += low * step * item
     part += low * call.parts.stride[4] * item
     if call.whole.stride[4] == 1:
-        call.kernel.pack(to + begin * item, step, end - begin, high - low, part + begin * phase_step * item, phase_step,
-                         call.parts.stride[4])
+        call.kernel.copy.pack(to + begin * item, step, end - begin, high - low, part + begin * phase_step * item,
+                              phase_step, call.parts.stride[4])
         return
     for phase in range(begin, end):
-        call.kernel.pack(to + phase * call.whole.stride[4] * item, step, 1, high - low,
-                         part + phase * phase_step * item, phase_step, call.parts.stride[4])
+        call.kernel.copy.pack(to + phase * call.whole.stride[4] * item, step, 1, high - low,
+                              part + phase * phase_step * item, phase_step, call.parts.stride[4])
 
 
 cdef void join_row(const PhasesCall *call, char *to, const char *part) noexcept nogil:

@@ -119,7 +119,7 @@ cdef void sweep_rows(const SlidingCall *call, const Dense *d, const char *stage,
     cdef const fc_kernels *kernel = call.staging.kernel
     cdef int64_t item = call.staging.itemsize, row, panel, channel, channels, column
     cdef int64_t width = kernel.lanes * even_block(
-        divide_up(columns, kernel.lanes), kernel.wide_columns(<int>call.channel_width) // kernel.lanes)
+        divide_up(columns, kernel.lanes), kernel.gemm.wide_columns(<int>call.channel_width) // kernel.lanes)
     cdef char *out
     for row in range(rows):
         for panel in range(part * call.channel_panels // call.parts, (part + 1) * call.channel_panels // call.parts):
@@ -131,9 +131,9 @@ cdef void sweep_rows(const SlidingCall *call, const Dense *d, const char *stage,
                 finish.row_bias = call.bias + (group * d.channels + channel) * item
             column = 0
             while column < columns:
-                kernel.gemm_at(depth, weights + channel * depth * item,
-                               stage + (row * call.staging.row_step + column) * item, offsets, out + column * item,
-                               call.row_offset, <int>channels, <int>min(width, columns - column), finish)
+                kernel.gemm.tile_at(depth, weights + channel * depth * item,
+                                    stage + (row * call.staging.row_step + column) * item, offsets, out + column * item,
+                                    call.row_offset, <int>channels, <int>min(width, columns - column), finish)
                 column += width
 
 
@@ -147,7 +147,7 @@ cdef void sweep_runs(const SlidingCall *call, const Dense *d, const char *stage,
     cdef int64_t start = 0, length = (rows - 1) * row_step + columns
     cdef int64_t count, panel, channel, channels
     cdef int64_t width = kernel.lanes * even_block(
-        divide_up(length, kernel.lanes), kernel.wide_columns(<int>call.channel_width) // kernel.lanes)
+        divide_up(length, kernel.lanes), kernel.gemm.wide_columns(<int>call.channel_width) // kernel.lanes)
     cdef fc_run runs[FC_MAX_COLUMNS]
     cdef fc_finish keep
     cdef int found
@@ -160,10 +160,11 @@ cdef void sweep_runs(const SlidingCall *call, const Dense *d, const char *stage,
             channels = min(call.channel_width, d.channels - channel)
             if call.bias != NULL:
                 finish.row_bias = call.bias + (group * d.channels + channel) * item
-            kernel.gemm_at(depth, weights + channel * depth * item, stage + start * item, offsets, tile, call.tile_row,
-                           <int>channels, <int>count, &keep)
-            kernel.scatter(tile, FC_MAX_COLUMNS, call.out + (group * d.channels + channel) * call.out_stride[1] * item,
-                           call.row_offset, <int>channels, runs, found, finish)
+            kernel.gemm.tile_at(depth, weights + channel * depth * item, stage + start * item, offsets, tile,
+                                call.tile_row, <int>channels, <int>count, &keep)
+            kernel.gemm.scatter(tile, FC_MAX_COLUMNS,
+                                call.out + (group * d.channels + channel) * call.out_stride[1] * item, call.row_offset,
+                                <int>channels, runs, found, finish)
         start += count
 
 
@@ -188,9 +189,9 @@ cdef void clear_block(const SlidingCall *call, int64_t n, int64_t group, int64_t
         columns, rows = columns * rows, 1
     for i in range(rows):
         if stride[4] == 1:
-            kernel.clear(at + i * stride[3] * item, stride[1], columns, channels)
+            kernel.copy.clear(at + i * stride[3] * item, stride[1], columns, channels)
         else:
-            kernel.clear(at + i * stride[3] * item, stride[4], channels, columns)
+            kernel.copy.clear(at + i * stride[3] * item, stride[4], channels, columns)
 
 
 cdef void block_task(void *context, int64_t index) noexcept nogil:
@@ -421,7 +422,7 @@ cdef class SlidingPlan(Subconvolutions):
         call.dense, call.staging.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
         call.channels = self.chunk_channels()
-        call.channel_width = even_block(d.channels, call.staging.kernel.max_rows)
+        call.channel_width = even_block(d.channels, call.staging.kernel.gemm.max_rows)
         if d.depth * self.most_taps <= SHALLOW_DEPTH and s.outputs[1] * s.outputs[2] >= LARGE_PLANE:
             call.channel_width = min(call.channel_width, FEW_ROWS)
         call.channel_panels = divide_up(d.channels, call.channel_width)
@@ -469,7 +470,7 @@ cdef class SlidingPlan(Subconvolutions):
         return {
             "algorithm": "sliding",
             "isa": call.staging.kernel.isa.decode(),
-            "tile": (call.channel_width, call.staging.kernel.wide_columns(<int>call.channel_width)),
+            "tile": (call.channel_width, call.staging.kernel.gemm.wide_columns(<int>call.channel_width)),
             "threads": min(worker_threads(self.flops), tasks),
             "tasks": tasks,
             "packed_weight_bytes": packed_before(&call, call.count) * call.staging.itemsize,

@@ -73,19 +73,19 @@ cdef void stage_row(const Walk *walk, const char *source, int64_t y, int64_t x, 
         high = max(low, min(positions, from_.size[4] - x))
     at = source + (y * from_.stride[3] + (x + low) * from_.stride[4]) * item
     if walk.x_step > 1:  # channel beside channel
-        kernel.clear(to, depth, low * depth, 1)
+        kernel.copy.clear(to, depth, low * depth, 1)
         if high > low and from_.stride[4] == depth:
-            kernel.pack(to + low * depth * item, 1, (high - low) * depth, 1, at, 1, 1)
+            kernel.copy.pack(to + low * depth * item, 1, (high - low) * depth, 1, at, 1, 1)
         elif high > low:
-            kernel.pack(to + low * depth * item, depth, depth, high - low, at, 1, from_.stride[4])
-        kernel.clear(to + high * depth * item, depth, (positions - high) * depth, 1)
+            kernel.copy.pack(to + low * depth * item, depth, depth, high - low, at, 1, from_.stride[4])
+        kernel.copy.clear(to + high * depth * item, depth, (positions - high) * depth, 1)
         return
     if low > 0:
-        kernel.clear(to, walk.channel_step, low, depth)
+        kernel.copy.clear(to, walk.channel_step, low, depth)
     if high > low:
-        kernel.pack(to + low * item, walk.channel_step, high - low, depth, at, from_.stride[4], from_.stride[1])
+        kernel.copy.pack(to + low * item, walk.channel_step, high - low, depth, at, from_.stride[4], from_.stride[1])
     if high < positions:
-        kernel.clear(to + high * item, walk.channel_step, positions - high, depth)
+        kernel.copy.clear(to + high * item, walk.channel_step, positions - high, depth)
 
 
 cdef void fill_stage(const Walk *walk, const char *source, int64_t od, int64_t row, int64_t rows, int64_t column,
@@ -130,10 +130,10 @@ cdef void multiply(const Walk *walk, const char *windows, int64_t second, const 
     while channel < d.depth:
         count = min(walk.chunk, d.depth - channel)
         finish.accumulate, finish.final = channel > 0, final and channel + count == d.depth
-        walk.kernel.gemm_windows(count * d.taps, windows + channel * walk.channel_step * walk.itemsize, walk.offsets,
-                                 d.window.step[2] * walk.x_step, second,
-                                 weights + channel * d.taps * walk.width * walk.itemsize, walk.width, to,
-                                 row_offset, <int>pixels, <int>channels, finish)
+        walk.kernel.gemm.tile_of_windows(count * d.taps, windows + channel * walk.channel_step * walk.itemsize,
+                                         walk.offsets, d.window.step[2] * walk.x_step, second,
+                                         weights + channel * d.taps * walk.width * walk.itemsize, walk.width, to,
+                                         row_offset, <int>pixels, <int>channels, finish)
         channel += count
     finish.final = final
 
@@ -179,11 +179,11 @@ cdef void sweep(const Walk *walk, const char *windows, const char *weights, int6
                 filled += count
             column += walk.tile
             if filled + row_count * walk.tile > PIXELS or filled and not walk.joined and column >= columns:
-                walk.kernel.scatter(scratch, across, first, walk.adjacent, <int>filled, &run, 1, &finish)
+                walk.kernel.gemm.scatter(scratch, across, first, walk.adjacent, <int>filled, &run, 1, &finish)
                 filled = 0
         row += row_count
     if filled:
-        walk.kernel.scatter(scratch, across, first, walk.adjacent, <int>filled, &run, 1, &finish)
+        walk.kernel.gemm.scatter(scratch, across, first, walk.adjacent, <int>filled, &run, 1, &finish)
 
 
 cdef inline int64_t panel_elements(const Walk *walk) noexcept nogil:
@@ -261,7 +261,7 @@ cdef inline int64_t reach(const Dense *d, int axis) noexcept nogil:
 
 cdef inline int64_t most_pixels(const Dense *d, const fc_kernels *kernel) noexcept nogil:
     """Of a tile."""
-    return 2 * kernel.max_rows if d.channels <= kernel.lanes else kernel.max_rows
+    return 2 * kernel.gemm.max_rows if d.channels <= kernel.lanes else kernel.gemm.max_rows
 
 
 cdef bint pixel_rows_serve(const Dense *d, const fc_kernels *kernel, bint channels_last) noexcept nogil:

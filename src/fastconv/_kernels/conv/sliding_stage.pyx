@@ -70,13 +70,13 @@ cdef void stage_row(const Staging *staging, const char *source, int64_t y, int64
         low = min(positions, 0 if x >= 0 else divide_up(-x, step))
         high = max(low, min(positions, divide_up(width - x, step) if x < width else 0))
     if low > 0:
-        kernel.clear(to, staging.channel_step, low, channels)
+        kernel.copy.clear(to, staging.channel_step, low, channels)
     if high > low:
-        kernel.pack(to + low * item, staging.channel_step, high - low, channels,
-                    source + (y * staging.source_stride[3] + (x + low * step) * staging.source_stride[4]) * item,
-                    step * staging.source_stride[4], staging.source_stride[1])
+        kernel.copy.pack(to + low * item, staging.channel_step, high - low, channels,
+                         source + (y * staging.source_stride[3] + (x + low * step) * staging.source_stride[4]) * item,
+                         step * staging.source_stride[4], staging.source_stride[1])
     if high < positions:
-        kernel.clear(to + high * item, staging.channel_step, positions - high, channels)
+        kernel.copy.clear(to + high * item, staging.channel_step, positions - high, channels)
 
 
 cdef bint rows_as_they_lie(const Staging *staging, int64_t row, int64_t rows, int64_t column,
@@ -104,8 +104,8 @@ cdef void fill_stage(const Staging *staging, const Dense *d, const char *source,
     cdef bint whole = rows_as_they_lie(staging, row, rows, column, positions)
     cdef char *at
     filled = d.window.taps[0] * stage.slots * staging.plane_step
-    kernel.clear(to + filled * item, staging.channel_step, staging.channel_step - filled, channels)
-    kernel.clear(to + channels * staging.channel_step * item, FC_MAX_COLUMNS, FC_MAX_COLUMNS, 1)
+    kernel.copy.clear(to + filled * item, staging.channel_step, staging.channel_step - filled, channels)
+    kernel.copy.clear(to + channels * staging.channel_step * item, FC_MAX_COLUMNS, FC_MAX_COLUMNS, 1)
     for plane in range(d.window.taps[0]):
         z = od * d.window.step[0] + d.window.first[0] + plane * d.window.delta[0]
         for py in range(stage.step[0]):
@@ -116,11 +116,11 @@ cdef void fill_stage(const Staging *staging, const Dense *d, const char *source,
                 at = to + (plane * stage.slots + slot) * staging.plane_step * item
                 filled = (rows + stage.span[0]) * staging.row_step
                 if filled < staging.plane_step:
-                    kernel.clear(at + filled * item, staging.channel_step, staging.plane_step - filled, channels)
+                    kernel.copy.clear(at + filled * item, staging.channel_step, staging.plane_step - filled, channels)
                 if whole and 0 <= z < staging.source_size[2]:
-                    kernel.pack(at, staging.channel_step, filled, channels,
-                                source + (z * staging.source_stride[2] + (row + stage.first[0]) * staging.row_step) * item,
-                                1, staging.source_stride[1])
+                    kernel.copy.pack(at, staging.channel_step, filled, channels,
+                                     source + (z * staging.source_stride[2] + (row + stage.first[0]) * staging.row_step) * item,
+                                     1, staging.source_stride[1])
                     continue
                 for r in range(rows + stage.span[0]):
                     stage_row(staging, source + z * staging.source_stride[2] * item,

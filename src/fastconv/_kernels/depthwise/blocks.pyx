@@ -67,7 +67,7 @@ cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil:
     cdef int64_t step = p.x[0].step, reach = 0, taps = 0, kernel_rows = 0, tap_rows, i, phase, rows, width
     cdef int64_t block_bytes = PIXEL_BLOCK_BYTES, row_bytes
     cdef int64_t vector = call.kernel.lanes
-    cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise_vectors
+    cdef int64_t tile = (1 if call.lanes > 1 else call.kernel.lanes) * call.kernel.depthwise.max_vectors
     if call.lanes > 1:
         block_bytes = call.together * CHANNEL_BLOCK_BYTES
     elif call.depth > 1 and call.channels > 1:
@@ -106,7 +106,7 @@ cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil:
     # places of a run: as far as tiles read
     call.places = reach // step + (call.columns if call.lanes > 1 else divide_up(call.columns, vector) * vector)
     if call.lines:
-        call.places += 2 * call.kernel.depthwise_vectors * vector // call.lanes
+        call.places += 2 * call.kernel.depthwise.max_vectors * vector // call.lanes
     call.run = divide_up(call.places * call.lanes, vector) * vector
     call.row = call.run * step
     # rows: as many as fit, shared out evenly but by fours, which tiles come out even with

@@ -3,7 +3,7 @@
 There is little to reduce but taps, so the bound is memory. A task makes one block of outputs of one channel, or, if
 channels are adjacent in memory, of a vector of them. It gathers the source rows that the block's windows reach into
 padded scratch that stays in L1 (L2 for a vector of channels), where every tap of every window is a plain run, and
-`fc_kernels.depthwise` walks tiles over it. Vectors of channels are read where they lie instead, but for those windows
+the depthwise tiles walk over it. Vectors of channels are read where they lie instead, but for those windows
 that reach into the padding:
 
     stride s along a row     splits a gathered row into s runs, by position modulo s
@@ -90,7 +90,7 @@ cdef void gather_plane(const DepthwiseCall *call, const Part *p, const Place *pl
         memset(to + i * g.copy * item, 0, low * call.row * item)
         memset(to + (i * g.copy + high * call.row) * item, 0, (rows - high) * call.row * item)
     if low < high:
-        call.kernel.depthwise_gather(to + low * call.row * item, plane + (y + low * p.y.delta) * call.stride[3] * item,
+        call.kernel.depthwise.gather(to + low * call.row * item, plane + (y + low * p.y.delta) * call.stride[3] * item,
                                      high - low, &g)
 
 
@@ -108,7 +108,7 @@ cdef int add_taps(const DepthwiseCall *call, const Part *p, const Place *place, 
     to.source, to.row = kernel_row * (windows.vector_step if p.line else windows.row), kernel_row
     to.weight, to.offset, to.columns, to.rows = used[0], windows.offset[phase] + first, columns, rows
     if weights != NULL:
-        call.kernel.depthwise_weights(weights + used[0] * call.kernel.lanes * call.itemsize,
+        call.kernel.depthwise.weights(weights + used[0] * call.kernel.lanes * call.itemsize,
                                       call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
                                       call.group_weight, call.channel_weight, <int>call.together, <int>place.lanes)
     used[0] += rows * columns
@@ -228,10 +228,10 @@ cdef void compute_rectangle(const DepthwiseCall *call, const Part *p, const Plac
                                            taps + count, weights if weights_wanted else NULL, &used)
             count += d.tap_count[phase]
         if call.bias == NULL:
-            kernel.clear(scratch, kernel.lanes, kernel.lanes, 1)
+            kernel.copy.clear(scratch, kernel.lanes, kernel.lanes, 1)
         else:
-            kernel.depthwise_weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, 0, 1, <int>place.lanes)
-        kernel.depthwise(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
+            kernel.depthwise.weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, 0, 1, <int>place.lanes)
+        kernel.depthwise.tile(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
 
 
 cdef Place part_of(const Place *place, int64_t row, int64_t rows, int64_t column, int64_t columns) noexcept nogil:
@@ -262,7 +262,7 @@ cdef void compute_part(const DepthwiseCall *call, const Part *p, const Place *bl
     end = min(place.columns, 0 if end < 0 else end // x.step + 1)
     if (p.in_place == NULL or place.lanes < call.lanes or bottom <= top or end <= first
             or p.y.taps * x.taps > MOST_TAPS_IN_PLACE or (bottom - top) * (end - first) < FEWEST_IN_PLACE * (2 if p.line else 1)
-            or (p.line and end - first < call.kernel.depthwise_rows * call.kernel.depthwise_vectors)):
+            or (p.line and end - first < call.kernel.depthwise.max_rows * call.kernel.depthwise.max_vectors)):
         compute_rectangle(call, p, &place, False, True, scratch)
         return
     some = part_of(&place, top, bottom - top, first, end - first)
@@ -395,7 +395,7 @@ cdef class DepthwisePlan(Subconvolutions):
     cdef bint masked(self, const DepthwiseCall *call, const Part *p) noexcept nogil:
         """Whether tiles can take the source where it lies, and masks for its padding."""
         return (call.stride[4] == 1 and p.phases == 1 and not p.line and p.z.taps * call.depth == 1
-                and p.row_step == p.x[0].step == 2 and p.x[0].taps <= call.kernel.depthwise_in_place)
+                and p.row_step == p.x[0].step == 2 and p.x[0].taps <= call.kernel.depthwise.in_place)
 
     cdef int64_t tasks(self, const DepthwiseCall *call) noexcept nogil:
         return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks
@@ -421,7 +421,7 @@ cdef class DepthwisePlan(Subconvolutions):
         return {
             "algorithm": "depthwise",
             "isa": call.kernel.isa.decode(),
-            "tile": (call.kernel.depthwise_rows, call.kernel.depthwise_vectors * call.kernel.lanes),
+            "tile": (call.kernel.depthwise.max_rows, call.kernel.depthwise.max_vectors * call.kernel.lanes),
             "threads": min(worker_threads(self.flops()), tasks),
             "tasks": tasks,
             "packed_weight_bytes": 0,

@@ -1,4 +1,4 @@
-"""csrc/fc_api.h, as Cython sees it. The comments are there."""
+"""csrc/fc_api.h and csrc/api, as Cython sees them. The comments are there."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -302,35 +302,64 @@ cdef extern from "fc_api.h" nogil:
         int64_t root_count
         const double *roots
 
-    ctypedef struct fc_kernels:
-        const char *isa
+    ctypedef struct fc_gemm_kernels:
         int max_rows
         int max_columns
-        void (*gemm)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c,
-                     const int64_t *row_offset, int rows, int columns,
-                     const fc_finish *finish) noexcept nogil
-        void (*gemm_pack)(int64_t depth, const void *a, const void *b, int64_t b_step, void *panel, void *c,
-                          const int64_t *row_offset, int rows, const fc_finish *finish) noexcept nogil
-        void (*gemm_at)(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
-                        const int64_t *row_offset, int rows, int columns,
-                        const fc_finish *finish) noexcept nogil
+        void (*tile)(int64_t depth, const void *a, const void *b, int64_t b_step, void *c, const int64_t *row_offset,
+                     int rows, int columns, const fc_finish *finish) noexcept nogil
+        void (*tile_packing)(int64_t depth, const void *a, const void *b, int64_t b_step, void *panel, void *c,
+                             const int64_t *row_offset, int rows, const fc_finish *finish) noexcept nogil
+        void (*tile_at)(int64_t depth, const void *a, const void *b, const int64_t *b_offset, void *c,
+                        const int64_t *row_offset, int rows, int columns, const fc_finish *finish) noexcept nogil
         int (*wide_columns)(int rows) noexcept nogil
-        void (*gemm_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset,
-                          void *c, const int64_t *row_offset, int rows, int columns,
-                          const fc_finish *finish) noexcept nogil
-        void (*gemm_windows)(int64_t depth, const void *a, const int64_t *a_offset, int64_t a_step, int64_t a_second,
-                             const void *b, int64_t b_step, void *c, const int64_t *row_offset, int rows, int columns,
+        void (*tile_of_rows)(int64_t depth, const void *a, int64_t a_step, const void *b, const int64_t *b_offset,
+                             void *c, const int64_t *row_offset, int rows, int columns,
                              const fc_finish *finish) noexcept nogil
+        void (*tile_of_windows)(int64_t depth, const void *a, const int64_t *a_offset, int64_t a_step, int64_t a_second,
+                                const void *b, int64_t b_step, void *c, const int64_t *row_offset, int rows,
+                                int columns, const fc_finish *finish) noexcept nogil
         void (*scatter)(const void *tile, int64_t tile_step, void *c, const int64_t *row_offset, int rows,
                         const fc_run *runs, int run_count, const fc_finish *finish) noexcept nogil
-        void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth,
-                     const void *source, int64_t i_stride, int64_t k_stride) noexcept nogil
+
+    ctypedef struct fc_dot_kernels:
+        void (*tile)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
+                     int64_t run_count, void *c, const int64_t *row_offset, int accumulate) noexcept nogil
+        int max_rows
+        int (*max_columns)(int rows) noexcept nogil
+
+    ctypedef struct fc_copy_kernels:
+        void (*pack)(void *panel, int64_t step, int64_t width, int64_t depth, const void *source, int64_t i_stride,
+                     int64_t k_stride) noexcept nogil
         void (*clear)(void *panel, int64_t step, int64_t width, int64_t depth) noexcept nogil
-        void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source,
-                             int64_t pixel, int64_t count, int64_t channels, int64_t first_tap,
-                             int64_t taps) noexcept nogil
+        void (*pack_windows)(void *panel, int64_t width, const fc_window *window, const void *source, int64_t pixel,
+                             int64_t count, int64_t channels, int64_t first_tap, int64_t taps) noexcept nogil
         void (*col2im)(void *target, const int64_t *stride, const void *columns, int64_t tap_step,
                        const fc_window *window, const fc_finish *finish) noexcept nogil
+
+    ctypedef struct fc_depthwise_kernels:
+        int max_rows
+        int max_vectors
+        int in_place
+        void (*tile)(void *out, const void *source, int64_t rows, int64_t columns, const fc_depthwise *d) noexcept nogil
+        void (*gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
+        void (*weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
+                        int64_t column_stride, int64_t group_stride, int64_t channel_stride, int group,
+                        int channels) noexcept nogil
+        void (*gradient)(void *sums, const void *input, const void *grad_output,
+                         const fc_planes_met *planes) noexcept nogil
+
+    ctypedef struct fc_pool_kernels:
+        void (*max)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*average)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
+        void (*running_max)(const fc_running *r) noexcept nogil
+        void (*running_sum)(const fc_running *r) noexcept nogil
+        void (*running_max_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
+        void (*running_sum_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
+        void (*average_planes)(void *out, const void *source, const fc_planes *p) noexcept nogil
+        void (*spread_planes)(void *target, const void *source, const fc_planes *p) noexcept nogil
+
+    ctypedef struct fc_pointwise_kernels:
         double (*gradient_row)(void *out, const void *output, const void *gradient, int64_t count, int activation,
                                double slope) noexcept nogil
         void (*activate)(void *out, const void *input, const void *slopes, int64_t count,
@@ -352,8 +381,7 @@ cdef extern from "fc_api.h" nogil:
         void (*norm_map)(void *out, const void *a, const void *b, const double *weight, const double *bias,
                          int64_t count, const fc_norm *n) noexcept nogil
         void (*norm_column_sums)(double *sums, double *products, const void *a, const void *b, int64_t rows,
-                                 int64_t a_step, int64_t b_step, int64_t width,
-                                 const fc_norm_columns *n) noexcept nogil
+                                 int64_t a_step, int64_t b_step, int64_t width, const fc_norm_columns *n) noexcept nogil
         void (*norm_column_map)(void *out, const void *a, const void *b, int64_t rows, int64_t out_step, int64_t a_step,
                                 int64_t b_step, int64_t width, const fc_norm_columns *n) noexcept nogil
         void (*norm_cross_sums)(double *sums, double *products, double *each, const void *a, const void *b,
@@ -361,43 +389,29 @@ cdef extern from "fc_api.h" nogil:
                                 const fc_norm *n) noexcept nogil
         void (*descend)(void *value, void *velocity, const void *gradient, int64_t count,
                         const fc_descent *how) noexcept nogil
-        void (*dot)(const void *const *a, int rows, const void *const *b, int columns, const fc_run_pair *runs,
-                    int64_t run_count, void *c, const int64_t *row_offset, int accumulate) noexcept nogil
-        int dot_rows
-        int (*dot_columns)(int rows) noexcept nogil
-        int depthwise_rows
-        int depthwise_vectors
-        int depthwise_in_place
-        void (*depthwise)(void *out, const void *source, int64_t rows, int64_t columns,
-                          const fc_depthwise *d) noexcept nogil
-        void (*depthwise_gather)(void *to, const void *source, int64_t rows, const fc_gather *g) noexcept nogil
-        void (*depthwise_weights)(void *to, const void *source, int rows, int64_t columns, int64_t row_stride,
-                                  int64_t column_stride, int64_t group_stride, int64_t channel_stride, int group,
-                                  int channels) noexcept nogil
-        void (*depthwise_gradient)(void *sums, const void *input, const void *grad_output,
-                                   const fc_planes_met *planes) noexcept nogil
+
+    ctypedef struct fc_fft_kernels:
+        double (*read)(double *to, int64_t groups, const fc_fft_rows *rows, double cosine, double sine) noexcept nogil
+        int (*write)(const fc_fft_rows *rows, const double *from_, int64_t groups, double cosine, double sine,
+                     const fc_fft_finish *finish) noexcept nogil
+        void (*columns)(double *z, int64_t row_step, int64_t groups, const fc_fft_axis *axis, int back) noexcept nogil
+        void (*rows)(double *spectrum, double *z, int64_t row_step, int64_t rows, const fc_fft_axis *axis,
+                     const double *factors, int back) noexcept nogil
+        void (*products)(double *const *sums, const double *const *a, const double *const *b, int64_t terms,
+                         int64_t size, int rows, int columns, int accumulate) noexcept nogil
+
+    ctypedef struct fc_kernels:
+        const char *isa
         int lanes
+        fc_gemm_kernels gemm
+        fc_dot_kernels dot
+        fc_copy_kernels copy
+        fc_depthwise_kernels depthwise
         fc_winograd winograd[6]
-        void (*max_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
-        void (*avg_pool)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
-        void (*pool_gradient)(const fc_pool *pool, const fc_pool_part *part) noexcept nogil
-        void (*running_max)(const fc_running *r) noexcept nogil
-        void (*running_sum)(const fc_running *r) noexcept nogil
-        void (*running_max_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
-        void (*running_sum_rows)(const fc_running *r, const fc_running_row *rows, int count) noexcept nogil
-        void (*average_planes)(void *out, const void *source, const fc_planes *p) noexcept nogil
-        void (*spread_planes)(void *target, const void *source, const fc_planes *p) noexcept nogil
+        fc_pool_kernels pool
+        fc_pointwise_kernels pointwise
+        fc_fft_kernels fft
         double (*fma_peak)(int64_t rounds) noexcept nogil
-        double (*fft_read)(double *to, int64_t groups, const fc_fft_rows *rows, double cosine,
-                           double sine) noexcept nogil
-        int (*fft_write)(const fc_fft_rows *rows, const double *from_, int64_t groups, double cosine, double sine,
-                         const fc_fft_finish *finish) noexcept nogil
-        void (*fft_columns)(double *z, int64_t row_step, int64_t groups, const fc_fft_axis *axis,
-                            int back) noexcept nogil
-        void (*fft_rows)(double *spectrum, double *z, int64_t row_step, int64_t rows, const fc_fft_axis *axis,
-                         const double *factors, int back) noexcept nogil
-        void (*fft_products)(double *const *sums, const double *const *a, const double *const *b, int64_t terms,
-                             int64_t size, int rows, int columns, int accumulate) noexcept nogil
 
     ctypedef void (*fc_task)(void *context, int64_t index) noexcept nogil
 

@@ -155,14 +155,15 @@ cdef double read_block(const Grid *grid, const fc_kernels *kernel, const fc_kern
         for middle in range(grid.extent[1]):
             find_row(grid, place, item, row, middle, 0, &rows)
             find_row(grid, place, item, row, middle, 1, &rows)
-            squares += kernel.fft_read(block + row * grid.plane_step + middle * grid.row_step, groups, &rows,
+            squares += kernel.fft.read(block + row * grid.plane_step + middle * grid.row_step, groups, &rows,
                                        grid.twist[2 * row], grid.twist[2 * row + 1])
     for middle in range(grid.extent[1]):
-        doubles.fft_columns(block + middle * grid.row_step, grid.plane_step, groups, &grid.plan[0], False)
+        doubles.fft.columns(block + middle * grid.row_step, grid.plane_step, groups, &grid.plan[0], False)
     if grid.extent[1] > 1:
         for row in range(grid.extent[0]):
-            doubles.fft_columns(block + row * grid.plane_step, grid.row_step, groups, &grid.plan[1], False)
-    doubles.fft_rows(spectrum, block, grid.row_step, grid.extent[0] * grid.extent[1], &grid.plan[2], grid.factors, False)
+            doubles.fft.columns(block + row * grid.plane_step, grid.row_step, groups, &grid.plan[1], False)
+    doubles.fft.rows(spectrum, block, grid.row_step, grid.extent[0] * grid.extent[1], &grid.plan[2], grid.factors,
+                     False)
     return sqrt(squares)
 
 
@@ -177,12 +178,12 @@ cdef bint write_block(const Grid *grid, const fc_kernels *kernel, const fc_kerne
     cdef bint finite = True, visible
     cdef double cosine, sine
     cdef fc_fft_rows rows
-    doubles.fft_rows(spectrum, block, grid.row_step, grid.extent[0] * grid.extent[1], &grid.plan[2], grid.factors, True)
+    doubles.fft.rows(spectrum, block, grid.row_step, grid.extent[0] * grid.extent[1], &grid.plan[2], grid.factors, True)
     if grid.extent[1] > 1:
         for row in range(grid.extent[0]):
-            doubles.fft_columns(block + row * grid.plane_step, grid.row_step, groups, &grid.plan[1], True)
+            doubles.fft.columns(block + row * grid.plane_step, grid.row_step, groups, &grid.plan[1], True)
     for middle in range(grid.extent[1]):
-        doubles.fft_columns(block + middle * grid.row_step, grid.plane_step, groups, &grid.plan[0], True)
+        doubles.fft.columns(block + middle * grid.row_step, grid.plane_step, groups, &grid.plan[0], True)
     for row in range(grid.extent[0]):
         cosine, sine = grid.twist[2 * row] * grid.scale, grid.twist[2 * row + 1] * grid.scale
         for middle in range(grid.extent[1]):
@@ -200,7 +201,7 @@ cdef bint write_block(const Grid *grid, const fc_kernels *kernel, const fc_kerne
                     visible = seen[axis][at if axis == grid.axis[0] else middle if axis == grid.axis[1] else 0]
                     if not visible:
                         finish.seen[half] = grid.unseen
-            if not kernel.fft_write(&rows, block + row * grid.plane_step + middle * grid.row_step, groups, cosine, sine,
+            if not kernel.fft.write(&rows, block + row * grid.plane_step + middle * grid.row_step, groups, cosine, sine,
                                     finish):
                 finite = False
     return finite

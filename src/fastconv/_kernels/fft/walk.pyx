@@ -211,7 +211,7 @@ cdef void sum_task(void *context, int64_t index) noexcept nogil:
                 if not call.first:
                     bounds[r * items + i] += call.bounds[number]
                 call.bounds[number] = bounds[r * items + i]
-    call.doubles.fft_products(to, a, b, terms, call.grid.spectrum_doubles, <int>rows, <int>items,
+    call.doubles.fft.products(to, a, b, terms, call.grid.spectrum_doubles, <int>rows, <int>items,
                               call.sums != NULL and not call.first)
     if call.final:
         for r in range(rows):

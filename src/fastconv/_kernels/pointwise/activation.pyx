@@ -142,9 +142,9 @@ cdef void gather(const Walk *walk, const Operand *operand, char *to, int64_t fir
 cdef void apply(const Walk *walk, char *const *at, int64_t first, int64_t count) noexcept nogil:
     cdef char *out = <char *>walk.out.buffer.buf + first * walk.itemsize
     if walk.operand[1].there:
-        walk.kernel.activate_gradient(out, at[0], at[1], at[2], count, &walk.how)
+        walk.kernel.pointwise.activate_gradient(out, at[0], at[1], at[2], count, &walk.how)
     else:
-        walk.kernel.activate(out, at[0], at[2], count, &walk.how)
+        walk.kernel.pointwise.activate(out, at[0], at[2], count, &walk.how)
 
 
 cdef void chunk_task(void *context, int64_t index) noexcept nogil:

@@ -100,15 +100,15 @@ cdef double block_of(const Entropy *call, real *none, int64_t outer, int64_t col
     if wanted.target:
         wanted.target = <const real *>wanted.target + offset
     if turning:
-        call.kernel.pack(turned, step, slices, call.count, logits, call.count, 1)
+        call.kernel.copy.pack(turned, step, slices, call.count, logits, call.count, 1)
         if wanted.target:
-            call.kernel.pack(turned_target, step, slices, call.count, wanted.target, call.count, 1)
+            call.kernel.copy.pack(turned_target, step, slices, call.count, wanted.target, call.count, 1)
             wanted.target = turned_target
         source = turned
         if slopes:
             slopes = turned
     if not call.normalized:
-        call.kernel.entropy_sums(&sums, slopes, source, asked, call.count, step, slices)
+        call.kernel.pointwise.entropy_sums(&sums, slopes, source, asked, call.count, step, slices)
     for s in range(slices):
         if call.normalized:
             sums.top[s], sums.sum[s], sums.log_sum[s] = 0, 1, 0
@@ -150,12 +150,12 @@ cdef double block_of(const Entropy *call, real *none, int64_t outer, int64_t col
                     at_label[s] -= less[s] * wanted.spread * (weights[label[s]] if weights else 1.0)
     if slopes:
         if not call.normalized:
-            call.kernel.entropy_slopes(slopes, asked, factor, less, call.count, step, slices)
+            call.kernel.pointwise.entropy_slopes(slopes, asked, factor, less, call.count, step, slices)
         for s in range(slices):
             if label[s] >= 0 and less[s] != 0:
                 slopes[s * slice_step + label[s] * class_step] = <real>at_label[s]
         if turning:
-            call.kernel.pack(place, call.count, call.count, slices, slopes, step, 1)
+            call.kernel.copy.pack(place, call.count, call.count, slices, slopes, step, 1)
     return total
 
 

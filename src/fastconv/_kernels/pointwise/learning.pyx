@@ -65,9 +65,9 @@ cdef struct Gradient:
 cdef double take_row(const Gradient *call, int64_t first, int64_t count) noexcept nogil:
     cdef int64_t offset = first * call.itemsize
     if call.out == NULL:
-        return call.kernel.gradient_row(NULL, NULL, call.gradient + offset, count, 0, 0)
-    return call.kernel.gradient_row(call.out + offset, call.output + offset, call.gradient + offset, count,
-                                    call.activation, call.slope)
+        return call.kernel.pointwise.gradient_row(NULL, NULL, call.gradient + offset, count, 0, 0)
+    return call.kernel.pointwise.gradient_row(call.out + offset, call.output + offset, call.gradient + offset, count,
+                                              call.activation, call.slope)
 
 
 cdef void flat_task(void *context, int64_t index) noexcept nogil:
@@ -188,9 +188,9 @@ cdef void chunk_task(void *context, int64_t index) noexcept nogil:
     itemsize = piece.opened.buffer[0].itemsize
     elements = piece.opened.buffer[0].len // itemsize
     first = (divide_up(elements, CHUNK) - 1 - (piece.last - index)) * CHUNK
-    kernels(itemsize == 8).descend(piece.value + first * itemsize,
-                                   NULL if piece.velocity == NULL else piece.velocity + first * itemsize,
-                                   piece.gradient + first * itemsize, min(CHUNK, elements - first), &call.how)
+    kernels(itemsize == 8).pointwise.descend(piece.value + first * itemsize,
+                                             NULL if piece.velocity == NULL else piece.velocity + first * itemsize,
+                                             piece.gradient + first * itemsize, min(CHUNK, elements - first), &call.how)
 
 
 def descend(list values, list gradients, velocities, double rate, double momentum, double decay, bint nesterov):

@@ -53,8 +53,8 @@ cdef double run_of(const Losses *call, int64_t first, int64_t count) noexcept no
         return 0
     how.times *= weight
     how.slope_times *= weight
-    return how.times * call.kernel.loss_row(losses, slopes, call.at[PREDICTION] + offset, call.at[TARGET] + offset,
-                                            count, &how)
+    return how.times * call.kernel.pointwise.loss_row(losses, slopes, call.at[PREDICTION] + offset,
+                                                      call.at[TARGET] + offset, count, &how)
 
 
 cdef void chunk_task(void *context, int64_t index) noexcept nogil:

@@ -169,9 +169,10 @@ cdef void take_row(const Groups *call, int64_t group, int64_t row, int64_t w, in
                     copy_strided(call.itemsize, gathered[i], 1, operand[i], call.array[i].stride[4], count)
                 operand[i] = <char *>gathered[i]
         if sums != NULL:
-            call.kernel.norm_sums(sums, operand[0], operand[1], NULL, count, &n)
+            call.kernel.pointwise.norm_sums(sums, operand[0], operand[1], NULL, count, &n)
         else:
-            call.kernel.norm_map(operand[last], operand[0], operand[1] if last == 2 else NULL, NULL, NULL, count, &n)
+            call.kernel.pointwise.norm_map(operand[last], operand[0], operand[1] if last == 2 else NULL, NULL, NULL,
+                                           count, &n)
             if not direct:
                 copy_strided(call.itemsize, at(call, last, group, row, w), call.array[last].stride[4], gathered[last], 1,
                              count)
@@ -195,14 +196,14 @@ cdef void take_unit(const Groups *call, int64_t unit, bint summing) noexcept nog
         else:
             n = columns_of(call, group)
             if summing:
-                call.kernel.norm_column_sums(call.sums + slot, call.products + slot, at(call, 0, group, row, w),
-                                             at(call, 1, group, row, w), count, call.array[0].stride[4],
-                                             call.array[1].stride[4], width, &n)
+                call.kernel.pointwise.norm_column_sums(call.sums + slot, call.products + slot,
+                                                       at(call, 0, group, row, w), at(call, 1, group, row, w), count,
+                                                       call.array[0].stride[4], call.array[1].stride[4], width, &n)
             else:
-                call.kernel.norm_column_map(at(call, last, group, row, w), at(call, 0, group, row, w),
-                                            at(call, 1, group, row, w) if last == 2 else NULL, count,
-                                            call.array[last].stride[4], call.array[0].stride[4],
-                                            call.array[1].stride[4], width, &n)
+                call.kernel.pointwise.norm_column_map(at(call, last, group, row, w), at(call, 0, group, row, w),
+                                                      at(call, 1, group, row, w) if last == 2 else NULL, count,
+                                                      call.array[last].stride[4], call.array[0].stride[4],
+                                                      call.array[1].stride[4], width, &n)
         row += 1
     if summing and not call.adjacent:
         call.sums[slot], call.products[slot] = sums[0], sums[1]

@@ -65,10 +65,10 @@ cdef double spread(const Rows *call, const char *x, fc_norm *n) noexcept nogil:
     cdef double sums[2]
     n.b_unit, n.shift, n.b_shift = n.unit, 0, 0
     sums[0] = sums[1] = 0
-    call.kernel.norm_sums(sums, x, x, NULL, call.features, n)
+    call.kernel.pointwise.norm_sums(sums, x, x, NULL, call.features, n)
     n.shift = n.b_shift = sums[0] / call.features
     sums[0] = sums[1] = 0
-    call.kernel.norm_sums(sums, x, x, NULL, call.features, n)
+    call.kernel.pointwise.norm_sums(sums, x, x, NULL, call.features, n)
     n.b_unit, n.b_shift = 1, 0
     return sums[1] / call.features
 
@@ -102,7 +102,7 @@ cdef void standardise_rows(const Rows *call, const char *x, int64_t rows, fc_nor
         if near:  # measured about the row's first element, which is rarely far from its mean
             n.shift = n.b_shift = (<const float *>(x + i * step))[0]
             sums[i][0] = sums[i][1] = 0
-            call.kernel.norm_sums(sums[i], x + i * step, x + i * step, NULL, call.features, n)
+            call.kernel.pointwise.norm_sums(sums[i], x + i * step, x + i * step, NULL, call.features, n)
     for i in range(rows):
         n = &numbers[i]
         if near:
@@ -139,8 +139,8 @@ cdef void rows_task(void *context, int64_t index) noexcept nogil:
                 call.measured[3 * row + 2] = numbers[i].scale
             if call.itemsize == 4:
                 fold(&numbers[i], 1, numbers[i].shift * numbers[i].scale)
-            call.kernel.norm_map(call.out + row * step, call.x + row * step, NULL, call.weight, call.bias, call.features,
-                                 &numbers[i])
+            call.kernel.pointwise.norm_map(call.out + row * step, call.x + row * step, NULL, call.weight, call.bias,
+                                           call.features, &numbers[i])
             row += 1
 
 
@@ -165,8 +165,9 @@ cdef void gradient_task(void *context, int64_t index) noexcept nogil:
             if call.itemsize == 4:
                 fold(n, 1, deviations[i])
         memset(each, 0, sizeof(each))
-        call.kernel.norm_cross_sums(call.sums + slot, call.products + slot, each[0], call.x + row * step,
-                                    call.gradient + row * step, call.weight, some, call.features, call.features, numbers)
+        call.kernel.pointwise.norm_cross_sums(call.sums + slot, call.products + slot, each[0], call.x + row * step,
+                                              call.gradient + row * step, call.weight, some, call.features,
+                                              call.features, numbers)
         for i in range(some):
             n = &numbers[i]
             n.offset, n.b_scale = -r[i] * each[i][0] / call.features, r[i]
@@ -174,8 +175,8 @@ cdef void gradient_task(void *context, int64_t index) noexcept nogil:
                 fold(n, -r[i] * each[i][1] / call.features, deviations[i])
             else:
                 n.scale *= -r[i] * each[i][1] / call.features
-            call.kernel.norm_map(call.out + row * step, call.x + row * step, call.gradient + row * step, call.weight, NULL,
-                                 call.features, n)
+            call.kernel.pointwise.norm_map(call.out + row * step, call.x + row * step, call.gradient + row * step,
+                                           call.weight, NULL, call.features, n)
             row += 1
 
 

@@ -42,12 +42,12 @@ cdef void slices_task(void *context, int64_t index) noexcept nogil:
         columns = 0 if call.along else <int>min(<int64_t>FC_SOFTMAX_COLUMNS, call.inner - column)
         offset = (unit // call.blocks * call.count * call.inner + column) * call.itemsize
         if call.backward:
-            call.kernel.softmax_gradient(<char *>call.out.buf + offset, <char *>call.first.buf + offset,
-                                         <char *>call.second.buf + offset, call.count, call.inner, columns,
-                                         call.logarithm)
+            call.kernel.pointwise.softmax_gradient(<char *>call.out.buf + offset, <char *>call.first.buf + offset,
+                                                   <char *>call.second.buf + offset, call.count, call.inner, columns,
+                                                   call.logarithm)
         else:
-            call.kernel.softmax(<char *>call.out.buf + offset, <char *>call.first.buf + offset, call.count, call.inner,
-                                columns, call.logarithm)
+            call.kernel.pointwise.softmax(<char *>call.out.buf + offset, <char *>call.first.buf + offset, call.count,
+                                          call.inner, columns, call.logarithm)
 
 
 def softmax(first, out, int64_t outer, int64_t count, int64_t inner, bint along, bint logarithm, gradient=None):

@@ -62,9 +62,9 @@ cdef void planes_task(void *context, int64_t task) noexcept nogil:
     cdef char *averages = p.averages + (n * p.average_image_step + first) * p.item_bytes
     shape.planes = min(p.block, p.channels - first)
     if p.gradient:
-        p.kernel.spread_planes(planes, averages, &shape)
+        p.kernel.pool.spread_planes(planes, averages, &shape)
     else:
-        p.kernel.average_planes(averages, planes, &shape)
+        p.kernel.pool.average_planes(averages, planes, &shape)
 
 
 cdef bint average_whole(const Pool *pool, const Array *planes, const Array *averages, bint gradient,

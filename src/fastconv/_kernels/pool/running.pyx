@@ -431,9 +431,9 @@ cdef void run_lanes(const Run *run, const Box *box, int axis, const Volume *sour
                 r.first_place = box.stage[axis].source_first * run.place_unit[axis] + idle_place(
                     run, box, axis, from_place)
                 if run.call.operation == MAXIMUM:
-                    run.kernel.running_max(&r)
+                    run.kernel.pool.running_max(&r)
                 else:
-                    run.kernel.running_sum(&r)
+                    run.kernel.pool.running_sum(&r)
                 from_place[inner] += step
                 to_place[inner] += step
             from_place[outer] += 1
@@ -480,9 +480,9 @@ cdef void run_rows(const Run *run, const Box *box, const Volume *source, const V
             count += 1
             if count == run.kernel.lanes or (row == rows - 1 and stretch == stretches - 1):
                 if run.call.operation == MAXIMUM:
-                    run.kernel.running_max_rows(&r, side, count)
+                    run.kernel.pool.running_max_rows(&r, side, count)
                 else:
-                    run.kernel.running_sum_rows(&r, side, count)
+                    run.kernel.pool.running_sum_rows(&r, side, count)
                 count = 0
 
 

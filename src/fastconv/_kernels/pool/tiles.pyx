@@ -229,11 +229,11 @@ cdef void parts_task(void *context, int64_t task) noexcept nogil:
     for number in range(number, min(parts.count, number + parts.task_parts)):
         aim(parts, &at, &part)
         if call.kind == MAX_PASS:
-            parts.kernel.max_pool(&call.pool, &part)
+            parts.kernel.pool.max(&call.pool, &part)
         elif call.kind == AVG_PASS:
-            parts.kernel.avg_pool(&call.pool, &part)
+            parts.kernel.pool.average(&call.pool, &part)
         else:
-            parts.kernel.pool_gradient(&call.pool, &part)
+            parts.kernel.pool.gradient(&call.pool, &part)
         advance(parts, &at)
 
 

@@ -59,7 +59,7 @@ cdef void multiply(const DotLayout *plan, const DotsCall *call, const char *inpu
     """A block of output channels with all taps of a block of input channels."""
     cdef const fc_kernels *kernel = call.on.kernel
     cdef int64_t columns = channels * plan.taps, row_step = plan.channels * plan.taps
-    cdef int64_t row_tiles = divide_up(rows, kernel.dot_rows), column_tiles, i, j, r, row, column, tap, channel
+    cdef int64_t row_tiles = divide_up(rows, kernel.dot.max_rows), column_tiles, i, j, r, row, column, tap, channel
     cdef int64_t tile_rows, tile_columns
     cdef const void *a[FC_MAX_DOT_ROWS]
     cdef const void *b[FC_MAX_DOT_COLUMNS]
@@ -71,7 +71,7 @@ cdef void multiply(const DotLayout *plan, const DotsCall *call, const char *inpu
         tile_rows = (i + 1) * rows // row_tiles - row
         for r in range(tile_rows):
             a[r] = grad + (row + r) * plan.grad_channel * call.on.item
-        column_tiles = divide_up(columns, kernel.dot_columns(<int>tile_rows))
+        column_tiles = divide_up(columns, kernel.dot.max_columns(<int>tile_rows))
         tap = channel = 0
         for j in range(column_tiles):
             column = j * columns // column_tiles
@@ -82,8 +82,8 @@ cdef void multiply(const DotLayout *plan, const DotsCall *call, const char *inpu
                 if tap == plan.taps:
                     tap = 0
                     channel += 1
-            kernel.dot(a, <int>tile_rows, b, <int>tile_columns, runs, run_count,
-                       sums + (row * row_step + column) * call.on.item, row_offset, accumulate)
+            kernel.dot.tile(a, <int>tile_rows, b, <int>tile_columns, runs, run_count,
+                            sums + (row * row_step + column) * call.on.item, row_offset, accumulate)
 
 
 cdef void list_runs(const DotLayout *plan, const Chunk *chunk, fc_run_pair *runs) noexcept nogil:

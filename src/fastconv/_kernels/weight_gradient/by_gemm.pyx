@@ -4,9 +4,9 @@
 
 Rows of a tile are output channels, columns input channels. The input of a chunk is copied to scratch once, with the
 channels innermost, so that the row of B for a position and a tap is read where it lies: every tap is a shift, and
-`gemm_at` takes the positions from a table. Where the channels do not fill a tile, the columns are the channels of a
+`tile_at` takes the positions from a table. Where the channels do not fill a tile, the columns are the channels of a
 whole row of taps, which are neighbours in that memory. A channel of grad_output is read where it lies as well if its
-positions are adjacent there (`gemm_rows`), else turned into panels.
+positions are adjacent there (`tile_of_rows`), else turned into panels.
 
 Turning costs more than reading. So where a kernel of one tap has more input than output channels, the two change
 places: rows are input channels, and what is summed up is the transpose of grad_weight.
@@ -68,7 +68,7 @@ cdef void place_input(GemmCall *call) noexcept nogil:
     cdef const GemmLayout *plan = call.plan
     cdef const Axis *axis = &plan.strips.axis[0]
     cdef Place *place = &call.place
-    call.width = min(plan.channels, <int64_t>call.on.kernel.max_columns)
+    call.width = min(plan.channels, <int64_t>call.on.kernel.gemm.max_columns)
     place.position[2] = call.width
     place.run[2] = axis[2].length * place.position[2]
     place.position[1] = axis[2].runs * place.run[2]
@@ -78,7 +78,7 @@ cdef void place_input(GemmCall *call) noexcept nogil:
     place.n = axis[0].runs * place.run[0]
     call.panel = place.channel = plan.strips.block_n * place.n
     call.segment_taps = 1
-    if plan.channels < call.on.kernel.max_columns and axis[2].runs == 1 and (
+    if plan.channels < call.on.kernel.gemm.max_columns and axis[2].runs == 1 and (
             axis[2].taps == 1 or axis[2].start[1] == 1):
         call.segment_taps = axis[2].taps
     call.columns = call.segment_taps * call.width
@@ -106,16 +106,16 @@ cdef void add_tile(const GemmCall *call, const Task *task, const Chunk *chunk, i
     finish.row_bias = finish.column_bias = NULL
     finish.activation, finish.slope = 0, 0
     if not call.in_place:
-        kernel.gemm_at(depth, task.grad + row * depth * call.on.item, input, task.offset, sums, row_offset, <int>rows,
-                       <int>columns, &finish)
+        kernel.gemm.tile_at(depth, task.grad + row * depth * call.on.item, input, task.offset, sums, row_offset,
+                            <int>rows, <int>columns, &finish)
         return
     depth //= chunk.n_count
     for n in range(chunk.n_count):
         grad = call.on.grad_output + ((task.group * call.plan.rows + task.row + row) * stride[1]
                                    + (chunk.n + n) * stride[0] + chunk.begin[0] * stride[2]
                                    + chunk.begin[1] * stride[3] + chunk.begin[2] * stride[4]) * call.on.item
-        kernel.gemm_rows(depth, grad, stride[1], input, task.offset + n * depth, sums, row_offset, <int>rows,
-                         <int>columns, &finish)
+        kernel.gemm.tile_of_rows(depth, grad, stride[1], input, task.offset + n * depth, sums, row_offset, <int>rows,
+                                 <int>columns, &finish)
         finish.accumulate = True
 
 
@@ -123,7 +123,7 @@ cdef void multiply(const GemmCall *call, const Task *task, const Chunk *chunk, i
                    bint accumulate) noexcept nogil:
     """A block of output channels with all taps of a block of input channels."""
     cdef const GemmLayout *plan = call.plan
-    cdef int64_t item = call.on.item, tiles = divide_up(task.rows, call.on.kernel.max_rows), i, row, rows, tap, place
+    cdef int64_t item = call.on.item, tiles = divide_up(task.rows, call.on.kernel.gemm.max_rows), i, row, rows, tap, place
     cdef int64_t panel, channel, column, columns, wide
     cdef int64_t row_offset[FC_MAX_ROWS]
     for i in range(FC_MAX_ROWS):
@@ -131,7 +131,7 @@ cdef void multiply(const GemmCall *call, const Task *task, const Chunk *chunk, i
     for i in range(tiles):
         row = i * task.rows // tiles
         rows = (i + 1) * task.rows // tiles - row
-        wide = call.on.kernel.wide_columns(<int>rows)
+        wide = call.on.kernel.gemm.wide_columns(<int>rows)
         for panel in range(divide_up(task.channels, call.width)):
             channel = panel * call.width
             columns = call.columns if call.segment_taps > 1 else min(call.width, task.channels - channel)
@@ -204,7 +204,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
         if not call.in_place:
             pack_gradient(&chunk, call.on.kernel, call.on.item, call.on.grad_output
                           + (task.group * plan.rows + task.row) * call.on.grad_stride[1] * call.on.item,
-                          call.on.grad_stride, task.rows, divide_up(task.rows, call.on.kernel.max_rows), 0, task.grad)
+                          call.on.grad_stride, task.rows, divide_up(task.rows, call.on.kernel.gemm.max_rows), 0, task.grad)
         multiply(call, &task, &chunk, count, i > first)
     if call.on.sums == NULL:
         write_filters(call.filters, task.group * plan.rows + task.row, task.rows, task.channel, task.channels,

@@ -1,7 +1,7 @@
 """The weight gradient from rows as they lie: what serves depthwise convolutions, and few output channels.
 
 A filter has few input channels, or each of those one or two filters, so there is nothing to share by packing: for each
-pair of planes `fc_kernels.depthwise_gradient` walks a band of rows that stays in cache, and adds up a vector per tap.
+pair of planes the depthwise gradient walks a band of rows that stays in cache, and adds up a vector per tap.
 Lanes are neighbouring pixels, whose sums are added up at the end, or channels that are adjacent in memory, which are
 done with then. Lanes in the padding multiply zero by some other number: 0 * inf would be NaN, so a result that is not
 finite does not count, and the caller computes it the other way.
@@ -109,7 +109,7 @@ cdef void add_band(const RowsCall *call, int64_t index, int64_t pair, int64_t co
             if 0 <= z < plan.input_size[0]:
                 input = call.on.input + (n * call.on.input_stride[0] + channel * call.on.input_stride[1]
                                       + z * call.on.input_stride[2]) * item
-                call.on.kernel.depthwise_gradient(sums + (k * plan.taps + kd * plane_taps) * vector, input,
+                call.on.kernel.depthwise.gradient(sums + (k * plan.taps + kd * plane_taps) * vector, input,
                                                grad, &band)
 
 
@@ -121,12 +121,12 @@ cdef void finish(const RowsCall *call, int64_t count, const char *sums, char *to
     if call.lanes > 1:
         for k in range(divide_up(count, call.lanes)):
             i = k * call.lanes
-            kernel.pack(to + i * taps * call.on.item, taps, taps, min(call.lanes, count - i),
-                        sums + i * taps * call.on.item, call.lanes, 1)
+            kernel.copy.pack(to + i * taps * call.on.item, taps, taps, min(call.lanes, count - i),
+                             sums + i * taps * call.on.item, call.lanes, 1)
         return
     planes.planes, planes.pixels, planes.divisor = count * taps, kernel.lanes, 1
     planes.plane_step, planes.pixel_step = kernel.lanes, 1
-    kernel.average_planes(to, sums, &planes)
+    kernel.pool.average_planes(to, sums, &planes)
 
 
 cdef void pairs_task(void *context, int64_t index) noexcept nogil:

@@ -4,7 +4,7 @@
 
 Rows of a tile are the taps of a row of the kernel, or of two of them, columns are output channels. The input of a
 chunk is copied to scratch plane by plane, with its padding, so that the taps of a kernel row are neighbours for every
-position, and a table tells where each position's are (`gemm_windows`). grad_output is turned into panels with the
+position, and a table tells where each position's are (`tile_of_windows`). grad_output is turned into panels with the
 output channels innermost. So no lane and no product is wasted on zeros between rows, or on channels that are not
 there; and what turning costs is shared by all taps of all input channels.
 
@@ -75,9 +75,9 @@ cdef void multiply_line(const WindowsCall *call, const Task *task, int64_t count
             if two:
                 row_offset[taps + i] = (plan.kernel[2] + i) * task.rows
         second = across if two else (taps + 1) // 2 * step
-        call.on.kernel.gemm_windows(count, task.input + (place + tap * step) * item, task.offset, step, second, grad,
-                                    call.width, sums + (line * plan.kernel[2] + tap) * task.rows * item, row_offset,
-                                    <int>(2 * taps if two else taps), <int>columns, finish)
+        call.on.kernel.gemm.tile_of_windows(count, task.input + (place + tap * step) * item, task.offset, step, second,
+                                            grad, call.width, sums + (line * plan.kernel[2] + tap) * task.rows * item,
+                                            row_offset, <int>(2 * taps if two else taps), <int>columns, finish)
         tap += taps
 
 
@@ -122,7 +122,7 @@ cdef void turn_sums(const WindowsCall *call, const Task *task) noexcept nogil:
     """From [channel][tap][row] to [row][channel][tap], by way of the scratch memory."""
     cdef const WindowsLayout *plan = call.plan
     cdef int64_t weights = plan.channels * plan.kernel[0] * plan.kernel[1] * plan.kernel[2]
-    call.on.kernel.pack(task.input, weights, weights, task.rows, task.sums, task.rows, 1)
+    call.on.kernel.copy.pack(task.input, weights, weights, task.rows, task.sums, task.rows, 1)
     memcpy(task.sums, task.input, task.rows * weights * call.on.item)
 
 
@@ -231,9 +231,9 @@ cdef class WindowsGradient:
         call.plan = p
         describe_operands(&call.on, input, grad_output, sums)
         kernel = call.on.kernel
-        call.width = min(kernel.max_columns, divide_up(p.rows, kernel.lanes) * kernel.lanes)
-        call.taps = even_block(p.kernel[2], kernel.max_rows)
-        call.paired = 2 * call.taps <= (kernel.max_rows if call.width > kernel.lanes else 2 * kernel.max_rows)
+        call.width = min(kernel.gemm.max_columns, divide_up(p.rows, kernel.lanes) * kernel.lanes)
+        call.taps = even_block(p.kernel[2], kernel.gemm.max_rows)
+        call.paired = 2 * call.taps <= (kernel.gemm.max_rows if call.width > kernel.lanes else 2 * kernel.gemm.max_rows)
         while call.on.begin < longest:
             parallel(block_task, &call, p.parts * p.groups * p.row_blocks,
                      p.flops * min(longest, p.round_chunks) / longest)

@@ -180,20 +180,20 @@ cdef void copy_block(const fc_kernels *kernel, int64_t item, const char *source,
                 count = positions_at_once(stride[0], width - done)
                 channel = 0
                 while channel < channels:
-                    kernel.pack(to + (channel // panel * to_stride[0] + i * to_stride[1] + done * panel) * item, panel,
-                                min(panel, channels - channel), count,
-                                source + (channel * stride[0] + i * stride[1] + done * stride[2]) * item,
-                                stride[0], stride[2])
+                    kernel.copy.pack(to + (channel // panel * to_stride[0] + i * to_stride[1] + done * panel) * item,
+                                     panel, min(panel, channels - channel), count,
+                                     source + (channel * stride[0] + i * stride[1] + done * stride[2]) * item,
+                                     stride[0], stride[2])
                     channel += panel
                 done += count
     elif rows == 1 or stride[0] == 1:
         for i in range(rows):
-            kernel.pack(to + i * to_stride[1] * item, to_stride[0], width, channels, source + i * stride[1] * item,
-                        stride[2], stride[0])
+            kernel.copy.pack(to + i * to_stride[1] * item, to_stride[0], width, channels, source + i * stride[1] * item,
+                             stride[2], stride[0])
     else:
         for i in range(channels):
-            kernel.pack(to + i * to_stride[0] * item, to_stride[1], width, rows, source + i * stride[0] * item,
-                        stride[2], stride[1])
+            kernel.copy.pack(to + i * to_stride[0] * item, to_stride[1], width, rows, source + i * stride[0] * item,
+                             stride[2], stride[1])
 
 
 cdef void pack_gradient(const Chunk *chunk, const fc_kernels *kernel, int64_t item, const char *source,
@@ -217,8 +217,8 @@ cdef void pack_gradient(const Chunk *chunk, const fc_kernels *kernel, int64_t it
                     for i in range(panels):
                         first = i * width if width else i * channels // panels
                         count = min(width, channels - first) if width else (i + 1) * channels // panels - first
-                        kernel.pack(to + (first * depth + done * (width or count)) * item, width or count, count,
-                                    positions, base + (first * stride[1] + h * stride[3] + w * stride[4]) * item,
-                                    stride[1], stride[4])
+                        kernel.copy.pack(to + (first * depth + done * (width or count)) * item, width or count, count,
+                                         positions, base + (first * stride[1] + h * stride[3] + w * stride[4]) * item,
+                                         stride[1], stride[4])
                     w += positions
                     done += positions

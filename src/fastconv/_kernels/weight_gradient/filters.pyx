@@ -26,8 +26,8 @@ cdef void write_filters(const Filters *filters, int64_t filter, int64_t count, i
     """Some channels of neighbouring filters, which follow each other in `sums`."""
     cdef int64_t item = filters.item, apart = channels * filters.taps, i
     if filters.taps == 1 and filters.stride[0] == 1:
-        filters.kernel.pack(filters.out + (filter + channel * filters.stride[1]) * item, filters.stride[1], count,
-                            channels, sums, apart, channel_step)
+        filters.kernel.copy.pack(filters.out + (filter + channel * filters.stride[1]) * item, filters.stride[1], count,
+                                 channels, sums, apart, channel_step)
         return
     for i in range(count):
         write_filter(filters, filter + i, channel, channels, sums + i * apart * item, channel_step, tap_step)
@@ -42,12 +42,12 @@ cdef void write_filter(const Filters *filters, int64_t filter, int64_t channel, 
         memcpy(out, sums, channels * taps * item)
         return
     if filters.contiguous and filters.tap_order == NULL:
-        filters.kernel.pack(out, taps, taps, channels, sums, tap_step, channel_step)
+        filters.kernel.copy.pack(out, taps, taps, channels, sums, tap_step, channel_step)
         return
     for i in range(taps):
         tap = filters.tap_order[i] if filters.tap_order != NULL else i
         rest = tap // filters.size[4]
         place = (tap % filters.size[4] * filters.stride[4] + rest % filters.size[3] * filters.stride[3]
                  + rest // filters.size[3] * filters.stride[2])
-        filters.kernel.pack(out + place * item, filters.stride[1], 1, channels, sums + i * tap_step * item, 0,
-                            channel_step)
+        filters.kernel.copy.pack(out + place * item, filters.stride[1], 1, channels, sums + i * tap_step * item, 0,
+                                 channel_step)

@@ -38,4 +38,4 @@ cdef inline void add_sums(const fc_kernels *kernel, int64_t count, const char *s
     memset(&how, 0, sizeof(how))
     how.accumulate = True
     run.column, run.count, run.offset, run.stride = 0, count, 0, 1
-    kernel.scatter(sums, 0, to, &at_start, 1, &run, 1, &how)
+    kernel.gemm.scatter(sums, 0, to, &at_start, 1, &run, 1, &how)

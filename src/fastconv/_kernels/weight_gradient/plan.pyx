@@ -32,7 +32,7 @@ cdef bint add_parts(const WeightGradientCall *call, int64_t filter) noexcept nog
         add_sums(kernel, weights, sums + part * call.filters.size[0] * weights * item, sums)
     if call.way >= BY_WINDOWS:
         return True
-    total = kernel.gradient_row(NULL, NULL, sums, weights, 0, 0)
+    total = kernel.pointwise.gradient_row(NULL, NULL, sums, weights, 0, 0)
     return total - total == 0  # NaN if any of them is infinite or NaN
 
 

@@ -97,8 +97,8 @@ cdef void turn_row(const Tiles *tiles, const Band *band, const Operand *o, const
         low = min(length, max(<int64_t>0, -x))
         high = max(low, min(length, o.extent[2] - x))
         memset(to, 0, low * step * item)
-        tiles.kernel.pack(to + low * step * item, step, channels, high - low, source + (x + low) * o.stride[4] * item,
-                          o.stride[1], o.stride[4])
+        tiles.kernel.copy.pack(to + low * step * item, step, channels, high - low,
+                               source + (x + low) * o.stride[4] * item, o.stride[1], o.stride[4])
         memset(to + high * step * item, 0, (length - high) * step * item)
         to += length * step * item
         x += tiles.spread[1]

@@ -110,23 +110,23 @@ cdef class WinogradPlan(Subconvolutions):
         # the depth is cut by the geometry alone, for it decides the order of summation
         call.depth = min(d.depth, max(LEAST_CHANNELS, divide_up(d.depth, divide_up(d.depth * t.piece_count, CHUNK))))
         call.cut = even_block(call.depth * t.piece_count, CHUNK)
-        call.few_tiles = t.count <= d.channels and divide_up(d.channels, kernel.max_columns) * d.groups >= threads
+        call.few_tiles = t.count <= d.channels and divide_up(d.channels, kernel.gemm.max_columns) * d.groups >= threads
         call.tile_rows = call.few_tiles or channels_last
         call.first = 0
         if call.tile_rows:
-            call.channel_width = kernel.max_columns
+            call.channel_width = kernel.gemm.max_columns
         else:
-            call.channel_width = even_block(d.channels, kernel.max_rows)
+            call.channel_width = even_block(d.channels, kernel.gemm.max_rows)
         call.channel_panels = divide_up(d.channels, call.channel_width)
         if call.few_tiles:
-            call.block = max(kernel.max_rows, min(BLOCK_BYTES // (d.groups * tile_bytes), BLOCK_TILES))
+            call.block = max(kernel.gemm.max_rows, min(BLOCK_BYTES // (d.groups * tile_bytes), BLOCK_TILES))
         elif channels_last:
             call.block = max(LEAST_TILES, min(HELD_BYTES // tile_bytes, MOST_VECTORS * MOST_LANES))
         else:
-            call.block = kernel.max_columns
+            call.block = kernel.gemm.max_columns
         if call.tile_rows:
             call.block = even_block(max(<int64_t>1, t.count), call.block)
-            call.tile_width = even_block(call.block, kernel.max_rows)
+            call.tile_width = even_block(call.block, kernel.gemm.max_rows)
             for k in range(CHUNK):
                 call.k_offset[k] = k * call.channel_width
         for k in range(FC_MAX_ROWS):

@@ -92,8 +92,8 @@ cdef void multiply_channels(const WinogradCall *call, int64_t depth, const char 
     while k < depth:
         count = min(call.cut, depth - k)
         finish.accumulate = accumulate or k > 0
-        call.tiles.kernel.gemm(count, u + k * channels * item, v + k * call.block * item, call.block, sums,
-                               call.row_offset, <int>channels, <int>tiles, &finish)
+        call.tiles.kernel.gemm.tile(count, u + k * channels * item, v + k * call.block * item, call.block, sums,
+                                    call.row_offset, <int>channels, <int>tiles, &finish)
         k += count
 
 
@@ -112,11 +112,12 @@ cdef void multiply_tiles(const WinogradCall *call, int64_t depth, const char *u,
         while tile < tiles:
             rows = min(call.tile_width, tiles - tile)
             if call.tiles.channels_last:
-                kernel.gemm_rows(count, v + (tile * depth + k) * item, depth, u + k * width * item, call.k_offset,
-                                 sums + tile * width * item, call.row_offset, <int>rows, <int>channels, &finish)
+                kernel.gemm.tile_of_rows(count, v + (tile * depth + k) * item, depth, u + k * width * item,
+                                         call.k_offset, sums + tile * width * item, call.row_offset, <int>rows,
+                                         <int>channels, &finish)
             else:
-                kernel.gemm(count, v + (tile * depth + k * rows) * item, u + k * width * item, width,
-                            sums + tile * width * item, call.row_offset, <int>rows, <int>channels, &finish)
+                kernel.gemm.tile(count, v + (tile * depth + k * rows) * item, u + k * width * item, width,
+                                 sums + tile * width * item, call.row_offset, <int>rows, <int>channels, &finish)
             tile += rows
         k += count
 
@@ -158,8 +159,8 @@ cdef void hold_inputs(const WinogradCall *call, int64_t group, int64_t first, in
         c += some
     if not t.channels_last and count % lanes:  # the micro-kernel multiplies whole vectors
         for point in range(t.transform.points):
-            t.kernel.clear(v + (point * step + count) * item, call.block, lanes - count % lanes,
-                           channels * t.piece_count)
+            t.kernel.copy.clear(v + (point * step + count) * item, call.block, lanes - count % lanes,
+                                channels * t.piece_count)
 
 
 cdef void multiply_panel(const WinogradCall *call, int64_t rows, int64_t tiles, int64_t channel, int64_t channels,
@@ -289,7 +290,7 @@ cdef void write_block(WinogradCall *call, int64_t group, int64_t channel, int64_
             write_outputs(call, &targets, group, channel, channels, sums + tile * width * item, step, width)
         else:
             for point in range(points):
-                t.kernel.pack(turned + point * turned_step * item, lanes, rows, channels,
-                              sums + (point * step + tile * width) * item, width, 1)
+                t.kernel.copy.pack(turned + point * turned_step * item, lanes, rows, channels,
+                                   sums + (point * step + tile * width) * item, width, 1)
             write_outputs(call, &targets, group, channel, channels, turned, turned_step, lanes)
         tile += rows

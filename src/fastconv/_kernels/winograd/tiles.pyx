@@ -164,11 +164,11 @@ cdef void pack_piece(const Tiles *tiles, const Weights *w, int64_t group, int64_
     for tap in range(high * wide):
         y, x = top + tap // wide, left + tap % wide
         if y >= window.taps[1] or x >= window.taps[2]:
-            kernel.clear(taps + tap * width * item, taps_step, width, channels)
+            kernel.copy.clear(taps + tap * width * item, taps_step, width, channels)
             continue
-        kernel.pack(taps + tap * width * item, taps_step, rows, channels,
-                    source + (y * w.tap_stride[1] + x * w.tap_stride[2]) * item, w.channel_stride, w.depth_stride)
-        kernel.clear(taps + (tap * width + rows) * item, taps_step, width - rows, channels)
+        kernel.copy.pack(taps + tap * width * item, taps_step, rows, channels,
+                         source + (y * w.tap_stride[1] + x * w.tap_stride[2]) * item, w.channel_stride, w.depth_stride)
+        kernel.copy.clear(taps + (tap * width + rows) * item, taps_step, width - rows, channels)
 
 
 cdef int64_t taps_scratch(const Tiles *tiles, int64_t width) noexcept nogil:

@@ -85,9 +85,9 @@ cdef void find_column_panel(const WinogradGradientCall *call, const Block *block
                             Panel *panel) noexcept nogil:
     cdef const Tiles *t = &call.tiles
     cdef int64_t per_piece = call.column_panels // t.piece_count, piece = index // per_piece
-    cdef int64_t channel = index % per_piece * t.kernel.max_columns
+    cdef int64_t channel = index % per_piece * t.kernel.gemm.max_columns
     panel.channel = block.group * call.dense.depth + channel
-    panel.channels = min(<int64_t>t.kernel.max_columns, call.dense.depth - channel)
+    panel.channels = min(<int64_t>t.kernel.gemm.max_columns, call.dense.depth - channel)
     panel.shift[0] = t.window.first[0] + piece // (t.pieces[1] * t.pieces[2]) * t.window.delta[0]
     panel.shift[1] = t.window.first[1] + piece // t.pieces[2] % t.pieces[1] * t.transform.taps * t.window.delta[1]
     panel.shift[2] = t.window.first[2] + piece % t.pieces[2] * t.transform.taps * t.window.delta[2]
@@ -108,7 +108,7 @@ cdef int64_t transform_round(const WinogradGradientCall *call, const Block *bloc
         find_column_panel(call, block, i, &panel)
         count = transform_bands(t, &call.bands, first, last, &call.input, &panel,
                                 v + (i - block.column) * points * call.v_step * item, call.v_step,
-                                t.kernel.max_columns, scratch)
+                                t.kernel.gemm.max_columns, scratch)
     return count
 
 
@@ -116,7 +116,7 @@ cdef void multiply(const WinogradGradientCall *call, const Block *block, int64_t
                    char *sums, bint accumulate) noexcept nogil:
     """Add the products of a round to the sums of a block."""
     cdef const fc_kernels *kernel = call.tiles.kernel
-    cdef int64_t item = call.tiles.itemsize, points = call.tiles.transform.points, width = kernel.max_columns
+    cdef int64_t item = call.tiles.itemsize, points = call.tiles.transform.points, width = kernel.gemm.max_columns
     cdef int64_t rows = block.row_end - block.row, columns = block.column_end - block.column, point, i, j
     cdef int64_t per_piece = call.column_panels // call.tiles.piece_count, high, wide
     cdef int64_t row_offset[FC_MAX_ROWS]
@@ -133,10 +133,10 @@ cdef void multiply(const WinogradGradientCall *call, const Block *block, int64_t
             wide = min(width, call.dense.depth - (block.column + j) % per_piece * width)
             for i in range(rows):
                 high = first_row(call, block.row + i + 1) - first_row(call, block.row + i)
-                kernel.gemm_windows(depth, d + (i * points + point) * call.d_step * item, tile_offset, 1,
-                                    (high + 1) // 2, v + (j * points + point) * call.v_step * item, width,
-                                    sums + ((i * columns + j) * points + point) * call.sums_step * item, row_offset,
-                                    <int>high, <int>wide, &finish)
+                kernel.gemm.tile_of_windows(depth, d + (i * points + point) * call.d_step * item, tile_offset, 1,
+                                            (high + 1) // 2, v + (j * points + point) * call.v_step * item, width,
+                                            sums + ((i * columns + j) * points + point) * call.sums_step * item,
+                                            row_offset, <int>high, <int>wide, &finish)
 
 
 cdef void write_taps(const WinogradGradientCall *call, const Panel *panel, int64_t high, int64_t wide, const char *taps,
@@ -144,21 +144,21 @@ cdef void write_taps(const WinogradGradientCall *call, const Panel *panel, int64
     """The taps of one filter's channels, taps[tap][channel], to grad_weight."""
     cdef const fc_kernels *kernel = call.tiles.kernel
     cdef const int64_t *stride = &call.out_stride[0]
-    cdef int64_t item = call.tiles.itemsize, width = kernel.max_columns, y, x, row = call.tiles.transform.taps
+    cdef int64_t item = call.tiles.itemsize, width = kernel.gemm.max_columns, y, x, row = call.tiles.transform.taps
     if stride[4] == 1 and (high == 1 or wide == row == stride[3]):
-        kernel.pack(out, stride[1], high * wide, panel.channels, taps, width, 1)
+        kernel.copy.pack(out, stride[1], high * wide, panel.channels, taps, width, 1)
         return
     for y in range(high):
         for x in range(wide):
-            kernel.pack(out + (y * stride[3] + x * stride[4]) * item, stride[1], 1, panel.channels,
-                        taps + (y * row + x) * width * item, width, 1)
+            kernel.copy.pack(out + (y * stride[3] + x * stride[4]) * item, stride[1], 1, panel.channels,
+                             taps + (y * row + x) * width * item, width, 1)
 
 
 cdef bint write_panels(const WinogradGradientCall *call, const Block *block, int64_t i,
                        const char *sums) noexcept nogil:
     """Transform the sums of a row panel and a block's columns back into grad_weight; False if not all are finite."""
     cdef const Tiles *t = &call.tiles
-    cdef int64_t item = t.itemsize, width = t.kernel.max_columns, side = t.transform.taps, piece, row, rows, j, top, left, base
+    cdef int64_t item = t.itemsize, width = t.kernel.gemm.max_columns, side = t.transform.taps, piece, row, rows, j, top, left, base
     cdef int64_t plane
     cdef const int64_t *stride = &call.out_stride[0]
     cdef double taps[9 * FC_MAX_COLUMNS]
@@ -189,7 +189,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t item = t.itemsize, points = t.transform.points, part = index % call.parts, round, depth, i, first, last
     cdef int64_t sums_size = call.most_rows * call.most_columns * points * call.sums_step
     cdef int64_t d_size = call.most_rows * points * call.d_step, v_size = call.most_columns * points * call.v_step
-    cdef int64_t turned = band_elements(t, &call.bands, max(<int64_t>t.kernel.max_columns, call.row_width))
+    cdef int64_t turned = band_elements(t, &call.bands, max(<int64_t>t.kernel.gemm.max_columns, call.row_width))
     cdef Block block
     cdef char *d = <char *>task_scratch((d_size + v_size + turned + (0 if call.sums else sums_size)) * item)
     cdef char *v = d + d_size * item
@@ -255,11 +255,11 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         cdef const Dense *d = self.forward.dense
         cdef Tiles *t = &call.tiles
         cdef const fc_kernels *kernel = kernels(float64)
-        cdef int64_t width = kernel.max_columns, elements
+        cdef int64_t width = kernel.gemm.max_columns, elements
         call.dense = d
         t.itemsize = 8 if float64 else 4
         describe_tiles(t, d, kernel, self.tile)
-        call.row_panels = divide_up(d.channels, kernel.max_rows)
+        call.row_panels = divide_up(d.channels, kernel.gemm.max_rows)
         call.row_width = divide_up(d.channels, call.row_panels)
         call.row_step = divide_up(call.row_width, kernel.lanes) * kernel.lanes
         call.column_panels = divide_up(d.depth, width) * t.piece_count
@@ -275,7 +275,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         """Rounds of tiles, which stay in the cache as well, parts and steps."""
         cdef const Dense *d = call.dense
         cdef Tiles *t = &call.tiles
-        cdef int64_t width = t.kernel.max_columns, blocks = d.groups * call.row_blocks * call.column_blocks, limit
+        cdef int64_t width = t.kernel.gemm.max_columns, blocks = d.groups * call.row_blocks * call.column_blocks, limit
         cdef double flops = 2.0 * t.transform.points * call.row_width * call.most_rows * width * call.most_columns
         limit = TILES_BYTES // (t.transform.points * t.itemsize
                                 * (call.most_rows * call.row_step + call.most_columns * width))
@@ -330,7 +330,7 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         """Some blocks from `first_block` on, all rounds."""
         cdef int64_t tiles = call.rounds * call.round * call.bands.tiles
         cdef double flops = 2.0 * call.tiles.transform.points * call.row_width * call.most_rows * call.most_columns
-        flops *= call.tiles.kernel.max_columns * blocks
+        flops *= call.tiles.kernel.gemm.max_columns * blocks
         call.begin = 0
         while call.begin < longest:
             parallel(block_task, call, blocks * call.parts,
