@@ -144,13 +144,21 @@ def test_csrc_includes_only_itself() -> None:
 
 def test_tiles_include_only_tiles_and_the_contract() -> None:
     """What is compiled once per instruction set does not know threads, dispatch or allocation."""
-    for path in (ROOT / "csrc" / "tile").glob("*"):
+    csrc = ROOT / "csrc"
+    library = {"stdint.h", "string.h", "math.h", "immintrin.h", "arm_neon.h"}
+    contract = {csrc / "fc_api.h", *(csrc / "api").glob("*.h")}
+    own = contract | {path for folder in ("tile", "isa") for path in (csrc / folder).glob("*.h")}
+    for path in own | {csrc / "tile" / "tile.c"}:
         for name in re.findall(r'#\s*include\s*["<]([^">]+)[">]', path.read_text()):
-            own = (ROOT / "csrc" / "tile" / name).exists() or name == "../fc_api.h"
-            assert own or name in {"stdint.h", "string.h", "math.h", "immintrin.h", "arm_neon.h"}, (
-                path.name,
-                name,
-            )
+            included = (path.parent / name).resolve()
+            assert included in (contract if path in contract else own) or name in library, (path.name, name)
+
+
+def test_instruction_sets_differ_in_their_own_headers_alone() -> None:
+    """A tile is written once: width, masks and shapes come from csrc/isa."""
+    for path in [*(ROOT / "csrc" / "tile").glob("*"), *(ROOT / "csrc" / "api").glob("*")]:
+        asked = re.findall(r"__(?:AVX|SSE|FMA|ARM|aarch64|x86_64)\w*", path.read_text())
+        assert not asked, f"{path.name} asks for {asked}"
 
 
 # ---- what is needed ----------------------------------------------------------------------------------

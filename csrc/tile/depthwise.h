@@ -8,16 +8,8 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-/* Registers: the sums, the weights of FC_KERNEL_ROWS taps, one vector of the source, a product where there is no
- * fused multiply-add. */
-#if defined(__AVX512F__)
-enum { TILE_ROWS = 6, TILE_VECTORS = 4 };
-#elif defined(__AVX2__) || defined(__aarch64__)
-enum { TILE_ROWS = 4, TILE_VECTORS = 2 };
-#else
-enum { TILE_ROWS = 2, TILE_VECTORS = 2 };
-#endif
-
+/* Registers (csrc/isa): the sums, the weights of FC_KERNEL_ROWS taps, one vector of the source, a product where there is
+ * no fused multiply-add. */
 typedef vec tile_sums[TILE_ROWS][TILE_VECTORS];
 
 /* Which of the LANES pixels from this position on exist. */
@@ -63,11 +55,6 @@ INLINE void add_separate_rows(int rows, int vectors, int kernel_rows, vec (*sum)
 }
 
 /* A source is read where it lies for kernels of so many columns: that takes masks, and registers. */
-#if defined(__AVX512F__)
-#define IN_PLACE 1
-#else
-#define IN_PLACE 0
-#endif
 enum { MOST_COLUMNS = IN_PLACE ? 16 : 0 };
 
 #if IN_PLACE
@@ -323,28 +310,7 @@ INLINE void in_place_tile(int rows, int vectors, real *out, const windows *w, in
     {                                                                                                           \
         depthwise_tile(R, V, P, out, source, columns, d);                                                       \
     }
-#if defined(__AVX512F__)
-#define TILE_FUNCTIONS(R)                                                                                       \
-    TILE_FUNCTION(R, 1, 1) TILE_FUNCTION(R, 2, 1) TILE_FUNCTION(R, 3, 1) TILE_FUNCTION(R, 4, 1)                 \
-    TILE_FUNCTION(R, 2, 2) TILE_FUNCTION(R, 4, 2)                                                               \
-    IN_PLACE_FUNCTION(R, 1) IN_PLACE_FUNCTION(R, 2) IN_PLACE_FUNCTION(R, 3) IN_PLACE_FUNCTION(R, 4)
-#define TILE_ENTRY(R) \
-    {R, {depthwise_##R##x1_1, depthwise_##R##x2_1, depthwise_##R##x3_1, depthwise_##R##x4_1}, \
-        {depthwise_##R##x2_2, depthwise_##R##x4_2}, \
-        {depthwise_in_place_##R##x1, depthwise_in_place_##R##x2, depthwise_in_place_##R##x3, \
-         depthwise_in_place_##R##x4}}
-#else
-#define TILE_FUNCTIONS(R) TILE_FUNCTION(R, 1, 1) TILE_FUNCTION(R, 2, 1) TILE_FUNCTION(R, 2, 2)
-#define TILE_ENTRY(R) {R, {depthwise_##R##x1_1, depthwise_##R##x2_1}, {depthwise_##R##x2_2}}
-#endif
-TILE_FUNCTIONS(1)
-TILE_FUNCTIONS(2)
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__aarch64__)
-TILE_FUNCTIONS(4)
-#endif
-#if defined(__AVX512F__)
-TILE_FUNCTIONS(6)
-#endif
+EACH_TILE_HEIGHT(TILE_FUNCTIONS)
 
 static const struct tiles {
     int rows;
@@ -352,15 +318,7 @@ static const struct tiles {
 #if IN_PLACE
     in_place_function *in_place[TILE_VECTORS];
 #endif
-} tiles[] = {
-    TILE_ENTRY(1), TILE_ENTRY(2),
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__aarch64__)
-    TILE_ENTRY(4),
-#endif
-#if defined(__AVX512F__)
-    TILE_ENTRY(6),
-#endif
-};
+} tiles[] = {EACH_TILE_HEIGHT(TILE_ENTRY)};
 enum { TILE_HEIGHTS = sizeof(tiles) / sizeof(tiles[0]) };
 
 /* The tile for the next of `left` rows, of `rows` in all: the highest, unless lower ones come out even. */

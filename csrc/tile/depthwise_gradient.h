@@ -8,13 +8,7 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-/* Registers: the sums, the rows of grad_output, one vector of the input or two and a mask. */
-#if defined(__AVX512F__)
-enum { GRADIENT_ROWS = 4, TAP_ROWS = 4, TAP_COLUMNS = 4, MASKS_ARE_VECTORS = 0 };
-#else
-enum { GRADIENT_ROWS = 2, TAP_ROWS = 3, TAP_COLUMNS = 3, MASKS_ARE_VECTORS = 1 };
-#endif
-
+/* Registers (csrc/isa): the sums, the rows of grad_output, one vector of the input or two and a mask. */
 typedef vec tap_sums[TAP_ROWS][TAP_COLUMNS];
 
 /* Where a strip lies, and which of its lanes exist. */
@@ -152,25 +146,11 @@ typedef void gradient_function(real *sums, const real *input, const real *grad, 
     {                                                                                                              \
         gradient_block(R, C, S, sums, input, grad, y, x, p);                                                       \
     }
-#if defined(__AVX512F__)
-#define GRADIENT_FUNCTIONS(R, S) \
-    GRADIENT_FUNCTION(R, 1, S) GRADIENT_FUNCTION(R, 2, S) GRADIENT_FUNCTION(R, 3, S) GRADIENT_FUNCTION(R, 4, S)
-#define GRADIENT_ENTRY(R, S)                                                                                       \
-    {depthwise_gradient_##R##x1_##S, depthwise_gradient_##R##x2_##S, depthwise_gradient_##R##x3_##S,               \
-     depthwise_gradient_##R##x4_##S}
-#define GRADIENT_ENTRIES(S) {GRADIENT_ENTRY(1, S), GRADIENT_ENTRY(2, S), GRADIENT_ENTRY(3, S), GRADIENT_ENTRY(4, S)}
-GRADIENT_FUNCTIONS(4, 1) GRADIENT_FUNCTIONS(4, 2)
-#else
-#define GRADIENT_FUNCTIONS(R, S) GRADIENT_FUNCTION(R, 1, S) GRADIENT_FUNCTION(R, 2, S) GRADIENT_FUNCTION(R, 3, S)
-#define GRADIENT_ENTRY(R, S) \
-    {depthwise_gradient_##R##x1_##S, depthwise_gradient_##R##x2_##S, depthwise_gradient_##R##x3_##S}
-#define GRADIENT_ENTRIES(S) {GRADIENT_ENTRY(1, S), GRADIENT_ENTRY(2, S), GRADIENT_ENTRY(3, S)}
-#endif
-GRADIENT_FUNCTIONS(1, 1) GRADIENT_FUNCTIONS(2, 1) GRADIENT_FUNCTIONS(3, 1)
-GRADIENT_FUNCTIONS(1, 2) GRADIENT_FUNCTIONS(2, 2) GRADIENT_FUNCTIONS(3, 2)
+EACH_TAP_ROW_COUNT(GRADIENT_FUNCTIONS, 1)
+EACH_TAP_ROW_COUNT(GRADIENT_FUNCTIONS, 2)
 
 static gradient_function *const gradient_functions[2][TAP_ROWS][TAP_COLUMNS] = {
-    GRADIENT_ENTRIES(1), GRADIENT_ENTRIES(2)};
+    {EACH_TAP_ROW_COUNT(GRADIENT_ENTRY, 1)}, {EACH_TAP_ROW_COUNT(GRADIENT_ENTRY, 2)}};
 
 static void depthwise_gradient(void *sums_, const void *input, const void *grad, const fc_planes_met *p)
 {

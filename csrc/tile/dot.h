@@ -7,17 +7,8 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-/* Registers: rows * columns accumulators + rows of A + 1 of B; and each row and column takes an address register. */
-#if defined(__AVX512F__)
-#define DOT_COLUMNS(R) ((R) == 4 ? 6 : 8)
-enum { DOT_ROWS = 4 };
-#elif defined(__aarch64__)
-#define DOT_COLUMNS(R) ((R) == 4 ? 5 : 6)
-enum { DOT_ROWS = 4 };
-#else
-#define DOT_COLUMNS(R) ((R) == 2 ? 5 : 6)
-enum { DOT_ROWS = 2 };
-#endif
+/* Registers (csrc/isa): rows * columns accumulators + rows of A + 1 of B; and each row and column takes an address
+ * register. */
 enum { DOT_MOST_COLUMNS = 8 };
 
 /* totals[i] = sum of the lanes of sums[i], for i < LANES: each round adds the halves of two vectors into one. */
@@ -106,12 +97,7 @@ static void dot(const void *const *a_, int rows, const void *const *b_, int colu
 {
     const real *const *a = (const real *const *)a_, *const *b = (const real *const *)b_;
     real *c = c_;
-    switch (rows) {
-        DOT_TILES(1) DOT_TILES(2)
-#if defined(__AVX512F__) || defined(__aarch64__)
-        DOT_TILES(3) DOT_TILES(4)
-#endif
-    }
+    switch (rows) { EACH_DOT_ROW_COUNT(DOT_TILES) }
 }
 
 /* Columns that dot takes at a time, by rows. */

@@ -12,22 +12,8 @@
 #include "rectifier.h"
 #include "simd.h"
 
-/* Registers: rows * vectors accumulators + `vectors` of B + 1 must fit the register file (32 x 512 bits, 16 x 256,
- * 16 x 128, NEON 32 x 128; without fused multiply-add a product takes one more). Few rows leave room for more
- * vectors, WIDE(rows) of them. */
-#if defined(__AVX512F__)
-enum { ROWS = 14, VECTORS = 2 };
-#define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)
-#elif defined(__AVX2__)
-enum { ROWS = 6, VECTORS = 2 };
-#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 3 ? 3 : 2)
-#elif defined(__aarch64__)
-enum { ROWS = 12, VECTORS = 2 };
-#define WIDE(rows) ((rows) <= 4 ? 6 : (rows) <= 6 ? 4 : (rows) <= 8 ? 3 : 2)
-#else
-enum { ROWS = 6, VECTORS = 2 };
-#define WIDE(rows) ((rows) <= 2 ? 4 : (rows) <= 3 ? 3 : 2)
-#endif
+/* Registers: rows * vectors accumulators + `vectors` of B + 1 must fit the register file (without fused multiply-add a
+ * product takes one more). Few rows leave room for more vectors, WIDE(rows) of them. The numbers are those of csrc/isa. */
 enum { MOST_VECTORS = WIDE(1), MOST_ROWS = 2 * ROWS };  /* the latter of gemm_windows, with one vector */
 
 #if defined(__clang__)
@@ -171,21 +157,6 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, rea
     }
 #undef EACH_SUM
 }
-
-#if defined(__AVX512F__)
-#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) \
-    CASE(11) CASE(12) CASE(13) CASE(14)
-#define EACH_FURTHER_ROW_COUNT(CASE) CASE(15) CASE(16) CASE(17) CASE(18) CASE(19) CASE(20) CASE(21) CASE(22) \
-    CASE(23) CASE(24) CASE(25) CASE(26) CASE(27) CASE(28)
-#elif defined(__aarch64__)
-#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) \
-    CASE(11) CASE(12)
-#define EACH_FURTHER_ROW_COUNT(CASE) CASE(13) CASE(14) CASE(15) CASE(16) CASE(17) CASE(18) CASE(19) CASE(20) \
-    CASE(21) CASE(22) CASE(23) CASE(24)
-#else
-#define EACH_ROW_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#define EACH_FURTHER_ROW_COUNT(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#endif
 
 #define GEMM_CASE(R)                                                                                       \
     case R: {                                                                                              \

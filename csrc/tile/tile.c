@@ -25,8 +25,6 @@
 
 #define JOIN_(a, b, c, d) a##b##c##d
 #define JOIN(a, b, c, d) JOIN_(a, b, c, d)
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
 
 static double fma_peak(int64_t rounds)
 {
