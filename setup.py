@@ -115,7 +115,8 @@ class BuildTiles(build_ext):
 
 def extension(source: Path) -> Extension:
     links_csrc = source.stem == "native"
-    headers = Path("csrc").rglob("*.[ch]") if links_csrc else [*Path("csrc").glob("*.h"), *Path("csrc/api").glob("*.h")]
+    contract = [*Path("csrc").glob("*.h"), *Path("csrc/api").glob("*.h")]
+    headers = Path("csrc").rglob("*.[ch]") if links_csrc else contract
     return Extension(
         ".".join(source.relative_to("src").with_suffix("").parts),
         [
