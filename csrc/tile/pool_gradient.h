@@ -182,21 +182,27 @@ typedef struct element_phase {
     int64_t shift, most, lane_step, tap, tap_step;
 } element_phase;
 
-/* What `count` rows of outputs have for LANES elements of a phase, in the order of the outputs. */
+/* What `count` rows of outputs have for LANES elements of a phase, in the order of the outputs: unrolled if it is known how
+ * many they are. */
 INLINE vec phase_sum(int of_average, int64_t count, element_phase p, plane_rows from, const row_source *over, int64_t lane)
 {
     vec sum = {0};
-    UNROLL
-    for (int64_t r = 0; r < count; r++) {
-        UNROLL
-        for (int64_t j = p.most; j >= 0; j--) {
-            const int64_t at = lane + p.shift - j * p.lane_step;
-            const int tap = (int)(over[r].tap + p.tap + j * p.tap_step);
-            const vec g = load(from.gradient + over[r].lane + at);
-            if (of_average) sum += g;
-            else sum = add_where(bytes_equal(from.positions + over[r].position + at, tap), sum, g);
-        }
+#define ADD_OUTPUTS(LOOP)                                                                                          \
+    LOOP for (int64_t r = 0; r < count; r++) {                                                                     \
+        LOOP for (int64_t j = p.most; j >= 0; j--) {                                                               \
+            const int64_t at = lane + p.shift - j * p.lane_step;                                                   \
+            const int tap = (int)(over[r].tap + p.tap + j * p.tap_step);                                           \
+            const vec g = load(from.gradient + over[r].lane + at);                                                 \
+            if (of_average) sum += g;                                                                              \
+            else sum = add_where(bytes_equal(from.positions + over[r].position + at, tap), sum, g);                \
+        }                                                                                                          \
     }
+    if (__builtin_constant_p(count) && __builtin_constant_p(p.most)) {
+        ADD_OUTPUTS(UNROLL)
+    } else {
+        ADD_OUTPUTS(ROLLED)
+    }
+#undef ADD_OUTPUTS
     return sum;
 }
 
