@@ -27,13 +27,7 @@ typedef int64_t double_index_vec __attribute__((vector_size(FC_VECTOR_BYTES)));
 INLINE double_vec doubles_at(const double *p) { return *(const unaligned_double_vec *)p; }
 INLINE void put_doubles(double *p, double_vec v) { *(unaligned_double_vec *)p = v; }
 
-INLINE double_vec splat_double(double x)
-{
-    double_vec v;
-    UNROLL
-    for (int i = 0; i < DOUBLES; i++) v[i] = x;
-    return v;
-}
+INLINE double_vec splat_double(double x) { return x - (double_vec){0}; }  /* x itself, -0.0 too */
 
 /* ---- between arrays and folded rows ------------------------------------------------------------------------ */
 
