@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastconv import nn
 
@@ -112,3 +113,14 @@ def test_gradients_are_made_once_by_threads_that_meet() -> None:
             thread.join()
         assert len(set(map(id, seen))) == 1
         assert (parameter.grad == 4).all()
+
+
+def test_numpy_sees_the_value_of_a_parameter() -> None:
+    """`np.asarray(parameter)` is its value, where it lies; copies and other dtypes are asked for."""
+    weight = nn.Parameter(np.arange(6, dtype=np.float32).reshape(2, 3), "weight")
+    assert np.asarray(weight) is weight.value
+    assert not np.shares_memory(np.array(weight), weight.value)
+    assert np.asarray(weight, np.float64).dtype == np.float64
+    np.testing.assert_array_equal(np.maximum(weight, 2), np.maximum(weight.value, 2))
+    with pytest.raises(ValueError, match=r"copy=False: .*weight.* as float64 is a copy"):
+        weight.__array__(np.float64, copy=False)

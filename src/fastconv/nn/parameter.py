@@ -58,6 +58,17 @@ class Buffer:
     def value(self, value: Any) -> None:
         _copy_into(self._value, self.name or "value", value)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The value, for NumPy: the array itself unless a copy or another dtype is asked for.
+
+        See https://numpy.org/doc/stable/user/basics.interoperability.html#the-array-method.
+        """
+        if dtype is not None and np.dtype(dtype) != self._value.dtype:
+            if copy is False:
+                raise ValueError(f"copy=False: {self!r} as {np.dtype(dtype)} is a copy")
+            return self._value.astype(dtype)
+        return self._value.copy() if copy else self._value
+
     def cast(self, dtype: np.dtype) -> None:
         """Hold the values as `dtype` from now on, in a new array."""
         self._value = self._value.astype(dtype)
@@ -172,6 +183,17 @@ class Parameter(Buffer):
                 if self._stale:
                     self._room().fill(0)
                     self._stale = False
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The value, for NumPy: the array itself unless a copy or another dtype is asked for.
+
+        See https://numpy.org/doc/stable/user/basics.interoperability.html#the-array-method.
+        """
+        if dtype is not None and np.dtype(dtype) != self._value.dtype:
+            if copy is False:
+                raise ValueError(f"copy=False: {self!r} as {np.dtype(dtype)} is a copy")
+            return self._value.astype(dtype)
+        return self._value.copy() if copy else self._value
 
     def cast(self, dtype: np.dtype) -> None:
         """Hold value and gradient as `dtype` from now on, in new arrays."""
