@@ -15,6 +15,7 @@ import numpy as np
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport calloc, free
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport acquire, channels_adjacent, make_output, release
 
 cdef int64_t LARGEST_BYTES = INT64_MAX // 2

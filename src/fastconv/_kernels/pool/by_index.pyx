@@ -8,10 +8,11 @@ move in scan order: sums and overwrites have one result.
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Array
 from fastconv._kernels.engine.native cimport parallel
 from fastconv._kernels.pool.plan cimport (
-    CHANNEL_LANES, TAP_FLOPS, close_arrays, common_step, copy_strides, divide_up, lanes_of_channels, open_arrays,
+    CHANNEL_LANES, TAP_FLOPS, close_arrays, common_step, copy_strides, lanes_of_channels, open_arrays,
 )
 
 ctypedef fused real:

@@ -9,10 +9,6 @@ cdef enum:
     TAP_FLOPS = 50         # one element under one window takes as long as this much convolution
 
 
-cdef inline int64_t divide_up(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
 cdef inline bint lanes_of_channels(int64_t channels, const int64_t *stride) noexcept nogil:
     """Whether neighbouring channels, not pixels, are neighbours in memory."""
     return channels > 1 and stride[1] == 1 and stride[4] != 1

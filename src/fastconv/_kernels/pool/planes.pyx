@@ -6,10 +6,11 @@ are the same. A task is some planes of one image.
 
 from libc.stdint cimport int64_t
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Array
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes
 from fastconv._kernels.engine.native cimport kernels, parallel
-from fastconv._kernels.pool.plan cimport common_step, divide_up
+from fastconv._kernels.pool.plan cimport common_step
 from fastconv._kernels.pool.walk cimport Pool
 
 cdef int64_t SIDE_BY_SIDE = 128       # planes of a task that interleave: whole vectors, and whole lines of cache

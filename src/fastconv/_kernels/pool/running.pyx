@@ -13,12 +13,12 @@ A dilated pooling is one plain pooling for each remainder of an output by what o
 
 from libc.stdint cimport int64_t
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Array
 from fastconv._kernels.engine.fc_api cimport (
     FC_COUNT_ELEMENTS, FC_COUNT_NONE, FC_COUNT_OUTPUTS, fc_ends, fc_kernels, fc_running, fc_running_row,
 )
 from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch, worker_threads
-from fastconv._kernels.pool.plan cimport divide_up
 from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, Pool
 
 cdef enum:

@@ -10,12 +10,12 @@ channels-last arrays, rows rounded up to whole vectors, with room in front and b
 
 from libc.stdint cimport int64_t, uint8_t
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Array
 from fastconv._kernels.engine.fc_api cimport (
     FC_POOL_TAPS, FC_POSITIONS, fc_kernels, fc_pool, fc_pool_axis, fc_pool_part,
 )
 from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch
-from fastconv._kernels.pool.plan cimport divide_up
 
 cdef int64_t CACHE_BYTES = 24 * 1024    # of scratch that a part fills and reads back
 cdef int64_t MOST_BYTES = 2 << 20       # of scratch for a single row of outputs

@@ -21,11 +21,12 @@ from libc.math cimport INFINITY, fabs, fmod
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.native cimport parallel, worker_threads
 from fastconv._kernels.pool.lanes cimport (
     Strip, give, give_slopes, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
 )
-from fastconv._kernels.pool.plan cimport CHANNEL_LANES, TAP_FLOPS, divide_up, lanes_of_channels
+from fastconv._kernels.pool.plan cimport CHANNEL_LANES, TAP_FLOPS, lanes_of_channels
 
 cdef enum:
     LANES = 256            # accumulators of one line: a few KiB, which stay in L1

@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense
 from fastconv._kernels.conv.panels cimport Weights
+from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS
-from fastconv._kernels.winograd.tiles cimport Tiles, apart, divide_up, taps_scratch
+from fastconv._kernels.winograd.tiles cimport Tiles, apart, taps_scratch
 
 cdef enum:
     CHUNK = 128               # products that are added up in one go, at most
