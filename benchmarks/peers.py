@@ -106,7 +106,7 @@ class Torch(Engine):
     def job(self, problem: Problem, threads: int) -> Job:
         self.torch.set_num_threads(threads)
         self._mode.close()
-        self._mode.enter_context(self.torch.inference_mode(problem.kind != "train_step"))
+        self._mode.enter_context(self.torch.inference_mode(problem.kind not in ("train_step", "corner")))
         case = problem.case
         if isinstance(case, ConvCase):
             return self._conv(problem.kind, case)
