@@ -58,25 +58,25 @@ CORNERS = (
     }),
     CornerCase("signal-grad-input", {"w": (1, 1, 192_000), "g": (1, 1, 383_999)}, {
         "fastconv": "fastconv.grad.conv1d_input((1, 1, 192_000), w, g, padding=191_999)",
-        "scipy": "signal.fftconvolve(g, w, 'valid')",
+        "scipy": 'signal.fftconvolve(g, w, "valid")',
     }),
     CornerCase("signal-grad-weight", {"x": (1, 1, 192_000), "g": (1, 1, 383_999)}, {
         "fastconv": "fastconv.grad.conv1d_weight(x, (1, 1, 192_000), g, padding=191_999)",
-        "scipy": "signal.fftconvolve(x, g[..., ::-1], 'valid')",
+        "scipy": 'signal.fftconvolve(x, g[..., ::-1], "valid")',
     }),
     # many taps, few channels
     CornerCase("taps-1025", {"x": (1, 1, 262_144), "w": (1, 1, 1025)}, {
         "fastconv": "fastconv.conv1d(x, w, padding=512)",
-        "scipy": "signal.oaconvolve(x, w[..., ::-1], 'same')",
+        "scipy": 'signal.oaconvolve(x, w[..., ::-1], "same")',
         "torch": "F.conv1d(x, w, padding=512)",
     }),
     CornerCase("template-63", {"x": (1, 1, 1024, 1024), "w": (1, 1, 63, 63)}, {
         "fastconv": "fastconv.conv2d(x, w, padding=31)",
-        "scipy": "signal.oaconvolve(x, w[..., ::-1, ::-1], 'same', axes=(2, 3))",
+        "scipy": 'signal.oaconvolve(x, w[..., ::-1, ::-1], "same", axes=(2, 3))',
     }),
     CornerCase("depthwise-15x15x15", {"x": (1, 16, 48, 48, 48), "w": (16, 1, 15, 15, 15)}, {
         "fastconv": "fastconv.conv3d(x, w, padding=7, groups=16)",
-        "scipy": "signal.fftconvolve(x, w.swapaxes(0, 1)[..., ::-1, ::-1, ::-1], 'same', axes=(2, 3, 4))",
+        "scipy": 'signal.fftconvolve(x, w.swapaxes(0, 1)[..., ::-1, ::-1, ::-1], "same", axes=(2, 3, 4))',
     }),
     CornerCase("whole-picture", {"x": (8, 16, 24, 24), "w": (32, 16, 24, 24)}, {
         "fastconv": "fastconv.conv2d(x, w, padding=12)",
@@ -104,11 +104,11 @@ CORNERS = (
     # wide windows
     CornerCase("max-301", {"x": (1, 1, 1_000_000)}, {
         "fastconv": "fastconv.max_pool1d(x, 301, 1, 150)",
-        "scipy": "ndimage.maximum_filter1d(x, 301, mode='constant', cval=-np.inf)",
+        "scipy": 'ndimage.maximum_filter1d(x, 301, mode="constant", cval=-np.inf)',
     }),
     CornerCase("max-101x101", {"x": (1, 1, 1024, 1024)}, {
         "fastconv": "fastconv.max_pool2d(x, 101, 1, 50)",
-        "scipy": "ndimage.maximum_filter(x, (1, 1, 101, 101), mode='constant', cval=-np.inf)",
+        "scipy": 'ndimage.maximum_filter(x, (1, 1, 101, 101), mode="constant", cval=-np.inf)',
     }),
     CornerCase("max-31x31-gradient", {"x": (1, 4, 256, 256)}, {
         "fastconv": "backprop(y)",
@@ -120,19 +120,19 @@ CORNERS = (
     }),
     CornerCase("average-1001", {"x": (1, 1, 1_000_000)}, {
         "fastconv": "fastconv.avg_pool1d(x, 1001, 1, 500)",
-        "scipy": "ndimage.uniform_filter1d(x, 1001, mode='constant')",
+        "scipy": 'ndimage.uniform_filter1d(x, 1001, mode="constant")',
     }),
     CornerCase("average-101x101", {"x": (1, 1, 1024, 1024)}, {
         "fastconv": "fastconv.avg_pool2d(x, 101, 1, 50)",
-        "scipy": "ndimage.uniform_filter(x, (1, 1, 101, 101), mode='constant')",
+        "scipy": 'ndimage.uniform_filter(x, (1, 1, 101, 101), mode="constant")',
     }),
     CornerCase("average-31x31-gradient", {"g": (1, 1, 1024, 1024)}, {
         "fastconv": "fastconv.grad.avg_pool2d_input(g.shape, g, 31, 1, 15)",
-        "scipy": "ndimage.uniform_filter(g, (1, 1, 31, 31), mode='constant')",
+        "scipy": 'ndimage.uniform_filter(g, (1, 1, 31, 31), mode="constant")',
     }),
     CornerCase("average-101x101-gradient", {"g": (1, 1, 1024, 1024)}, {
         "fastconv": "fastconv.grad.avg_pool2d_input(g.shape, g, 101, 1, 50)",
-        "scipy": "ndimage.uniform_filter(g, (1, 1, 101, 101), mode='constant')",
+        "scipy": 'ndimage.uniform_filter(g, (1, 1, 101, 101), mode="constant")',
     }),
     # one value at a time, and norms
     _pointwise("relu", "relu(x)", "relu(x)"),
