@@ -198,7 +198,7 @@ def lines_of(contest: Contest) -> Iterator[str]:
             text += [part for part in ((corner.before or {}).get(engine), line) if part]
         text.append("")
     code = "\n".join(text).rstrip()
-    yield f"<details><summary>The lines compared</summary>\n\n```python\n{code}\n```\n\n</details>"
+    yield f"<details><summary>The lines compared</summary>\n\n```text\n{code}\n```\n\n</details>"
 
 
 def threads_section(run: Run) -> Iterator[str]:

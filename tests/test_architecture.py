@@ -145,7 +145,7 @@ def test_csrc_includes_only_itself() -> None:
 def test_tiles_include_only_tiles_and_the_contract() -> None:
     """What is compiled once per instruction set does not know threads, dispatch or allocation."""
     csrc = ROOT / "csrc"
-    library = {"stdint.h", "string.h", "math.h", "immintrin.h", "arm_neon.h"}
+    library = {"stddef.h", "stdint.h", "string.h", "math.h", "immintrin.h", "arm_neon.h"}
     contract = {csrc / "fc_api.h", *(csrc / "api").glob("*.h")}
     own = contract | {path for folder in ("tile", "isa") for path in (csrc / folder).glob("*.h")}
     for path in own | {csrc / "tile" / "tile.c"}:
