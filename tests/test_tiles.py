@@ -21,7 +21,7 @@ def test_every_table_entry_agrees_with_plain_loops(tile: tuple[Target, Path], tm
         pytest.skip(target.missing)
     program = tmp_path / "check_tiles"
     checks = map(str, sorted((ROOT / "tests/csrc").glob("*.c")))
-    compile_c(target, "-O1", *checks, str(compiled), "-o", str(program), "-lm")  # GCC 12 for NEON dies at -O3
+    compile_c(target, "-O1", *checks, str(compiled), "-o", str(program), "-lm")  # plain loops
     done = subprocess.run([*target.emulator, str(program)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     entries = done.stdout.splitlines()

@@ -50,7 +50,10 @@ static void check_entropy_of(int64_t count, int slices, int across, int how, enu
     table->pointwise.entropy_sums(got, e.data, x.data, asked, count, step, slices);
     for (int s = 0; s < slices; s++) {
         double top = -INFINITY, sum = 0, cost = 0, all = 0;
-        for (int64_t i = 0; i < count; i++) top = fmax(top, (double)x.data[step ? i * step + s : s * count + i]);
+        for (int64_t i = 0; i < count; i++) {
+            const double logit = (double)x.data[step ? i * step + s : s * count + i];
+            if (logit > top) top = logit;
+        }
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = step ? i * step + s : s * count + i;
             const double much = wanted_of(&wanted, i, at);
