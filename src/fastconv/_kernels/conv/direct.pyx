@@ -165,7 +165,7 @@ cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
     call.dense = d
     call.kernel = kernels(float64)
     call.itemsize = itemsize
-    call.pixels_are_rows = channels_last
+    call.pixels_are_rows = (channels_last or d.pixels == d.n) and fill_panels(d.channels, call.kernel.gemm.max_columns)
     set_blocking(&call, worker_threads(d.flops))
     tasks = d.groups * call.strips * call.parts
     return {
