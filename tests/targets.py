@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from setuptools.modified import newer_group
+
 from fastconv.runtime import runnable_isas
 
 ROOT = Path(__file__).parent.parent
@@ -65,8 +67,7 @@ def compile_c(target: Target, *arguments: str) -> None:
 def cross_compiled_tile(target: Target) -> Path:
     """tile.c for a machine other than this one; it takes a minute, so it is kept while it is up to date."""
     compiled = ROOT / "build/cross" / f"{target}.o"
-    made_from = [ROOT / "setup.py", *(ROOT / "csrc").rglob("*.[ch]")]
-    if not compiled.exists() or compiled.stat().st_mtime < max(path.stat().st_mtime for path in made_from):
+    if newer_group([ROOT / "setup.py", *(ROOT / "csrc").rglob("*.[ch]")], compiled):
         compiled.parent.mkdir(parents=True, exist_ok=True)
         fresh = compiled.with_suffix(f".{os.getpid()}.o")
         compile_c(target, *SETUP["WARNING_FLAGS"], "-c", str(ROOT / "csrc/tile/tile.c"), "-o", str(fresh))

@@ -46,10 +46,12 @@ def run(*command: object, cwd: Path | None = None) -> str:
 def copy_built(build: Path, source: Path) -> None:
     """What is built of sources that are there: setup.py takes what is newer than they are."""
     for path in build.rglob("*"):
-        if path.suffix == ".so" and not any(source.rglob(f"{path.name.split('.')[0]}.pyx")):
+        within = path.relative_to(build)
+        made_from = source / "src" / Path(*within.parts[1:-1]) / f"{path.name.split('.')[0]}.pyx"
+        if path.suffix == ".so" and not made_from.exists():
             continue  # of a module that is gone
         if path.suffix in (".so", ".o", ".c"):
-            to = source / "build" / path.relative_to(build)
+            to = source / "build" / within
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, to)
 
