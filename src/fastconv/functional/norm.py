@@ -177,9 +177,8 @@ def _spread(x: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     var = norm_kernel.group_sums(x, unit, mean, x, unit, mean)[1] / count
     if near is None:
         return mean, var
-    return np.where(near, first + away, mean), np.where(
-        near, around_mean, var
-    )  # no group's bits depend on another
+    # each group by itself: no group's bits depend on another
+    return np.where(near, first + away, mean), np.where(near, around_mean, var)
 
 
 def channel_window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
