@@ -6,13 +6,13 @@ as large as the logits is needed. Short slices that lie along memory are turned,
 slices: a vector is then full, and no sum goes across its lanes.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport NAN
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_entropy, fc_kernels, fc_wanted
 from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch
+from fastconv._kernels.pointwise.buffers cimport close_buffers, open_buffers
 
 cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
 
@@ -203,7 +203,6 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
         order of labels and of logits.
     """
     cdef Entropy call
-    cdef int i, held = 0
     cdef int64_t tasks, k
     cdef size_t sums_held
     cdef double total = 0
@@ -219,13 +218,7 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
     call.share = max(<int64_t>1, CHUNK // (count * min(call.together, inner if inner > 1 else outer)))
     tasks = divide_up(call.tasks, call.share)
     try:
-        for held in range(BUFFERS):
-            call.at[held] = NULL
-            if objects[held] is not None:
-                PyObject_GetBuffer(objects[held], &call.buffer[held],
-                                   PyBUF_STRIDED_RO | (PyBUF_WRITABLE if held >= LOSSES else 0))
-                call.at[held] = <char *>call.buffer[held].buf
-        held = BUFFERS
+        open_buffers(objects, LOSSES, call.buffer, call.at)
         call.itemsize = call.buffer[LOGITS].itemsize
         call.label_size = call.buffer[LABELS].itemsize if labels is not None else 0
         call.loss_size = call.buffer[LOSSES].itemsize if losses is not None else 0
@@ -251,7 +244,5 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
         finally:
             give_scratch(call.sums, sums_held)
     finally:
-        for i in range(held):
-            if call.at[i]:
-                PyBuffer_Release(&call.buffer[i])
+        close_buffers(BUFFERS, call.buffer, call.at)
     return total

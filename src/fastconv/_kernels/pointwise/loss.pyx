@@ -3,7 +3,6 @@
 Tasks have a sum each, of elements that do not depend on the number of threads, and so the bits do not.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -12,6 +11,7 @@ from fastconv._kernels.engine.fc_api cimport (
     FC_LOSS_ABSOLUTE, FC_LOSS_HUBER, FC_LOSS_LOGISTIC, FC_LOSS_SQUARE, fc_kernels, fc_loss,
 )
 from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch
+from fastconv._kernels.pointwise.buffers cimport close_buffers, open_buffers
 
 cdef int64_t CHUNK = 8192    # elements of one task
 
@@ -84,20 +84,13 @@ def losses_of(int formula, prediction, target, *, double a=0.0, double times=1.0
         Like the prediction; are given every loss, and `scale` times the slopes of their sum.
     """
     cdef Losses call
-    cdef int i, held = 0
     cdef int64_t tasks, k
     cdef size_t sums_held
     cdef double total = 0
     objects = (prediction, target, weight, losses, slopes)
     call.how.formula, call.how.a, call.how.times, call.how.slope_times = formula, a, times, times * scale
     try:
-        for held in range(BUFFERS):
-            call.at[held] = NULL
-            if objects[held] is not None:
-                PyObject_GetBuffer(objects[held], &call.buffer[held],
-                                   PyBUF_STRIDED_RO | (PyBUF_WRITABLE if held >= LOSSES else 0))
-                call.at[held] = <char *>call.buffer[held].buf
-        held = BUFFERS
+        open_buffers(objects, LOSSES, call.buffer, call.at)
         call.itemsize = call.buffer[PREDICTION].itemsize
         call.count = call.buffer[PREDICTION].len // call.itemsize
         call.run = call.count // len(weight) if weight is not None else call.count
@@ -112,7 +105,5 @@ def losses_of(int formula, prediction, target, *, double a=0.0, double times=1.0
         finally:
             give_scratch(call.sums, sums_held)
     finally:
-        for i in range(held):
-            if call.at[i]:
-                PyBuffer_Release(&call.buffer[i])
+        close_buffers(BUFFERS, call.buffer, call.at)
     return total
