@@ -8,8 +8,6 @@
 #include "../fc_api.h"
 #include "softmax.h"
 
-enum { SUMS_LANES = LANES / PARTS };
-
 /* What is asked of a call: nothing of what is wanted, the same of every class, or an array of it. */
 typedef enum asked { ASKED_NOTHING, ASKED_EVENLY, ASKED_EACH } asked;
 
@@ -106,7 +104,7 @@ INLINE void put_lanes(double *to, const double_vec *parts, double factor)
     UNROLL
     for (int i = 0; i < PARTS; i++) {
         const double_vec scaled = parts[i] * factor;
-        memcpy(to + i * SUMS_LANES, &scaled, sizeof scaled);
+        memcpy(to + i * DOUBLES, &scaled, sizeof scaled);
     }
 }
 
@@ -159,14 +157,14 @@ static void entropy_sums(fc_entropy *to, void *exps, const void *logits, const f
                          int64_t step, int slices)
 {
     const wishes w = wishes_of(wanted);
-    for (int s = slices / SUMS_LANES * SUMS_LANES; s < slices / SUMS_LANES * SUMS_LANES + SUMS_LANES; s++)
+    for (int s = slices / DOUBLES * DOUBLES; s < slices / DOUBLES * DOUBLES + DOUBLES; s++)
         if (s < FC_SOFTMAX_COLUMNS) to->sum[s] = 1;
     switch (asked_of(wanted)) {
     case ASKED_NOTHING: entropy_slices(to, exps, logits, count, step, slices, &w, ASKED_NOTHING); break;
     case ASKED_EVENLY: entropy_slices(to, exps, logits, count, step, slices, &w, ASKED_EVENLY); break;
     case ASKED_EACH: entropy_slices(to, exps, logits, count, step, slices, &w, ASKED_EACH); break;
     }
-    for (int s = 0; s < slices; s += SUMS_LANES) {
+    for (int s = 0; s < slices; s += DOUBLES) {
         double_vec sum;
         memcpy(&sum, to->sum + s, sizeof sum);
         sum = log_of(sum);

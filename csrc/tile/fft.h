@@ -19,15 +19,9 @@
 #include "../fc_api.h"
 #include "simd.h"
 
-enum { DOUBLES = FC_VECTOR_BYTES / 8, GROUP = 2 * DOUBLES };
+enum { GROUP = 2 * DOUBLES };
 
-typedef double unaligned_double_vec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(8), may_alias));
 typedef int64_t double_index_vec __attribute__((vector_size(FC_VECTOR_BYTES)));
-
-INLINE double_vec doubles_at(const double *p) { return *(const unaligned_double_vec *)p; }
-INLINE void put_doubles(double *p, double_vec v) { *(unaligned_double_vec *)p = v; }
-
-INLINE double_vec splat_double(double x) { return x - (double_vec){0}; }  /* x itself, -0.0 too */
 
 /* ---- between arrays and folded rows ------------------------------------------------------------------------ */
 

@@ -25,19 +25,16 @@ INLINE lane_sums load_widened(const real *p, int lanes)
     return v;
 }
 
-typedef double unaligned_double_vec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(8), may_alias));
-enum { DOUBLE_LANES = LANES / PARTS };
-
 /* The same of numbers that are in double precision: weights, or those of neighbouring columns. */
 INLINE lane_sums load_doubles(const double *p, int lanes)
 {
     lane_sums v = {{{0}}};
     if (lanes == LANES) {
         UNROLL
-        for (int i = 0; i < PARTS; i++) v.part[i] = *(const unaligned_double_vec *)(p + i * DOUBLE_LANES);
+        for (int i = 0; i < PARTS; i++) v.part[i] = doubles_at(p + i * DOUBLES);
     } else {
         ROLLED
-        for (int i = 0; i < lanes; i++) v.part[i / DOUBLE_LANES][i % DOUBLE_LANES] = p[i];
+        for (int i = 0; i < lanes; i++) v.part[i / DOUBLES][i % DOUBLES] = p[i];
     }
     return v;
 }
@@ -46,10 +43,10 @@ INLINE void store_doubles(double *p, const lane_sums *v, int lanes)
 {
     if (lanes == LANES) {
         UNROLL
-        for (int i = 0; i < PARTS; i++) *(unaligned_double_vec *)(p + i * DOUBLE_LANES) = v->part[i];
+        for (int i = 0; i < PARTS; i++) put_doubles(p + i * DOUBLES, v->part[i]);
     } else {
         ROLLED
-        for (int i = 0; i < lanes; i++) p[i] = v->part[i / DOUBLE_LANES][i % DOUBLE_LANES];
+        for (int i = 0; i < lanes; i++) p[i] = v->part[i / DOUBLES][i % DOUBLES];
     }
 }
 

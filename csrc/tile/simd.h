@@ -42,6 +42,13 @@ INLINE void store_up_to(real *p, vec v, int n)
 
 INLINE vec splat(real x) { return x - (vec){0}; }  /* x itself, -0.0 too; set lane by lane, it is made lane by lane */
 
+/* Vectors of doubles in memory, and one with a number in all lanes. */
+enum { DOUBLES = LANES / PARTS };
+typedef double unaligned_double_vec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(8), may_alias));
+INLINE double_vec doubles_at(const double *p) { return *(const unaligned_double_vec *)p; }
+INLINE void put_doubles(double *p, double_vec v) { *(unaligned_double_vec *)p = v; }
+INLINE double_vec splat_double(double x) { return x - (double_vec){0}; }
+
 INLINE void store_bytes(uint8_t *p, ivec v)
 {
     const byte_vec b = __builtin_convertvector(v, byte_vec);
@@ -55,7 +62,7 @@ INLINE double_vec load_part(const real *p) { return (double_vec)load(p); }
 #endif
 
 /* Part `index` of the vector at p in double precision: a conversion that reads memory needs no half of a vector. */
-INLINE double_vec load_wide(const real *p, int index) { return load_part(p + index * (LANES / PARTS)); }
+INLINE double_vec load_wide(const real *p, int index) { return load_part(p + index * DOUBLES); }
 
 /* Interleavings {a0 b0 a1 b1 ...} of the lower and of the upper halves of two vectors, and the inverse: every
  * other element of both. EACH_LANE: a list of indices, F(lane, ...) for each lane. */
