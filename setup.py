@@ -46,7 +46,8 @@ INSTRUCTION_SETS = {
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
-KERNELS = Path("src/fastconv/_kernels")
+#: What Cython's modules have in common (memoryviews above all): a module that cythonize writes.
+SHARED = Path("src/fastconv/_kernels/engine/cython_shared.c")
 
 
 class BuildTiles(build_ext):
@@ -76,8 +77,10 @@ class BuildTiles(build_ext):
                 "initializedcheck": False,
                 "freethreading_compatible": True,
             },
+            shared_utility_qualified_name=module_of(SHARED),
             include_path=["src"],
             build_dir="build/cython-debug" if DEBUG else "build/cython",  # they differ in bounds checks
+            nthreads=os.cpu_count(),
         )
         super().finalize_options()
 
@@ -113,18 +116,23 @@ class BuildTiles(build_ext):
         )
 
 
+def module_of(source: Path) -> str:
+    return ".".join(source.relative_to("src").with_suffix("").parts)
+
+
 def extension(source: Path) -> Extension:
+    """The module of one Cython file, or the one that Cython makes of its own."""
     links_csrc = source.stem == "native"
     contract = [*Path("csrc").glob("*.h"), *Path("csrc/api").glob("*.h")]
     headers = Path("csrc").rglob("*.[ch]") if links_csrc else contract
     return Extension(
-        ".".join(source.relative_to("src").with_suffix("").parts),
+        module_of(source),
         [
             str(source),
             *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
         include_dirs=["csrc"],
-        depends=[*map(str, KERNELS.rglob("*.pxd")), *map(str, headers)],
+        depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
             "-O0" if DEBUG else "-O2",
@@ -139,6 +147,6 @@ def extension(source: Path) -> Extension:
 
 if __name__ == "__main__":  # not when the tests read the instruction sets and flags from here
     setup(
-        ext_modules=[extension(path) for path in sorted(KERNELS.rglob("*.pyx"))],
+        ext_modules=list(map(extension, [*sorted(Path("src/fastconv").rglob("*.pyx")), SHARED])),
         cmdclass={"build_ext": BuildTiles},
     )

@@ -22,6 +22,7 @@
 /* The tiles of one instruction set and dtype (csrc/tile), a sub-table per family. */
 typedef struct fc_kernels {
     const char *isa;         /* "baseline", "avx2", "avx512", "neon" */
+    int item;                /* bytes of an element */
     int lanes;               /* elements of a vector */
     fc_gemm_kernels gemm;
     fc_dot_kernels dot;
@@ -58,6 +59,9 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
 
 /* Whether the workers look out for a call, so that one costs about a microsecond: for a while after the last. */
 int fc_workers_awake(void);
+
+/* A clock that never goes back. */
+int64_t fc_nanoseconds(void);
 
 /* Scratch memory is kept from call to call, one block per thread and purpose, because fresh pages cost more than
  * the work of a small call. Blocks are 64-byte aligned, their contents undefined; they end with their thread. */

@@ -53,7 +53,7 @@ static void relax(void)
 #endif
 }
 
-static int64_t nanoseconds(void)
+int64_t fc_nanoseconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -75,7 +75,7 @@ static void take_tasks(int mine)
 /* Wait until a job newer than `seen` is open: spin first, then park. */
 static uint64_t await_job(uint64_t seen)
 {
-    const int64_t deadline = nanoseconds() + SPIN_NANOSECONDS;
+    const int64_t deadline = fc_nanoseconds() + SPIN_NANOSECONDS;
     uint64_t now;
     do {
         for (int i = 0; i < 64; i++) {
@@ -83,7 +83,7 @@ static uint64_t await_job(uint64_t seen)
             if ((now & 1) && now != seen) return now;
             relax();
         }
-    } while (nanoseconds() < deadline);
+    } while (fc_nanoseconds() < deadline);
     pthread_mutex_lock(&lock);
     atomic_fetch_add(&job.parked, 1);
     while (!((now = atomic_load(&job.generation)) & 1) || now == seen) pthread_cond_wait(&published, &lock);
@@ -171,8 +171,8 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
     take_tasks(0);
 
     atomic_fetch_add(&job.generation, 1);  /* closed: nobody joins any more */
-    const int64_t deadline = nanoseconds() + SPIN_NANOSECONDS;
-    while (atomic_load(&job.inside) && nanoseconds() < deadline) relax();
+    const int64_t deadline = fc_nanoseconds() + SPIN_NANOSECONDS;
+    while (atomic_load(&job.inside) && fc_nanoseconds() < deadline) relax();
     if (atomic_load(&job.inside)) {
         pthread_mutex_lock(&lock);
         while (atomic_load(&job.inside)) pthread_cond_wait(&left, &lock);

@@ -9,7 +9,7 @@ import pytest
 from conv_cases import CONV, CONV_INPUT
 
 import fastconv
-from fastconv.functional.algorithm import DIRECTIONS, choose
+from fastconv.algorithm import DIRECTIONS, choose
 from fastconv.geometry import conv_geometry
 
 # input and weight shape, stride, padding, dilation, groups; what computes output, input and weight gradient

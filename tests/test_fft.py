@@ -12,7 +12,7 @@ import fastconv
 from fastconv import grad
 from fastconv._kernels.fft import blocks as fft_blocks
 from fastconv._kernels.fft.weight_gradient import FftWeightGradientPlan
-from fastconv.functional.algorithm import choose, weight_plan
+from fastconv.algorithm import choose, weight_plan
 from fastconv.geometry import conv_geometry
 
 #: Input and weight shape, padding, dilation, groups, stride: several blocks, remainders, axes without taps.

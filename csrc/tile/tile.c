@@ -3,6 +3,7 @@
  * Compile with -DFC_ISA=avx2 -DFC_REAL_BYTES=4 and the instruction set's flags (setup.py does).
  */
 #include "gemm.h"
+#include "scatter.h"
 #include "pack.h"
 #include "col2im.h"
 #include "winograd.h"
@@ -50,6 +51,7 @@ static double fma_peak(int64_t rounds)
 
 const fc_kernels JOIN(fc_kernels_, FC_ISA, _, FC_REAL_BYTES) = {
     .isa = TEXT(FC_ISA),
+    .item = FC_REAL_BYTES,
     .lanes = LANES,
     .gemm = {
         .max_rows = ROWS,

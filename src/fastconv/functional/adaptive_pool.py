@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from fastconv._kernels.pool.plan import PoolPlan
-from fastconv.functional.algorithm import PLANS
+from fastconv.algorithm import PLANS
 from fastconv.geometry import adaptive_pool_geometry, as_array, check_rank, flag, hashable
 
 

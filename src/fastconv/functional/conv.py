@@ -15,7 +15,8 @@ import numpy as np
 
 from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.door import Door
-from fastconv.functional.algorithm import Plan, check_algorithm, plan
+from fastconv._kernels.engine.conv_pass import ConvPass
+from fastconv.algorithm import DIRECTIONS, check_algorithm, plan
 from fastconv.geometry import (
     as_array,
     as_sizes,
@@ -40,7 +41,7 @@ def find_forward(
     activation: str | None,
     algorithm: str,
     precision: str,
-) -> tuple[Plan, tuple[int, ...]]:
+) -> tuple[ConvPass, tuple[int, ...]]:
     """Everything about a call that follows from shapes and parameters: the plan, and the output's shape."""
     check_rank("input", input_shape, spatial_rank)
     check_activation(activation)
@@ -235,6 +236,7 @@ class ConvInfo:
     """What `conv_info` tells of a call."""
 
     algorithm: str
+    way: str  #: what the algorithm does for these shapes and this memory order, where it has several ways
     isa: str
     tile: tuple[int, int]  #: rows x columns of the micro-kernel
     threads: int
@@ -269,7 +271,7 @@ def conv_info(
     dtype : float32 or float64
     channels_last : bool
         Whether the input's channels are adjacent in memory.
-    direction : {"forward", "input_gradient"}, default "forward"
+    direction : {"forward", "input_gradient", "weight_gradient"}, default "forward"
         The pass. A transposed convolution is an input gradient, its input shape the shape of `grad_output`.
 
     Raises
@@ -289,12 +291,12 @@ def conv_info(
     input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 1, spatial_rank + 2))
     check_rank("input_shape", input_shape, spatial_rank)
     check_algorithm(algorithm)
-    if direction not in ("forward", "input_gradient"):
-        raise ValueError(f"direction={direction!r}: must be 'forward' or 'input_gradient'")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction={direction!r}: must be one of {', '.join(map(repr, DIRECTIONS))}")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
-    info = plan(geometry, direction, algorithm, get_precision()).info(dtype == np.float64, channels_last)
+    info = plan(geometry, direction, algorithm, get_precision()).info(dtype, channels_last)
     return ConvInfo(flops=geometry.flops, bytes=moved, **info)
 
 

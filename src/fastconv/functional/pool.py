@@ -21,7 +21,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from fastconv._kernels.pool.plan import PoolPlan
-from fastconv.functional.algorithm import PLANS
+from fastconv.algorithm import PLANS
 from fastconv.geometry import (
     as_array,
     check_rank,

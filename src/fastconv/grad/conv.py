@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels.conv.door import Door
-from fastconv.functional.algorithm import Plan, WeightPlan, check_algorithm, plan, weight_plan
+from fastconv._kernels.engine.conv_pass import ConvPass
+from fastconv.algorithm import check_algorithm, plan
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
@@ -35,7 +36,7 @@ def _find_input(
     groups: int,
     algorithm: str,
     precision: str,
-) -> tuple[Plan, tuple[int, ...]]:
+) -> tuple[ConvPass, tuple[int, ...]]:
     """The plan of an input gradient, and the shape of what it makes."""
     batched = check_rank("grad_output", grad_shape, spatial_rank)
     input_size = as_shape("input_size", input_size, spatial_rank, batched)
@@ -76,14 +77,14 @@ def _find_weight(
     groups: int,
     algorithm: str,
     precision: str,
-) -> tuple[WeightPlan, tuple[int, ...]]:
+) -> tuple[ConvPass, tuple[int, ...]]:
     """The plan of a weight gradient, and the shape of what it makes."""
     check_rank("input", input_shape, spatial_rank)
     weight_size = as_sizes("weight_size", weight_size, (spatial_rank + 2,))
     geometry = conv_geometry(input_shape, weight_size, stride, padding, dilation, groups, spatial_rank)
     check_same("grad_output", grad_shape, geometry.output_shape)
     check_algorithm(algorithm)
-    return weight_plan(geometry, algorithm), weight_size
+    return plan(geometry, "weight_gradient", algorithm, precision), weight_size
 
 
 def _conv_weight(
@@ -108,7 +109,7 @@ def _conv_weight(
         out = np.empty(weight_size, input.dtype)
     else:
         check_out(out, weight_size, input.dtype, {"input": input, "grad_output": grad_output})
-    return found.run(input, grad_output, out)
+    return found.run(input, grad_output, None, out)
 
 
 _input_door = Door(_find_input, _conv_input).input_gradient
@@ -383,7 +384,7 @@ def conv_transpose_weight(
     )
     check_allocation(geometry.weight_shape, input.dtype)
     out = np.empty(geometry.weight_shape, input.dtype)
-    return weight_plan(geometry, "auto").run(grad_output, input, out)
+    return plan(geometry, "weight_gradient", "auto", get_precision()).run(grad_output, input, None, out)
 
 
 def _weight_rank(weight_shape: tuple[int, ...]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels.conv.matmul import multiply
-from fastconv.functional.algorithm import plan, weight_plan
+from fastconv.algorithm import plan
 from fastconv.functional.linear import as_images, check_linear_weight, linear_geometry, product_plan
 from fastconv.geometry import as_array, check_allocation, check_out, check_shape
 from fastconv.grad.bias import channel_sums
@@ -100,7 +100,7 @@ def linear_weight(input: Any, grad_output: Any, *, out: np.ndarray | None = None
         rows, gradients = as_images(input, grad_output)
         geometry = linear_geometry(rows.shape, shape)
         made = out.reshape(geometry.weight_shape)
-        weight_plan(geometry, "auto").run(rows, gradients, made)
+        plan(geometry, "weight_gradient", "auto", "highest").run(rows, gradients, None, made)
         if not np.may_share_memory(made, out):  # strides that no reshape can follow
             out[...] = made.reshape(shape)
     return out

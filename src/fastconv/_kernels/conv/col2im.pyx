@@ -19,9 +19,10 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.panels cimport Weights, describe_weights, tap_offset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_COL2IM_TAPS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch, worker_threads
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
 from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, Lease, give_back, lease
 
 cdef enum:
@@ -39,8 +40,8 @@ cdef struct Col2imCall:
     const Dense *dense
     const fc_kernels *kernel
     Weights weights
-    const Array *source
-    const Array *out
+    const View *source
+    const View *out
     const char *bias
     char *packed            # weights: per group, block, panel
     int64_t item
@@ -246,11 +247,11 @@ cdef class Col2imPlan(Subconvolutions):
         return (direction == "input_gradient" and max(geometry.stride) == 1 and geometry.kernel[2] <= FC_COL2IM_TAPS
                 and (depth + taps) * outputs + inputs <= LARGEST_SCRATCH)
 
-    cdef void lay_out(self, Col2imCall *call, bint float64) noexcept nogil:
+    cdef void lay_out(self, Col2imCall *call, const fc_kernels *kernel) noexcept nogil:
         """Blocks and parts, which only say who computes which elements when."""
         cdef const Dense *d = self.dense
         cdef int64_t images = max(<int64_t>1, d.n * d.groups), wanted, threads = worker_threads(d.flops)
-        call.dense, call.kernel, call.item = d, kernels(float64), 8 if float64 else 4
+        call.dense, call.kernel, call.item = d, kernel, kernel.item
         call.positions = d.window.extent[0] * d.window.extent[1] * d.window.extent[2]
         call.step = whole_lines(call.positions)
         wanted = max(divide_up(TASKS_PER_THREAD * threads, images) if threads > 1 else 1,
@@ -262,24 +263,22 @@ cdef class Col2imPlan(Subconvolutions):
         call.parts = min(wanted, call.blocks)
         call.width = even_block(call.channels * d.taps, call.kernel.gemm.max_rows)
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
+    cdef int run_views(self, const ConvCall *what) except -1 nogil:
         cdef const Dense *d = self.dense
         cdef Col2imCall call
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
         cdef int64_t packed = packed_weights(d)
-        self.lay_out(&call, source_array.float64)
-        call.source, call.out, call.bias, call.out_of_memory = source_array, out_array, bias_data, False
+        self.lay_out(&call, kernels(what.source.dtype))
+        call.source, call.out, call.bias, call.out_of_memory = what.source, what.out, what.bias, False
         call.finish.accumulate, call.finish.final = False, True
         call.finish.row_bias = call.finish.column_bias = NULL
-        call.finish.activation, call.finish.slope = activation, slope
-        describe_weights(&call.weights, d, call.kernel, weight_array, self.forward)
+        call.finish.activation, call.finish.slope = what.activation, what.slope
+        describe_weights(&call.weights, d, call.kernel, what.factor, self.forward)
         form.algorithm, form.part, form.kernel = FORM_COL2IM, 0, call.kernel
         form.width, form.layout = call.width, call.channels
-        lease(&panels, weight_array, &form, packed * call.item)
+        lease(&panels, what.factor, &form, packed * call.item)
         call.packed = panels.memory
         try:
             if panels.fresh:
@@ -289,16 +288,17 @@ cdef class Col2imPlan(Subconvolutions):
         finally:
             give_back(&panels, filled)
         if call.out_of_memory:
-            raise MemoryError("convolution workspace")
+            return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef Col2imCall call
-        self.lay_out(&call, float64)
+        self.lay_out(&call, kernels(dtype_number(dtype)))
         tasks = self.dense.n * self.dense.groups * call.parts
         return {
             "algorithm": "col2im",
+            "way": "columns",
             "isa": call.kernel.isa.decode(),
             "tile": (call.width, call.kernel.gemm.wide_columns(<int>call.width)),
             "threads": min(worker_threads(self.dense.flops), tasks),

@@ -2,12 +2,10 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
 from fastconv._kernels.engine.fc_api cimport fc_window
 
 ctypedef int64_t Triple[3]
-
-cdef double LEAKY_SLOPE       # of the fused activation
 
 
 cdef struct Dense:
@@ -24,21 +22,9 @@ cdef struct Dense:
     double flops
 
 
-cdef class Subconvolutions:
+cdef class Subconvolutions(ConvPass):
     cdef Dense *dense
     cdef int64_t count
-    cdef readonly object geometry
-    cdef bint forward
     cdef bint leaves_gaps     # some outputs belong to no sub-convolution: they are the bias alone
-    cdef int spatial_rank
-    cdef bint batched
-    cdef tuple out_shape
-    cdef int64_t out_elements
 
     cdef int describe(self, Dense *d, list axes, tuple parity) except -1
-    cdef object run_open(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                         object bias, const char *bias_data, object out, int activation, double slope)
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1
-    cdef int fill_gaps(self, object out, object bias) except -1

@@ -10,32 +10,18 @@ from itertools import product
 from math import gcd, prod
 from typing import NamedTuple
 
-import numpy as np
-
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport acquire, channels_adjacent, make_output, release
-
-cdef int64_t LARGEST_BYTES = INT64_MAX // 2
-cdef double LEAKY_SLOPE = 0.01
-cdef object float32 = np.dtype(np.float32)
-cdef object float64 = np.dtype(np.float64)
+from fastconv._kernels.engine.conv_pass cimport ConvPass
 
 
-cdef class Subconvolutions:
-    """The dense sub-convolutions of one geometry in one direction: "forward" or "input_gradient".
-
-    Immutable once made, so that calls on several threads may share it.
-    """
+cdef class Subconvolutions(ConvPass):
+    """The dense sub-convolutions of one geometry in one direction: "forward" or "input_gradient"."""
 
     def __cinit__(self, geometry, direction, *_options_of_subclasses):
-        self.geometry = geometry
-        self.forward = direction == "forward"
-        self.spatial_rank, self.batched = geometry.spatial_rank, geometry.batched
-        self.out_shape = geometry.output_shape if self.forward else geometry.input_shape
-        self.out_elements = prod(self.out_shape)
+        cdef int64_t i
         per_axis = [{0: _forward_taps(geometry, axis)} if self.forward else _gradient_taps(geometry, axis)
                     for axis in range(3)]
         self.count = prod(map(len, per_axis))
@@ -45,8 +31,10 @@ cdef class Subconvolutions:
         self.dense = <Dense *>calloc(max(1, self.count), sizeof(Dense))
         if self.dense == NULL:
             raise MemoryError("convolution plan")
+        self.work = 0
         for i, parity in enumerate(product(*per_axis)):
-            self.describe(&self.dense[<int64_t>i], [per_axis[axis][parity[axis]] for axis in range(3)], parity)
+            self.describe(&self.dense[i], [per_axis[axis][parity[axis]] for axis in range(3)], parity)
+            self.work += self.dense[i].flops
 
     def __dealloc__(self):
         free(self.dense)
@@ -76,53 +64,6 @@ cdef class Subconvolutions:
                 d.begin[axis], d.out_step[axis] = parity[axis], g.stride[axis]
             d.pixels *= d.window.count[axis]
         d.flops = 2.0 * d.pixels * d.groups * d.channels * d.depth * d.taps
-        return 0
-
-    def run(self, source, weight, bias=None, out=None, int activation=0, double slope=LEAKY_SLOPE):
-        """Convolve `source` (input, or grad_output) into `out` (output, or grad_input), made here if None."""
-        cdef Array array[3]
-        cdef int held = 0
-        try:
-            acquire(&array[0], source, self.spatial_rank, self.batched, False)
-            held = 1
-            acquire(&array[1], weight, self.spatial_rank, True, False)
-            held = 2
-            if bias is None:
-                return self.run_open(source, &array[0], weight, &array[1], None, NULL, out, activation, slope)
-            acquire(&array[2], bias, 0, False, False)
-            held = 3
-            return self.run_open(source, &array[0], weight, &array[1], bias, array[2].data, out, activation, slope)
-        finally:
-            while held:
-                held -= 1
-                release(&array[held])
-
-    cdef object run_open(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                         object bias, const char *bias_data, object out, int activation, double slope):
-        """`run` of arrays that are open already, all but `out`."""
-        cdef Array out_array
-        if out is None:
-            if self.out_elements > LARGEST_BYTES // (8 if source_array.float64 else 4):
-                raise MemoryError(f"an output of shape {self.out_shape} cannot be allocated")
-            out = make_output(self.out_shape, float64 if source_array.float64 else float32, channels_adjacent(
-                &source_array.buffer, self.batched), self.batched)
-        acquire(&out_array, out, self.spatial_rank, self.batched, True)
-        try:
-            self.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out, &out_array, activation,
-                            slope)
-        finally:
-            release(&out_array)
-        return out
-
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
-        """The algorithm; arrays come both as objects and opened."""
-        raise NotImplementedError
-
-    cdef int fill_gaps(self, object out, object bias) except -1:
-        """Give the outputs that no tap reaches (stride beyond the kernel) their value: the bias."""
-        out[...] = 0 if bias is None else bias.reshape(-1, *[1] * self.spatial_rank)
         return 0
 
 

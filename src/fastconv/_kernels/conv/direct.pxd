@@ -3,12 +3,12 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.conv_pass cimport ConvCall
+from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
-cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
-                   const char *bias, const Array *out, bint adds, int activation, double slope) except -1
-cdef dict dense_info(const Dense *d, bint float64, bint channels_last)
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what, bint adds) except -1 nogil
+cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_last)
 
 
 cdef class DensePlan(Subconvolutions):

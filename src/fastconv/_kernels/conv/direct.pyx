@@ -23,9 +23,10 @@ from fastconv._kernels.conv.direct_strip cimport (
 )
 from fastconv._kernels.conv.panels cimport describe_weights
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU, FC_RELU6, fc_kernels, fc_window
-from fastconv._kernels.engine.native cimport kernels, parallel, worker_threads
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, worker_threads
 from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, Lease, give_back, lease
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
@@ -104,23 +105,25 @@ cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
                             divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
 
 
-cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *source, const Array *weight,
-                   const char *bias, const Array *out, bint adds, int activation, double slope) except -1:
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what, bint adds) except -1 nogil:
     """One dense sub-convolution, number `part` of its weight's."""
+    cdef const View *source = what.source
+    cdef const View *weight = what.factor
+    cdef const View *out = what.out
     cdef DirectCall call
     cdef int64_t axis, packed
     cdef Form form
     cdef Lease panels
     cdef bint filled = False
     call.dense = d
-    call.kernel = kernels(source.float64)
-    call.itemsize = 8 if source.float64 else 4
+    call.kernel = kernels(source.dtype)
+    call.itemsize = source.item
     call.source = source.data
     call.window = d.window
     call.out = out.data
-    call.bias = bias
-    call.activation = activation
-    call.slope = slope
+    call.bias = what.bias
+    call.activation = what.activation
+    call.slope = what.slope
     call.adds = adds
     call.out_of_memory = False
     for axis in range(5):
@@ -154,27 +157,27 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const Array *sour
         finally:
             give_back(&panels, filled)
     if call.out_of_memory:
-        raise MemoryError("convolution workspace")
+        return out_of_memory(b"convolution workspace", 0)
     return 0
 
 
-cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
+cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_last):
     """What `run_dense` would use: algorithm, tile, threads, tasks and bytes."""
     cdef DirectCall call
-    cdef int64_t itemsize = 8 if float64 else 4
     call.dense = d
-    call.kernel = kernels(float64)
-    call.itemsize = itemsize
+    call.kernel = kernel
+    call.itemsize = kernel.item
     call.pixels_are_rows = (channels_last or d.pixels == d.n) and fill_panels(d.channels, call.kernel.gemm.max_columns)
     set_blocking(&call, worker_threads(d.flops))
     tasks = d.groups * call.strips * call.parts
     return {
         "algorithm": "direct",
+        "way": "channels as columns" if call.pixels_are_rows else "channels as rows",
         "isa": call.kernel.isa.decode(),
         "tile": (call.kernel.gemm.max_rows, call.kernel.gemm.max_columns),
         "threads": min(worker_threads(d.flops), tasks),
         "tasks": tasks,
-        "packed_weight_bytes": packed_weights(&call) * itemsize if call.strips > 1 else 0,
+        "packed_weight_bytes": packed_weights(&call) * kernel.item if call.strips > 1 else 0,
         "workspace_bytes": strip_scratch(&call, call.strip),
     }
 
@@ -182,22 +185,19 @@ cdef dict dense_info(const Dense *d, bint float64, bint channels_last):
 cdef class DensePlan(Subconvolutions):
     """How one geometry is computed by the blocked driver, in one direction."""
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
         cdef int64_t i
         if self.leaves_gaps:
-            self.fill_gaps(out, bias)
+            fill(call.out, call.bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                run_dense(&self.dense[i], i, self.forward, source_array, weight_array, bias_data, out_array, False,
-                          activation, slope)
+                run_dense(&self.dense[i], i, self.forward, call, False)
         return 0
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes, of its largest sub-convolution."""
         cdef int64_t i, largest = 0
         for i in range(self.count):
             if self.dense[i].flops > self.dense[largest].flops:
                 largest = i
-        return dense_info(&self.dense[largest], float64, channels_last)
+        return dense_info(&self.dense[largest], kernels(dtype_number(dtype)), channels_last)

@@ -10,14 +10,15 @@ What is remembered never changes once made; the table itself is guarded where th
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memset
 
 import numpy as np
 
-from fastconv._kernels.conv.dense cimport LEAKY_SLOPE, Subconvolutions
-from fastconv._kernels.engine.arrays cimport Array, acquire, place_axes
+from fastconv._kernels.engine.arrays cimport (
+    Held, Opened, View, close, elements_apart, lie_apart, open_array, open_buffer, place_axes,
+)
+from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvCall, ConvPass
 from fastconv._kernels.engine.native cimport precision_level
 from fastconv._kernels.engine.packed cimport PackedWeight
 
@@ -40,7 +41,6 @@ cdef int64_t LARGEST = <int64_t>1 << 61   # numbers beyond this are for `otherwi
 cdef object ndarray = np.ndarray
 cdef object float32 = np.dtype(np.float32)
 cdef object float64 = np.dtype(np.float64)
-cdef object empty = np.empty
 
 
 cdef struct Key:
@@ -57,17 +57,12 @@ cdef struct Key:
     void *algorithm
 
 
-cdef struct Opened:
-    Array array[4]
-    int held
-
-
 @cython.final
 cdef class Known:
     """What a key leads to."""
 
     cdef Key key
-    cdef object plan
+    cdef ConvPass plan
     cdef tuple out_shape
     cdef int activation
     cdef object names              # what the key's addresses belong to
@@ -78,7 +73,7 @@ cdef class Known:
 
 cdef bint open_plain(Opened *opened, object owner, object dtype) except -1:
     """Open an aligned ndarray of this dtype; False for anything else. Pair with `close`."""
-    return type(owner) is ndarray and owner.dtype is dtype and open_array(opened, owner)
+    return type(owner) is ndarray and owner.dtype is dtype and open_aligned(opened, owner)
 
 
 cdef inline bint open_first(Opened *opened, object owner) except -1:
@@ -87,7 +82,7 @@ cdef inline bint open_first(Opened *opened, object owner) except -1:
     if type(owner) is not ndarray:
         return False
     dtype = owner.dtype
-    return (dtype is float32 or dtype is float64) and open_array(opened, owner)
+    return (dtype is float32 or dtype is float64) and open_aligned(opened, owner)
 
 
 cdef inline object dtype_of(const Opened *opened):
@@ -95,24 +90,15 @@ cdef inline object dtype_of(const Opened *opened):
     return float64 if opened.array[0].buffer.itemsize == 8 else float32
 
 
-cdef bint open_array(Opened *opened, object owner) except -1:
+cdef bint open_aligned(Opened *opened, object owner) except -1:
     """Open an ndarray; False if it is not aligned."""
-    cdef Array *array = &opened.array[opened.held]
-    cdef int64_t misaligned
+    cdef const Py_buffer *buffer = &open_buffer(opened, owner, False).buffer
+    cdef int64_t misaligned = <int64_t>buffer.buf
     cdef int axis
-    PyObject_GetBuffer(owner, &array.buffer, PyBUF_STRIDED_RO)
-    opened.held += 1
-    misaligned = <int64_t>array.buffer.buf
-    for axis in range(array.buffer.ndim):
-        if array.buffer.shape[axis] > 1:
-            misaligned |= array.buffer.strides[axis]
-    return not misaligned & (array.buffer.itemsize - 1)
-
-
-cdef inline void close(Opened *opened) noexcept:
-    while opened.held:
-        opened.held -= 1
-        PyBuffer_Release(&opened.array[opened.held].buffer)
+    for axis in range(buffer.ndim):
+        if buffer.shape[axis] > 1:
+            misaligned |= buffer.strides[axis]
+    return not misaligned & (buffer.itemsize - 1)
 
 
 cdef inline bint read_number(object value, int64_t *number) noexcept:
@@ -195,7 +181,7 @@ cdef bint begin(Opened *opened, Key *key, int spatial_rank, object first, object
                 object dilation, object groups, object activation, object algorithm) except -1:
     """Open the two arrays of a call, and begin its key with what is not a shape; False if anything is not plain."""
     cdef bint batched
-    opened.held = 0
+    opened.count = 0
     if not open_first(opened, first) or not open_plain(opened, second, dtype_of(opened)):
         return False
     batched = opened.array[0].buffer.ndim == spatial_rank + 2
@@ -211,71 +197,55 @@ cdef inline bint is_batched(const Key *key) noexcept:
     return key.form & 2 != 0
 
 
-cdef inline bint read_array(Array *array, int spatial_rank, bint batched, int64_t *sizes) noexcept:
+cdef inline bint read_array(Held *held, int spatial_rank, bint batched, int64_t *sizes) noexcept:
     """The sizes of an open array; False if it has another number of axes."""
     cdef int axis
-    if array.buffer.ndim != spatial_rank + 1 + batched:
+    if held.buffer.ndim != spatial_rank + 1 + batched:
         return False
-    place_axes(array, spatial_rank, batched)
+    place_axes(held, spatial_rank, batched)
     for axis in range(5):
-        sizes[axis] = array.size[axis]
+        sizes[axis] = held.view.size[axis]
     return True
 
 
 # ---- bias and out= --------------------------------------------------------------------------------------------
 
 
-cdef inline int64_t end_of(const Py_buffer *buffer, int direction) noexcept nogil:
-    """The lowest (`direction` -1) address of an array, or the first one beyond it (+1)."""
-    cdef int64_t end = <int64_t>buffer.buf
-    cdef int axis
-    for axis in range(buffer.ndim):
-        if buffer.strides[axis] * direction > 0:
-            end += (buffer.shape[axis] - 1) * buffer.strides[axis]
-    return end + buffer.itemsize if direction > 0 else end
-
-
-cdef bint elements_apart(const Py_buffer *buffer) noexcept nogil:
-    """Whether, from the axis of the smallest stride on, each steps over all that those before it span."""
-    cdef int64_t spanned = buffer.itemsize
-    cdef int placed = 0, axis, inner
-    for _ in range(buffer.ndim):
-        inner = -1
-        for axis in range(buffer.ndim - 1, -1, -1):
-            if not placed >> axis & 1 and (inner < 0 or buffer.strides[axis] < buffer.strides[inner]):
-                inner = axis
-        placed |= 1 << inner
-        if buffer.shape[inner] > 1:
-            if buffer.strides[inner] < spanned:
-                return False
-            spanned = buffer.shape[inner] * buffer.strides[inner]
-    return True
-
-
-cdef bint open_out(Opened *opened, object owner, object dtype, Known known) except -1:
+cdef bint open_out(Opened *opened, object owner, object dtype, Known known, ConvCall *call) except -1:
     """Open an array that is sure to be what `check_out` asks for, apart from those opened before it, or False."""
-    cdef const Py_buffer *out = &opened.array[opened.held].buffer
+    cdef Held *held = &opened.array[opened.count]
     cdef tuple shape = known.out_shape
     cdef int i
-    if not open_plain(opened, owner, dtype):
+    if not open_plain(opened, owner, dtype) or held.buffer.readonly or held.buffer.ndim != len(shape):
         return False
-    if out.readonly or out.ndim != len(shape) or not elements_apart(out):
-        return False
-    for i in range(out.ndim):
-        if out.shape[i] != <Py_ssize_t>shape[i] or out.shape[i] == 0:
+    for i in range(held.buffer.ndim):
+        if held.buffer.shape[i] != <Py_ssize_t>shape[i] or held.buffer.shape[i] == 0:
             return False
-    for i in range(opened.held - 1):
-        if (end_of(out, 1) > end_of(&opened.array[i].buffer, -1)
-                and end_of(&opened.array[i].buffer, 1) > end_of(out, -1)):
+    place_axes(held, known.plan.spatial_rank, known.plan.batched or known.plan.makes_weights)
+    call.out = &held.view
+    if not elements_apart(call.out):
+        return False
+    for i in range(opened.count - 1):
+        if not lie_apart(call.out, &opened.array[i].view):
             return False
     return True
 
 
-cdef inline bint open_bias(Opened *opened, object owner, object dtype, int64_t channels) except -1:
+cdef inline bint open_bias(Opened *opened, object owner, object dtype, int64_t channels, ConvCall *call) except -1:
     """Open a contiguous bias of one number per channel, or False."""
-    cdef const Py_buffer *bias = &opened.array[opened.held].buffer
-    return (open_plain(opened, owner, dtype) and bias.ndim == 1 and bias.shape[0] == channels
-            and (channels == 1 or bias.strides[0] == bias.itemsize))
+    cdef Held *held = &opened.array[opened.count]
+    if not open_plain(opened, owner, dtype) or held.buffer.ndim != 1 or held.buffer.shape[0] != channels or (
+            channels > 1 and held.buffer.strides[0] != held.buffer.itemsize):
+        return False
+    place_axes(held, 0, False)
+    call.bias = held.view.data
+    return True
+
+
+cdef inline void start_call(ConvCall *call, Opened *opened, int activation) noexcept nogil:
+    """A call of the first two arrays that have been opened."""
+    call.source, call.factor, call.out, call.bias = &opened.array[0].view, &opened.array[1].view, NULL, NULL
+    call.activation, call.slope = activation, LEAKY_SLOPE
 
 
 # ---- what is known -----------------------------------------------------------------------------------
@@ -337,9 +307,9 @@ cdef class Door:
                 out):
         """conv1d, conv2d and conv3d."""
         cdef Opened opened
+        cdef ConvCall call
         cdef Key key
         cdef Known known
-        cdef const char *bias_data = NULL
         try:
             if (begin(&opened, &key, spatial_rank, input, weight, stride, padding, dilation, groups, activation,
                       algorithm)
@@ -349,13 +319,10 @@ cdef class Door:
                 if known is None:
                     known = self.remember(&key, (spatial_rank, input.shape, weight.shape, stride, padding, dilation,
                                                  groups, activation), activation, algorithm)
-                if ((bias is None or open_bias(&opened, bias, dtype_of(&opened), key.weight[0]))
-                        and (out is None or open_out(&opened, out, dtype_of(&opened), known))):
-                    if bias is not None:
-                        bias_data = <char *>opened.array[2].buffer.buf
-                    return (<Subconvolutions>known.plan).run_open(
-                        input, &opened.array[0], weight, &opened.array[1], bias, bias_data, out, known.activation,
-                        LEAKY_SLOPE)
+                start_call(&call, &opened, known.activation)
+                if ((bias is None or open_bias(&opened, bias, dtype_of(&opened), key.weight[0], &call))
+                        and (out is None or open_out(&opened, out, dtype_of(&opened), known, &call))):
+                    return known.plan.run_open(&call, out)
         finally:
             close(&opened)
         return self.otherwise(spatial_rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm,
@@ -365,6 +332,7 @@ cdef class Door:
                        algorithm):
         """grad.conv1d_input, conv2d_input and conv3d_input."""
         cdef Opened opened
+        cdef ConvCall call
         cdef Key key
         cdef Known known
         try:
@@ -377,9 +345,8 @@ cdef class Door:
                 if known is None:
                     known = self.remember(&key, (spatial_rank, input_size, weight.shape, grad_output.shape, stride,
                                                  padding, dilation, groups), None, algorithm)
-                return (<Subconvolutions>known.plan).run_open(
-                    grad_output, &opened.array[0], weight, &opened.array[1], None, NULL, None, known.activation,
-                    LEAKY_SLOPE)
+                start_call(&call, &opened, known.activation)
+                return known.plan.run_open(&call, None)
         finally:
             close(&opened)
         return self.otherwise(spatial_rank, input_size, weight, grad_output, stride, padding, dilation, groups, algorithm)
@@ -388,8 +355,9 @@ cdef class Door:
                         algorithm, out):
         """grad.conv1d_weight, conv2d_weight and conv3d_weight."""
         cdef Opened opened
+        cdef ConvCall call
         cdef Key key
-        cdef Known known = None
+        cdef Known known
         try:
             if (begin(&opened, &key, spatial_rank, input, grad_output, stride, padding, dilation, groups, None,
                       algorithm)
@@ -400,16 +368,13 @@ cdef class Door:
                 if known is None:
                     known = self.remember(&key, (spatial_rank, input.shape, weight_size, grad_output.shape, stride,
                                                  padding, dilation, groups), None, algorithm)
-                if out is not None and not open_out(&opened, out, dtype_of(&opened), known):
-                    known = None
+                start_call(&call, &opened, known.activation)
+                if out is None or open_out(&opened, out, dtype_of(&opened), known, &call):
+                    return known.plan.run_open(&call, out)
         finally:
             close(&opened)
-        if known is None:
-            return self.otherwise(spatial_rank, input, weight_size, grad_output, stride, padding, dilation, groups,
-                                  algorithm, out)
-        if out is None:
-            out = empty(known.out_shape, input.dtype)
-        return known.plan.run(input, grad_output, out)
+        return self.otherwise(spatial_rank, input, weight_size, grad_output, stride, padding, dilation, groups, algorithm,
+                              out)
 
 
 # ---- packed convolutions -----------------------------------------------------------------------------
@@ -444,12 +409,9 @@ cdef class PackedConv:
         self.spatial_rank = weight.ndim - 2
         self.shapes = [None] * SHAPES
         self.packed = PackedWeight()
-        acquire(&self.opened.array[0], weight, self.spatial_rank, True, False)
-        self.opened.held = 1
-        self.opened.array[0].packed = <void *>self.packed
+        open_array(&self.opened, weight, self.spatial_rank, True, False).packed = <void *>self.packed
         if bias is not None:
-            acquire(&self.opened.array[1], bias, 0, False, False)
-            self.opened.held = 2
+            open_array(&self.opened, bias, 0, False, False)
 
     def __dealloc__(self):
         close(&self.opened)
@@ -475,10 +437,11 @@ cdef class PackedConv:
 
     def __call__(self, input, out=None):
         cdef Opened opened
+        cdef ConvCall call
         cdef Key key
         cdef Known known
         cdef bint batched
-        opened.held = 0
+        opened.count = 0
         try:
             if open_plain(&opened, input, self.dtype):
                 batched = opened.array[0].buffer.ndim == self.spatial_rank + 2
@@ -486,11 +449,12 @@ cdef class PackedConv:
                 key.form, key.precision = batched, precision_level()
                 if read_array(&opened.array[0], self.spatial_rank, batched, key.input):
                     known = self.known(&key, input)
-                    if out is None or open_out(&opened, out, self.dtype, known):
-                        return (<Subconvolutions>known.plan).run_open(
-                            input, &opened.array[0], self.weight, &self.opened.array[0], self.bias,
-                            NULL if self.bias is None else <char *>self.opened.array[1].buffer.buf, out,
-                            self.activation_code, LEAKY_SLOPE)
+                    start_call(&call, &opened, self.activation_code)
+                    call.factor = &self.opened.array[0].view
+                    if self.bias is not None:
+                        call.bias = self.opened.array[1].view.data
+                    if out is None or open_out(&opened, out, self.dtype, known, &call):
+                        return known.plan.run_open(&call, out)
         finally:
             close(&opened)
         return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,

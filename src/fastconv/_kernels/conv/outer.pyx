@@ -22,7 +22,9 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.direct cimport dense_info, run_dense
-from fastconv._kernels.engine.arrays cimport Array, acquire, release
+from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
+from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
+from fastconv._kernels.engine.fc_api cimport fc_kernels
 from fastconv._kernels.engine.native cimport kernels
 
 cdef enum:
@@ -89,22 +91,22 @@ cdef inline int place(int array, int axis) noexcept nogil:
     return 0 if axis == BATCH or (axis == OUT_CHANNELS and array == WEIGHT) else 1
 
 
-cdef int64_t stride_of(const Pass *p, const Array *arrays, int array, int axis) noexcept nogil:
+cdef int64_t stride_of(const Pass *p, const View *arrays, int array, int axis) noexcept nogil:
     """From one meeting to the next; 0 if the array has no such axis."""
     if not takes_part(p, array, axis) or p.count[axis] == 1:
         return 0
     return arrays[array].stride[place(array, axis)] * (p.step[array][axis - DEPTH] if axis >= DEPTH else 1)
 
 
-cdef char *first_element(const Pass *p, const Array *arrays, int array, int64_t group) noexcept nogil:
+cdef char *first_element(const Pass *p, const View *arrays, int array, int64_t group) noexcept nogil:
     """That meets, of a group."""
-    cdef const Array *a = &arrays[array]
+    cdef const View *a = &arrays[array]
     cdef int64_t offset = group * a.stride[place(array, OUT_CHANNELS if array != INPUT else IN_CHANNELS)]
     cdef int axis
     offset *= p.count[OUT_CHANNELS if array != INPUT else IN_CHANNELS]
     for axis in range(3):
         offset += p.start[array][axis] * a.stride[axis + 2]
-    return a.data + offset * (8 if a.float64 else 4)
+    return a.data + offset * a.item
 
 
 cdef void describe(const Pass *p, Dense *d, int64_t channels) noexcept nogil:
@@ -133,7 +135,7 @@ cdef void describe(const Pass *p, Dense *d, int64_t channels) noexcept nogil:
     d.flops = 2.0 * d.pixels * d.channels * d.depth * d.taps
 
 
-cdef void join_pixels(Dense *d, Array *source, Array *out) noexcept nogil:
+cdef void join_pixels(Dense *d, View *source, View *out) noexcept nogil:
     """See pixel axes that run on in both arrays as one row, that of the images too."""
     cdef int i, axis
     cdef int64_t count
@@ -164,7 +166,7 @@ cdef void exchange_operands(Pass *p) noexcept nogil:
     p.source, p.weight = p.weight, source
 
 
-cdef void choose_source(Pass *p, const Array *arrays) noexcept nogil:
+cdef void choose_source(Pass *p, const View *arrays) noexcept nogil:
     """Which operand is the source: none of it decides a sum.
 
     Of long sums, that one which has fewer of the target's elements, if the other's sums are runs of memory: weights are
@@ -202,7 +204,7 @@ cdef struct Run:                  # neighbouring axes of the weight and the targ
     int64_t count, weight, target
 
 
-cdef int list_runs(const Pass *p, const Array *arrays, Run *runs) noexcept nogil:
+cdef int list_runs(const Pass *p, const View *arrays, Run *runs) noexcept nogil:
     """The weight operand's own axes, the longest run first."""
     cdef int axis, found = 0, longest = 0, i
     cdef Run run
@@ -229,15 +231,17 @@ cdef int list_runs(const Pass *p, const Array *arrays, Run *runs) noexcept nogil
     return found
 
 
-cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activation, double slope) except -1:
-    """The product, group by group; the output channels of a dense convolution are a part of one run."""
+cdef int multiply(const Pass *layout, const View *arrays, const ConvCall *asked, bint adds) except -1 nogil:
+    """The product, group by group; the output channels of a dense convolution are a part of one run. Bias and
+    activation are those `asked` for: the bias is there already, where the product `adds` to it."""
     cdef Pass chosen = layout[0]
     cdef Pass *p = &chosen
-    cdef Array source, weight, out
+    cdef View source, weight, out
+    cdef ConvCall call
     cdef Dense d
     cdef Run runs[4]
     cdef int axis, found, i
-    cdef int64_t item = 8 if arrays[0].float64 else 4, group, index, rest, calls = 1, channel, most
+    cdef int64_t item = arrays[0].item, group, index, rest, calls = 1, channel, most
     cdef int64_t backwards = 0, out_backwards = 0
     cdef bint few
     cdef char *from_
@@ -247,8 +251,11 @@ cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activa
     for axis in range(5):
         source.size[axis] = weight.size[axis] = out.size[axis] = 1
         source.stride[axis] = weight.stride[axis] = out.stride[axis] = 0
-    source.float64 = weight.float64 = out.float64 = arrays[0].float64
+    source.dtype = weight.dtype = out.dtype = arrays[0].dtype
+    source.item = weight.item = out.item = item
     source.packed = weight.packed = out.packed = NULL
+    call.source, call.factor, call.out, call.bias = &source, &weight, &out, NULL
+    call.activation, call.slope = asked.activation, asked.slope
     describe(p, &d, 1)
     for axis in range(AXES):
         i = 1 if takes_part(p, p.source, axis) and takes_part(p, p.weight, axis) else 0
@@ -259,14 +266,14 @@ cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activa
                 weight.size[i], weight.stride[i] = p.count[axis], stride_of(p, arrays, p.weight, axis)
             else:
                 out.size[i], out.stride[i] = p.count[axis], stride_of(p, arrays, p.target, axis)
-    few = runs[0].count <= kernels(arrays[0].float64).gemm.max_rows
+    few = runs[0].count <= kernels(source.dtype).gemm.max_rows
     for axis in range(2, 5):  # pixels go upwards in the source, if they are read there, else in the output
         if out.size[axis] > 1 and (source.stride[axis] if few else out.stride[axis]) < 0:
             backwards += (source.size[axis] - 1) * source.stride[axis]
             out_backwards += (out.size[axis] - 1) * out.stride[axis]
             source.stride[axis], out.stride[axis] = -source.stride[axis], -out.stride[axis]
     weight.stride[0], out.stride[1] = runs[0].weight, runs[0].target
-    most = max(kernels(arrays[0].float64).gemm.max_rows, OPERAND_ELEMENTS // (d.depth * d.taps))
+    most = max(kernels(source.dtype).gemm.max_rows, OPERAND_ELEMENTS // (d.depth * d.taps))
     for i in range(1, found):
         calls *= runs[i].count
     for group in range(p.groups):
@@ -285,7 +292,7 @@ cdef int multiply(const Pass *layout, const Array *arrays, bint adds, int activa
                 describe(p, &d, min(most, runs[0].count - channel))
                 weight.size[0] = out.size[1] = d.channels
                 join_pixels(&d, &source, &out)
-                run_dense(&d, 0, True, &source, &weight, NULL, &out, adds, activation, slope)
+                run_dense(&d, 0, True, &call, adds)
                 weight.data += d.channels * runs[0].weight * item
                 out.data += d.channels * runs[0].target * item
                 channel += d.channels
@@ -338,6 +345,18 @@ def serves(geometry, direction):
         met[axis].alone == target or met[axis].count == size[axis] for axis in range(3))
 
 
+cdef dict product_info(const Pass *p, const fc_kernels *kernel, bint channels_last):
+    """What `multiply` would use."""
+    cdef Dense d
+    cdef int64_t channels = 1
+    cdef int axis
+    for axis in range(AXES):
+        if takes_part(p, p.weight, axis) and takes_part(p, p.target, axis):
+            channels *= p.count[axis]
+    describe(p, &d, channels)
+    return {**dense_info(&d, kernel, channels_last), "way": "matrix product"}
+
+
 cdef class OuterPlan(Subconvolutions):
     """The forward pass or input gradient of one geometry that `serves` holds for, as a product."""
 
@@ -350,62 +369,41 @@ cdef class OuterPlan(Subconvolutions):
         else:
             lay_out(&self.layout, geometry, INPUT, OUTPUT, WEIGHT)
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
-        cdef Array arrays[3]
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef View arrays[3]
         if not self.layout.count[BATCH]:
             return 0
-        arrays[self.layout.target], arrays[WEIGHT] = out_array[0], weight_array[0]
-        arrays[INPUT if self.forward else OUTPUT] = source_array[0]
-        if bias is not None:
-            self.fill_gaps(out, bias)
-        return multiply(&self.layout, arrays, bias is not None, activation, slope)
+        arrays[self.layout.target], arrays[WEIGHT] = call.out[0], call.factor[0]
+        arrays[INPUT if self.forward else OUTPUT] = call.source[0]
+        if call.bias != NULL:
+            fill(call.out, call.bias)
+        return multiply(&self.layout, arrays, call, call.bias != NULL)
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cdef Dense d
-        cdef int64_t channels = 1
-        cdef int axis
-        for axis in range(AXES):
-            if takes_part(&self.layout, self.layout.weight, axis) and takes_part(&self.layout, self.layout.target, axis):
-                channels *= self.layout.count[axis]
-        describe(&self.layout, &d, channels)
-        return dense_info(&d, float64, channels_last)
+        return product_info(&self.layout, kernels(dtype_number(dtype)), channels_last)
 
 
-cdef class OuterWeightGradientPlan:
+cdef class OuterWeightGradientPlan(ConvPass):
     """The weight gradient of one geometry that `serves` holds for, as a product."""
 
     cdef Pass layout
-    cdef object geometry
     cdef bint leaves_gaps     # some weights meet nothing
 
-    def __cinit__(self, geometry):
-        self.geometry = geometry
+    def __cinit__(self, geometry, direction):
         lay_out(&self.layout, geometry, WEIGHT, OUTPUT, INPUT)
         self.leaves_gaps = geometry.n == 0 or prod(geometry.kernel) > prod(
             self.layout.count[DEPTH + axis] for axis in range(3) if self.layout.alone[DEPTH + axis] != WEIGHT)
 
-    def run(self, input, grad_output, out):
-        """Write grad_weight to `out`."""
-        cdef Array arrays[3]
-        cdef int rank = self.geometry.spatial_rank, held = 0
-        cdef bint batched = self.geometry.batched
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef View arrays[3]
+        arrays[INPUT], arrays[OUTPUT], arrays[WEIGHT] = call.source[0], call.factor[0], call.out[0]
         if self.leaves_gaps:
-            out[...] = 0
+            fill(call.out, NULL)
         if not self.layout.count[BATCH]:
-            return out
-        try:
-            acquire(&arrays[INPUT], input, rank, batched, False)
-            held = 1
-            acquire(&arrays[WEIGHT], out, rank, True, True)
-            held = 2
-            acquire(&arrays[OUTPUT], grad_output, rank, batched, False)
-            held = 3
-            multiply(&self.layout, arrays, False, 0, 0)
-        finally:
-            while held:
-                held -= 1
-                release(&arrays[held])
-        return out
+            return 0
+        return multiply(&self.layout, arrays, call, False)
+
+    def info(self, dtype, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        return product_info(&self.layout, kernels(dtype_number(dtype)), channels_last)

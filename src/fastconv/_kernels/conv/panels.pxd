@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
@@ -22,7 +22,7 @@ cdef struct Weights:
     bint padded               # a panel that is not full gets zeros (B, read by its full width)
 
 
-cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel, const Array *weight,
+cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel, const View *weight,
                            bint forward) noexcept nogil
 cdef void pack_weight_panel(const Weights *w, int64_t group, int64_t panel, int64_t channel, int64_t channels,
                             int64_t tap, int64_t taps, char *to) noexcept nogil

@@ -3,17 +3,17 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
-cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel, const Array *weight,
+cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel, const View *weight,
                            bint forward) noexcept nogil:
     """Everything but the panel's width. In an input gradient the weight's two channel axes change places."""
     cdef int axis
     w.dense, w.kernel = d, kernel
     w.source = weight.data
-    w.itemsize = 8 if weight.float64 else 4
+    w.itemsize = weight.item
     w.channel_stride = weight.stride[0 if forward else 1]
     w.depth_stride = weight.stride[1 if forward else 0]
     w.group_stride = weight.stride[0] * (d.channels if forward else d.depth)
@@ -23,7 +23,7 @@ cdef void describe_weights(Weights *w, const Dense *d, const fc_kernels *kernel,
     w.depth_adjacent = w.taps_adjacent and w.depth_stride == d.taps
 
 
-cdef bint taps_adjacent(const Array *weight, const Dense *d) noexcept nogil:
+cdef bint taps_adjacent(const View *weight, const Dense *d) noexcept nogil:
     """Whether the taps take in the whole kernel in order, and the kernel is one run of memory."""
     cdef int axis
     cdef int64_t expected = 1

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Triple
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 
 
 cdef struct Phases:
@@ -14,9 +14,9 @@ cdef struct Phases:
 
 cdef void describe_phases(Phases *phases, object geometry)
 cdef int64_t phase_count(const Phases *phases) noexcept nogil
-cdef void make_parts(Array *parts, const Array *whole, const int64_t *size, bint channels_last, char *data) noexcept
-cdef void make_weight_parts(Array *parts, const Array *weight, const int64_t *size, char *data) noexcept
-cdef int split(const Phases *phases, const Array *whole, const Array *parts, int64_t groups) except -1
-cdef int split_weight(const Phases *phases, const Array *weight, const Array *parts) except -1
-cdef int join(const Phases *phases, const Array *parts, const Array *whole, int64_t groups) except -1
-cdef int join_weight(const Phases *phases, const Array *parts, const Array *weight) except -1
+cdef void make_parts(View *parts, const View *whole, const int64_t *size, bint channels_last, char *data) noexcept nogil
+cdef void make_weight_parts(View *parts, const View *weight, const int64_t *size, char *data) noexcept nogil
+cdef int split(const Phases *phases, const View *whole, const View *parts, int64_t groups) except -1 nogil
+cdef int split_weight(const Phases *phases, const View *weight, const View *parts) except -1 nogil
+cdef int join(const Phases *phases, const View *parts, const View *whole, int64_t groups) except -1 nogil
+cdef int join_weight(const Phases *phases, const View *parts, const View *weight) except -1 nogil

@@ -17,7 +17,7 @@ from math import prod
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, lay_axes
 from fastconv._kernels.engine.fc_api cimport fc_kernels
 from fastconv._kernels.engine.native cimport kernels, parallel
 
@@ -54,21 +54,13 @@ cdef int64_t phase_count(const Phases *phases) noexcept nogil:
 # ---- arrays of parts ---------------------------------------------------------------------------------
 
 
-cdef void make_parts(Array *parts, const Array *whole, const int64_t *size, bint channels_last, char *data) noexcept:
+cdef void make_parts(View *parts, const View *whole, const int64_t *size, bint channels_last, char *data) noexcept nogil:
     """The array of parts (N, C, D, H, W) of `whole` in this memory."""
-    cdef int axis
-    cdef int64_t step = size[1] if channels_last else 1
-    parts.data, parts.float64, parts.packed = data, whole.float64, NULL
-    for axis in range(5):
-        parts.size[axis] = size[axis]
-    for axis in range(4, 1, -1):
-        parts.stride[axis] = step
-        step *= size[axis]
-    parts.stride[1] = 1 if channels_last else step
-    parts.stride[0] = step if channels_last else step * size[1]
+    parts.data, parts.dtype, parts.item, parts.packed = data, whole.dtype, whole.item, NULL
+    lay_axes(parts, size, channels_last)
 
 
-cdef void make_weight_parts(Array *parts, const Array *weight, const int64_t *size, char *data) noexcept:
+cdef void make_weight_parts(View *parts, const View *weight, const int64_t *size, char *data) noexcept nogil:
     """... of a weight, with the output channels side by side: long runs, however small the kernel."""
     make_parts(parts, weight, size, True, data)
     parts.stride[4] = size[0]
@@ -86,17 +78,17 @@ cdef struct PhasesCall:
     Phases phases
     const fc_kernels *kernel
     int64_t item
-    Array whole, parts
+    View whole, parts
     int64_t channels                     # that whole and parts have in the same order: those of a group
     int64_t groups
     int64_t whole_group, part_group, part_phase  # elements between groups, and phases
 
 
-cdef void describe_call(PhasesCall *call, const Phases *phases, const Array *whole, const Array *parts,
-                        int64_t groups) noexcept:
+cdef void describe_call(PhasesCall *call, const Phases *phases, const View *whole, const View *parts,
+                        int64_t groups) noexcept nogil:
     call.phases, call.whole, call.parts, call.groups = phases[0], whole[0], parts[0], groups
-    call.kernel = kernels(whole.float64)
-    call.item = 8 if whole.float64 else 4
+    call.kernel = kernels(whole.dtype)
+    call.item = whole.item
     call.channels = whole.size[1] // groups
     call.whole_group = call.channels * whole.stride[1]
     call.part_phase = call.channels * parts.stride[1]
@@ -284,7 +276,7 @@ cdef void join_plane_task(void *context, int64_t index) noexcept nogil:
                      part + (number * call.part_phase + y // p.step[1] * stride[3]) * call.item)
 
 
-cdef double work(const Array *parts) noexcept nogil:
+cdef double work(const View *parts) noexcept nogil:
     cdef double elements = ELEMENT_FLOPS
     cdef int axis
     for axis in range(5):
@@ -292,7 +284,7 @@ cdef double work(const Array *parts) noexcept nogil:
     return elements
 
 
-cdef int split(const Phases *phases, const Array *whole, const Array *parts, int64_t groups) except -1:
+cdef int split(const Phases *phases, const View *whole, const View *parts, int64_t groups) except -1 nogil:
     """Fill `parts` from the whole, with zeros for positions outside it."""
     cdef PhasesCall call
     describe_call(&call, phases, whole, parts, groups)
@@ -300,7 +292,7 @@ cdef int split(const Phases *phases, const Array *whole, const Array *parts, int
     return 0
 
 
-cdef int split_weight(const Phases *phases, const Array *weight, const Array *parts) except -1:
+cdef int split_weight(const Phases *phases, const View *weight, const View *parts) except -1 nogil:
     """`split` of a weight into `make_weight_parts`: its output channels are the channels, its others the images."""
     cdef PhasesCall call
     describe_call(&call, phases, weight, parts, 1)
@@ -317,19 +309,19 @@ cdef void start_at_zero(Phases *phases) noexcept nogil:
     phases.first[0] = phases.first[1] = phases.first[2] = 0
 
 
-cdef void exchange_channels(Array *array) noexcept nogil:
+cdef void exchange_channels(View *array) noexcept nogil:
     array.size[0], array.size[1] = array.size[1], array.size[0]
     array.stride[0], array.stride[1] = array.stride[1], array.stride[0]
 
 
-cdef int join(const Phases *phases, const Array *parts, const Array *whole, int64_t groups) except -1:
+cdef int join(const Phases *phases, const View *parts, const View *whole, int64_t groups) except -1 nogil:
     """Fill those positions of the whole that the parts have."""
     cdef PhasesCall call
     describe_call(&call, phases, whole, parts, groups)
     return run_join(&call)
 
 
-cdef int join_weight(const Phases *phases, const Array *parts, const Array *weight) except -1:
+cdef int join_weight(const Phases *phases, const View *parts, const View *weight) except -1 nogil:
     """`join` of a weight's gradient, from `make_parts`."""
     cdef PhasesCall call
     describe_call(&call, phases, weight, parts, 1)
@@ -337,8 +329,8 @@ cdef int join_weight(const Phases *phases, const Array *parts, const Array *weig
     return run_join(&call)
 
 
-cdef int run_join(PhasesCall *call) except -1:
-    cdef const Array *whole = &call.whole
+cdef int run_join(PhasesCall *call) except -1 nogil:
+    cdef const View *whole = &call.whole
     if whole.stride[1] == 1 and call.parts.stride[1] == 1:
         parallel(join_pixels_task, call, whole.size[0] * call.groups * phase_count(&call.phases), work(&call.parts))
     else:

@@ -24,21 +24,22 @@ Dukhan, "The indirect convolution algorithm", arXiv:1907.02129, reads windows th
 Zhang et al., "High performance zero-memory overhead direct convolutions", arXiv:1809.10170, argue against im2col.
 """
 
-
-cimport cython
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.panels cimport Weights, describe_weights, pack_weight_panel
-from fastconv._kernels.conv.sliding_rows cimport Pass, pixel_rows_info, pixel_rows_serve, run_pixel_rows
+from fastconv._kernels.conv.sliding_rows cimport pixel_rows_info, pixel_rows_serve, run_pixel_rows
 from fastconv._kernels.conv.sliding_stage cimport (
     MOST_PHASES, Stage, Staging, describe_stage, fill_offsets, fill_stage, set_steps,
 )
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
-from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run
-from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch, worker_threads
+from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
+from fastconv._kernels.engine.conv_pass cimport ConvCall
+from fastconv._kernels.engine.fc_api cimport (
+    FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_first, fc_kernels, fc_node, fc_push, fc_run,
+)
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
 from fastconv._kernels.engine.packed cimport FORM_SLIDING, Form, Lease, give_back, lease
 
 cdef int64_t CHUNK_DEPTH = 512            # (channel, tap) pairs of a chunk: its weight panel stays in L1
@@ -67,7 +68,7 @@ cdef struct SlidingCall:
     bint clears                           # a block's tasks zero the outputs around its own, which no tap reaches
     int64_t row_offset[FC_MAX_ROWS]       # of a tile's channels in the output ...
     int64_t tile_row[FC_MAX_ROWS]         # ... and in the scratch tile
-    const Array *weight
+    const View *weight
     bint forward
     int64_t count, shared
     int64_t channels                      # source channels of a chunk
@@ -283,15 +284,10 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
 # ---- plans ---------------------------------------------------------------------------------------------
 
 
-@cython.final
-cdef class Layout:
-    """What a plan's calls with one kernel table and number of threads have in common; it never changes."""
-
-    cdef SlidingCall call            # all but arrays, activation and weights
-    cdef int64_t threads
-
-    def __dealloc__(self):
-        free(self.call.offsets)
+cdef struct Layout:                   # what a plan's calls with one kernel table and number of threads have in common
+    fc_node node
+    SlidingCall call                  # all but arrays, activation and weights
+    int64_t threads
 
 
 cdef class SlidingPlan(Subconvolutions):
@@ -299,8 +295,7 @@ cdef class SlidingPlan(Subconvolutions):
 
     cdef Stage stage
     cdef int64_t shared, most_taps
-    cdef double flops         # of a call
-    cdef Layout latest        # of the last call: most calls are like it
+    cdef fc_node *layouts     # one `Layout` for every instruction set, dtype and number of threads that calls had
     cdef Subconvolutions small_groups   # if these are side by side in memory; None if there are none
 
     def __cinit__(self, geometry, direction, Subconvolutions small_groups=None):
@@ -318,7 +313,15 @@ cdef class SlidingPlan(Subconvolutions):
             self.shared += 1
         for i in range(self.count):
             self.most_taps = max(self.most_taps, self.dense[i].taps)
-            self.flops += self.dense[i].flops
+
+    def __dealloc__(self):
+        cdef fc_node *node = self.layouts
+        cdef fc_node *next_
+        while node != NULL:
+            next_ = node.next
+            free((<Layout *>node).call.offsets)
+            free(node)
+            node = next_
 
     @staticmethod
     def serves(geometry, direction):
@@ -330,95 +333,95 @@ cdef class SlidingPlan(Subconvolutions):
             elements *= FC_MAX_COLUMNS + geometry.dilation[axis] * (geometry.kernel[axis] - 1)
         return elements <= LARGEST_STAGE
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
-        cdef Pass whole
-        cdef bint adjacent = out_array.stride[4] == 1 or out_array.stride[1] == 1
-        if self.small_groups is not None and source_array.stride[1] == out_array.stride[1] == 1 != out_array.stride[4]:
-            return self.small_groups.run_arrays(source, source_array, weight, weight_array, bias, bias_data, out,
-                                                out_array, activation, slope)
-        cdef bint pixel_rows = adjacent and self.takes_pixel_rows(source_array.float64, out_array.stride[4] != 1)
-        cdef bint clears = (self.leaves_gaps and self.count and bias_data == NULL and self.dense.out_step[0] == 1
-                            and adjacent and not pixel_rows)
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef const View *source = call.source
+        cdef const View *out = call.out
+        cdef bint adjacent = out.stride[4] == 1 or out.stride[1] == 1, pixel_rows, clears
+        if self.small_groups is not None and source.stride[1] == out.stride[1] == 1 != out.stride[4]:
+            return self.small_groups.run_views(call)
+        pixel_rows = adjacent and self.takes_pixel_rows(kernels(source.dtype), out.stride[4] != 1)
+        clears = (self.leaves_gaps and self.count and call.bias == NULL and self.dense.out_step[0] == 1
+                  and adjacent and not pixel_rows)
         if self.leaves_gaps and not clears:
-            self.fill_gaps(out, bias)
+            fill(out, call.bias)
         if not self.count or not self.dense.n:
             return 0
         if pixel_rows:
-            whole.dense, whole.source, whole.weight, whole.out = self.dense, source_array, weight_array, out_array
-            whole.bias, whole.forward, whole.activation, whole.slope = bias_data, self.forward, activation, slope
-            return run_pixel_rows(&whole, self.chunk_channels())
-        return self.run_stages(source_array, weight_array, bias_data, out_array, clears, activation, slope)
+            return run_pixel_rows(self.dense, self.forward, call, self.chunk_channels())
+        return self.run_stages(call, clears)
 
-    cdef bint takes_pixel_rows(self, bint float64, bint channels_last) noexcept nogil:
-        return self.count == 1 and pixel_rows_serve(self.dense, kernels(float64), channels_last)
+    cdef bint takes_pixel_rows(self, const fc_kernels *kernel, bint channels_last) noexcept nogil:
+        return self.count == 1 and pixel_rows_serve(self.dense, kernel, channels_last)
 
     cdef int64_t chunk_channels(self) noexcept nogil:
         """Source channels of a chunk, which decide the order of summation: they follow the geometry alone."""
         return even_block(self.dense.depth, CHUNK_DEPTH // self.most_taps)
 
-    cdef int run_stages(self, const Array *source_array, const Array *weight_array, const char *bias_data,
-                        const Array *out_array, bint clears, int activation, double slope) except -1:
-        cdef Layout layout
+    cdef int run_stages(self, const ConvCall *what, bint clears) except -1 nogil:
+        cdef const View *source = what.source
+        cdef const View *out = what.out
         cdef SlidingCall call
         cdef Form form
         cdef Lease panels
         cdef bint filled = False
         cdef int64_t i, packed
-        layout = self.layout(source_array.float64)
-        call = layout.call
-        call.source, call.weight, call.bias, call.out = source_array.data, weight_array, bias_data, out_array.data
-        call.activation, call.slope, call.clears, call.out_of_memory = activation, slope, clears, False
+        call = self.layout(kernels(source.dtype)).call
+        call.source, call.weight, call.bias, call.out = source.data, what.factor, what.bias, out.data
+        call.activation, call.slope, call.clears, call.out_of_memory = what.activation, what.slope, clears, False
         for i in range(5):
-            call.staging.source_stride[i], call.staging.source_size[i] = source_array.stride[i], source_array.size[i]
-            call.out_stride[i], call.out_size[i] = out_array.stride[i], out_array.size[i]
+            call.staging.source_stride[i], call.staging.source_size[i] = source.stride[i], source.size[i]
+            call.out_stride[i], call.out_size[i] = out.stride[i], out.size[i]
         for i in range(call.channel_width):
-            call.row_offset[i] = i * out_array.stride[1]
+            call.row_offset[i] = i * out.stride[1]
         packed = packed_before(&call, call.count)
         form.algorithm, form.part, form.kernel = FORM_SLIDING, self.forward, call.staging.kernel
         form.width, form.layout = call.channel_width, call.channels
-        lease(&panels, weight_array, &form, packed * call.staging.itemsize)
+        lease(&panels, what.factor, &form, packed * call.staging.itemsize)
         call.packed = panels.memory
         try:
             if panels.fresh:
                 parallel(weights_task, &call, call.count * call.dense.groups * call.channel_panels, 10.0 * packed)
             filled = True
-            parallel(block_task, &call, block_tasks(&call), self.flops)
+            parallel(block_task, &call, block_tasks(&call), self.work)
         finally:
             give_back(&panels, filled)
         if call.out_of_memory:
-            raise MemoryError("convolution workspace")
+            return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    cdef Layout layout(self, bint float64):
-        """The layout of a call."""
-        cdef const fc_kernels *kernel = kernels(float64)
-        cdef int64_t threads = worker_threads(self.flops), i, table
-        cdef Layout layout
-        with cython.critical_section(self):
-            layout = self.latest
-        if layout is not None and layout.call.staging.kernel == kernel and layout.threads == threads:
-            return layout
-        layout = Layout.__new__(Layout)
+    cdef const Layout *layout(self, const fc_kernels *kernel) except NULL nogil:
+        """The layout of a call; it never changes."""
+        cdef int64_t threads = worker_threads(self.work), i, table
+        cdef fc_node *first = fc_first(&self.layouts)
+        cdef fc_node *node = first
+        cdef Layout *layout
+        while node != NULL:
+            layout = <Layout *>node
+            if layout.call.staging.kernel == kernel and layout.threads == threads:
+                return layout
+            node = node.next
+        layout = <Layout *>malloc(sizeof(Layout))
+        if layout == NULL:
+            out_of_memory(b"convolution plan", sizeof(Layout))
         layout.threads = threads
-        self.lay_out(&layout.call, kernel, threads, float64)
+        self.lay_out(&layout.call, kernel, threads)
         table = layout.call.channels * self.most_taps
         layout.call.offsets = <int64_t *>malloc(self.count * table * sizeof(int64_t))
         if layout.call.offsets == NULL:
-            raise MemoryError("convolution plan")
+            free(layout)
+            out_of_memory(b"convolution plan", self.count * table * sizeof(int64_t))
         for i in range(self.count):
             fill_offsets(&layout.call.staging, &self.dense[i], layout.call.channels, layout.call.offsets + i * table)
-        with cython.critical_section(self):
-            self.latest = layout
+        while not fc_push(&self.layouts, first, &layout.node):  # another thread's may be like it: both are kept
+            first = fc_first(&self.layouts)
         return layout
 
-    cdef void lay_out(self, SlidingCall *call, const fc_kernels *kernel, int64_t threads, bint float64) noexcept nogil:
+    cdef void lay_out(self, SlidingCall *call, const fc_kernels *kernel, int64_t threads) noexcept nogil:
         """Blocks and parts, which only say who computes which outputs when."""
         cdef const Stage *s = &self.stage
         cdef const Dense *d = self.dense
         cdef int64_t limit, outputs, wanted, aligned, sums, depth, i
-        call.staging.kernel, call.staging.itemsize, call.forward = kernel, 8 if float64 else 4, self.forward
+        call.staging.kernel, call.staging.itemsize, call.forward = kernel, kernel.item, self.forward
         call.dense, call.staging.stage, call.count, call.shared = d, s, self.count, self.shared
         call.most_taps = self.most_taps
         call.channels = self.chunk_channels()
@@ -458,20 +461,22 @@ cdef class SlidingPlan(Subconvolutions):
         for i in range(FC_MAX_ROWS):
             call.tile_row[i] = i * FC_MAX_COLUMNS
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        cdef const fc_kernels *kernel = kernels(dtype_number(dtype))
         cdef SlidingCall call
         if self.small_groups is not None and channels_last:
-            return self.small_groups.info(float64, channels_last)
-        if self.takes_pixel_rows(float64, channels_last):
-            return pixel_rows_info(self.dense, kernels(float64), self.chunk_channels(), float64)
-        call = self.layout(float64).call
+            return self.small_groups.info(dtype, channels_last)
+        if self.takes_pixel_rows(kernel, channels_last):
+            return pixel_rows_info(self.dense, kernel, self.chunk_channels())
+        call = self.layout(kernel).call
         tasks = block_tasks(&call)
         return {
             "algorithm": "sliding",
+            "way": "stages",
             "isa": call.staging.kernel.isa.decode(),
             "tile": (call.channel_width, call.staging.kernel.gemm.wide_columns(<int>call.channel_width)),
-            "threads": min(worker_threads(self.flops), tasks),
+            "threads": min(worker_threads(self.work), tasks),
             "tasks": tasks,
             "packed_weight_bytes": packed_before(&call, call.count) * call.staging.itemsize,
             "workspace_bytes": block_scratch(&call) * call.staging.itemsize,

@@ -19,9 +19,12 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.conv.dense cimport Dense
 from fastconv._kernels.conv.panels cimport Weights, describe_weights, pack_weight_panel
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels, fc_run
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads
+from fastconv._kernels.engine.native cimport (
+    give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
+)
 from fastconv._kernels.engine.packed cimport FORM_PIXEL_ROWS, Form, Lease, give_back, lease
 
 cdef enum:
@@ -35,8 +38,9 @@ cdef int64_t TASKS_PER_THREAD = 6         # that even out the threads
 
 
 cdef struct Walk:
-    const Pass *call
+    const ConvCall *call
     const Dense *dense
+    bint forward
     const fc_kernels *kernel
     char *packed                          # weights: per group, panel, chunk
     int64_t *offsets                      # of every (channel, tap) of a chunk, from the first window's first element
@@ -64,7 +68,7 @@ cdef void stage_row(const Walk *walk, const char *source, int64_t y, int64_t x, 
                     char *to) noexcept nogil:
     """Source row y from position x on, all channels, zeros where it leaves the source. `source`: (channel, z, 0, 0)."""
     cdef const fc_kernels *kernel = walk.kernel
-    cdef const Array *from_ = walk.call.source
+    cdef const View *from_ = walk.call.source
     cdef int64_t item = walk.itemsize, depth = walk.dense.depth
     cdef int64_t low = 0, high = 0
     cdef const char *at
@@ -202,7 +206,7 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
     """A block of output rows and columns of one image, group and output plane."""
     cdef Walk *walk = <Walk *>context
     cdef const Dense *d = walk.dense
-    cdef const Array *source = walk.call.source
+    cdef const View *source = walk.call.source
     cdef const int64_t *stride = &walk.call.out.stride[0]
     cdef int64_t item = walk.itemsize, panel, channel, channels
     cdef int64_t column = index % walk.blocks * walk.columns
@@ -242,7 +246,7 @@ cdef void weights_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t panel = index % walk.panels, channel = 0, channels
     cdef char *to = walk.packed + index * panel_elements(walk) * walk.itemsize
     cdef Weights weights
-    describe_weights(&weights, d, walk.kernel, walk.call.weight, walk.call.forward)
+    describe_weights(&weights, d, walk.kernel, walk.call.factor, walk.forward)
     weights.width, weights.padded = walk.width, True
     while channel < d.depth:
         channels = min(walk.chunk, d.depth - channel)
@@ -278,17 +282,17 @@ cdef bint pixel_rows_serve(const Dense *d, const fc_kernels *kernel, bint channe
     return d.depth * d.taps >= LEAST_DEPTH and 8 * outputs < 7 * lanes * divide_up(outputs, lanes)
 
 
-cdef void lay_out(Walk *walk, const Dense *d, const fc_kernels *kernel, int64_t itemsize,
+cdef void lay_out(Walk *walk, const Dense *d, const fc_kernels *kernel,
                   int64_t chunk_channels) noexcept nogil:
     """Blocks and tiles, which only say who computes which outputs when."""
     cdef int64_t axis, outputs, limit, wanted, tile, threads = worker_threads(d.flops), lanes = kernel.lanes
-    walk.dense, walk.kernel, walk.itemsize, walk.chunk = d, kernel, itemsize, chunk_channels
+    walk.dense, walk.kernel, walk.itemsize, walk.chunk = d, kernel, kernel.item, chunk_channels
     walk.width = lanes * min(<int64_t>2, divide_up(d.channels, lanes))
     walk.panels = divide_up(d.channels, walk.width)
     for axis in range(3):
         walk.lowest[axis] = d.window.first[axis] + min(<int64_t>0, (d.window.taps[axis] - 1) * d.window.delta[axis])
         walk.reach[axis] = reach(d, axis)
-    limit = STAGE_BYTES // (itemsize * d.depth * d.window.taps[0])
+    limit = STAGE_BYTES // (kernel.item * d.depth * d.window.taps[0])
     outputs = <int64_t>(TASK_FLOPS / (2.0 * d.channels * d.depth * d.taps))
     tile = most_pixels(d, kernel)
     walk.columns = d.window.count[2]
@@ -316,7 +320,7 @@ cdef inline int64_t positions(const Walk *walk) noexcept nogil:
 cdef void place_source(Walk *walk) noexcept nogil:
     """Whether there is a stage, and the steps in it or in the source."""
     cdef const Dense *d = walk.dense
-    cdef const Array *source = walk.call.source
+    cdef const View *source = walk.call.source
     cdef int axis
     walk.staged = d.depth > MOST_UNSTAGED
     for axis in range(3):
@@ -333,9 +337,8 @@ cdef void place_source(Walk *walk) noexcept nogil:
     walk.channel_step = 1 if walk.x_step > 1 else walk.plane_step * d.window.taps[0]
 
 
-cdef int run_pixel_rows(const Pass *call, int64_t chunk_channels) except -1:
-    """`call.dense` from source to out."""
-    cdef const Dense *d = call.dense
+cdef int run_pixel_rows(const Dense *d, bint forward, const ConvCall *call, int64_t chunk_channels) except -1 nogil:
+    """One dense sub-convolution from source to out."""
     cdef Walk walk
     cdef Form form
     cdef Lease panels
@@ -343,8 +346,8 @@ cdef int run_pixel_rows(const Pass *call, int64_t chunk_channels) except -1:
     cdef int64_t i, packed, table
     cdef char *own = NULL
     cdef size_t held
-    walk.call, walk.out_of_memory = call, False
-    lay_out(&walk, d, kernels(call.source.float64), 8 if call.source.float64 else 4, chunk_channels)
+    walk.call, walk.forward, walk.out_of_memory = call, forward, False
+    lay_out(&walk, d, kernels(call.source.dtype), chunk_channels)
     walk.channels_last = call.out.stride[4] != 1
     walk.joined = walk.blocks == 1 and call.out.stride[3] == d.window.count[2] * call.out.stride[4]
     walk.paired = walk.paired and (walk.joined or walk.channels_last)
@@ -355,9 +358,9 @@ cdef int run_pixel_rows(const Pass *call, int64_t chunk_channels) except -1:
     table = walk.chunk * d.taps * <int64_t>sizeof(int64_t)
     form.algorithm, form.part, form.kernel, form.width, form.layout = (
         FORM_PIXEL_ROWS, 0, walk.kernel, walk.width, walk.chunk)
-    lease(&panels, call.weight, &form, packed + (table if call.weight.packed == NULL else 0))
+    lease(&panels, call.factor, &form, packed + (table if call.factor.packed == NULL else 0))
     try:
-        if call.weight.packed == NULL:
+        if call.factor.packed == NULL:
             walk.offsets = <int64_t *>(panels.memory + packed)
         else:
             own = <char *>take_scratch(table, &held)
@@ -373,7 +376,7 @@ cdef int run_pixel_rows(const Pass *call, int64_t chunk_channels) except -1:
             give_scratch(own, held)
         give_back(&panels, filled)
     if walk.out_of_memory:
-        raise MemoryError("convolution workspace")
+        return out_of_memory(b"convolution workspace", 0)
     return 0
 
 
@@ -381,18 +384,18 @@ cdef inline int64_t block_tasks(const Walk *walk) noexcept nogil:
     return walk.dense.n * walk.dense.groups * walk.dense.window.count[0] * walk.strips * walk.blocks
 
 
-cdef dict pixel_rows_info(const Dense *d, const fc_kernels *kernel, int64_t chunk_channels, bint float64):
+cdef dict pixel_rows_info(const Dense *d, const fc_kernels *kernel, int64_t chunk_channels):
     """What a call with padding would use, for `SlidingPlan.info`."""
     cdef Walk walk
-    cdef int64_t itemsize = 8 if float64 else 4
-    lay_out(&walk, d, kernel, itemsize, chunk_channels)
+    lay_out(&walk, d, kernel, chunk_channels)
     walk.staged = True
     return {
         "algorithm": "sliding",
+        "way": "pixels as rows",
         "isa": kernel.isa.decode(),
         "tile": (walk.tile * (2 if walk.paired else 1), walk.width),
         "threads": min(worker_threads(d.flops), block_tasks(&walk)),
         "tasks": block_tasks(&walk),
-        "packed_weight_bytes": d.groups * walk.panels * panel_elements(&walk) * itemsize,
-        "workspace_bytes": (PIXELS * walk.width + stage_elements(&walk)) * itemsize,
+        "packed_weight_bytes": d.groups * walk.panels * panel_elements(&walk) * kernel.item,
+        "workspace_bytes": (PIXELS * walk.width + stage_elements(&walk)) * kernel.item,
     }

@@ -25,10 +25,11 @@ from fastconv._kernels.depthwise.blocks cimport (
     BLOCK_ROWS, Axis, DepthwiseCall, Part, describe_part, fill_offsets, lay_out_blocks, rows_between_taps,
 )
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
 from fastconv._kernels.engine.native cimport (
-    give_scratch, kernels, parallel, take_scratch, task_scratch, worker_threads,
+    give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
 
 cdef int64_t MOST_BYTES = 2 << 20              # of the rows and weights under the smallest block
@@ -324,45 +325,46 @@ cdef class DepthwisePlan(Subconvolutions):
                 f"one kernel, of at most {MOST_BYTES} bytes")
         for i in range(self.count):
             self.offsets += self.dense[i].window.taps[2]
+        # rows are copied and written besides: a few operations per element more than the arithmetic
+        self.work += 20.0 * self.out_elements
         self.parities_of_rows = self.count > 1 and geometry.stride[2] == 2 and (
             self.dense[0].begin[2] == 0 and self.dense[1].begin[2] == 1)
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
+    cdef int run_views(self, const ConvCall *what) except -1 nogil:
+        cdef const View *source = what.source
+        cdef const View *out = what.out
         cdef DepthwiseCall call
         cdef int axis
         cdef size_t held
         cdef void *memory = NULL
-        cdef bint channels_last = (source_array.stride[1] == 1 and source_array.stride[4] != 1
-                                   and source_array.size[1] > 1)
+        cdef bint channels_last = source.stride[1] == 1 and source.stride[4] != 1 and source.size[1] > 1
         if self.leaves_gaps:
-            self.fill_gaps(out, bias)
+            fill(out, what.bias)
         if self.count == 0 or self.out_elements == 0:
             return 0
-        call.source, call.weight, call.out = source_array.data, weight_array.data, out_array.data
-        call.bias, call.activation, call.slope, call.out_of_memory = bias_data, activation, slope, False
+        call.source, call.weight, call.out = source.data, what.factor.data, out.data
+        call.bias, call.activation, call.slope, call.out_of_memory = what.bias, what.activation, what.slope, False
         for axis in range(5):
-            call.stride[axis], call.out_stride[axis] = source_array.stride[axis], out_array.stride[axis]
-            call.weight_stride[axis] = weight_array.stride[axis]
+            call.stride[axis], call.out_stride[axis] = source.stride[axis], out.stride[axis]
+            call.weight_stride[axis] = what.factor.stride[axis]
         memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         try:
-            self.lay_out(&call, source_array.float64, channels_last, <Part *>memory)
-            # rows are copied and written besides: a few operations per element more than the arithmetic
-            parallel(block_task, &call, self.tasks(&call), self.flops() + 20.0 * self.out_elements)
+            self.lay_out(&call, kernels(source.dtype), channels_last, <Part *>memory)
+            parallel(block_task, &call, self.tasks(&call), self.work)
         finally:
             give_scratch(memory, held)
         if call.out_of_memory:
-            raise MemoryError("convolution workspace")
+            return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    cdef void lay_out(self, DepthwiseCall *call, bint float64, bint channels_last, Part *parts) noexcept nogil:
+    cdef void lay_out(self, DepthwiseCall *call, const fc_kernels *kernel, bint channels_last,
+                      Part *parts) noexcept nogil:
         """Parts and blocks of a call; `parts` has room for as many as there are sub-convolutions, then the offsets."""
         cdef const Dense *d = self.dense
         cdef int64_t i = 0, phase, row_delta = rows_between_taps(d, self.count)
         cdef int phases
         cdef int64_t *offset = <int64_t *>(parts + self.count)
-        call.kernel, call.itemsize, call.parts, call.part_count = kernels(float64), 8 if float64 else 4, parts, 0
+        call.kernel, call.itemsize, call.parts, call.part_count = kernel, kernel.item, parts, 0
         call.n, call.groups, call.channels, call.depth = d.n, d.groups, d.channels, d.depth
         call.group_weight = (d.channels if self.forward else d.depth) * call.weight_stride[0]
         call.channel_weight, call.depth_weight = call.weight_stride[0], call.weight_stride[1]
@@ -401,28 +403,22 @@ cdef class DepthwisePlan(Subconvolutions):
         return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks
                 * call.column_blocks)
 
-    cdef double flops(self) noexcept nogil:
-        cdef double flops = 0
-        cdef int64_t i
-        for i in range(self.count):
-            flops += self.dense[i].flops
-        return flops
-
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef DepthwiseCall call
         cdef size_t held
         cdef void *memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         memset(&call, 0, sizeof(call))
         call.out_stride[4] = 1
-        self.lay_out(&call, float64, channels_last, <Part *>memory)
+        self.lay_out(&call, kernels(dtype_number(dtype)), channels_last, <Part *>memory)
         give_scratch(memory, held)
         tasks = self.tasks(&call)
         return {
             "algorithm": "depthwise",
+            "way": "pixels as lanes" if call.lanes == 1 else "channels as lanes",
             "isa": call.kernel.isa.decode(),
             "tile": (call.kernel.depthwise.max_rows, call.kernel.depthwise.max_vectors * call.kernel.lanes),
-            "threads": min(worker_threads(self.flops()), tasks),
+            "threads": min(worker_threads(self.work), tasks),
             "tasks": tasks,
             "packed_weight_bytes": 0,
             "workspace_bytes": call.scratch_bytes,

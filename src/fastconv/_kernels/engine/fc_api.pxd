@@ -402,6 +402,7 @@ cdef extern from "fc_api.h" nogil:
 
     ctypedef struct fc_kernels:
         const char *isa
+        int item
         int lanes
         fc_gemm_kernels gemm
         fc_dot_kernels dot
@@ -421,6 +422,14 @@ cdef extern from "fc_api.h" nogil:
     int fc_cpu_count()
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
     bint fc_workers_awake() nogil
+    int64_t fc_nanoseconds()
     void *fc_task_scratch(size_t bytes)
     void *fc_take_scratch(size_t bytes, size_t *held)
     void fc_give_scratch(void *memory, size_t held)
+
+cdef extern from "fc_list.h" nogil:
+    ctypedef struct fc_node:
+        fc_node *next
+
+    fc_node *fc_first(fc_node **list)
+    bint fc_push(fc_node **list, fc_node *first, fc_node *node)

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport (
     FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
     fc_workers_run,
 )
 
@@ -35,8 +35,8 @@ context_precision = ContextVar("fastconv.precision")
 cdef object local_precision = context_precision   # found without looking up a name in every call
 
 
-cdef const fc_kernels *kernels(bint float64) noexcept nogil:
-    return tables[<int>(FC_FLOAT64 if float64 else FC_FLOAT32)]
+cdef const fc_kernels *kernels(int dtype) noexcept nogil:
+    return tables[dtype]
 
 
 cdef int precision_level() except -1:
@@ -50,7 +50,11 @@ cdef int worker_threads(double flops) noexcept nogil:
     return 1 if flops < SERIAL_FLOPS else thread_count
 
 
-cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1:
+cdef int notice_signals() except -1 with gil:
+    return PyErr_CheckSignals()
+
+
+cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1 nogil:
     """Run tasks 0..tasks-1, together about `flops` of work.
 
     Long work is cut into slices of tasks, and a pending Ctrl-C noticed between them. The first slice is small by any
@@ -58,27 +62,41 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     threads would wait at its end.
     """
     cdef int threads = worker_threads(flops)
-    cdef int64_t begin = 0, end, slice_tasks = tasks
-    cdef double start, elapsed
-    if flops < KEEP_GIL_FLOPS:
-        fc_workers_run(task, context, 0, tasks, 1)
-        return 0
-    if threads < thread_count and fc_workers_awake():
+    cdef int64_t begin = 0, end, slice_tasks = tasks, start
+    cdef double elapsed
+    if threads < thread_count and flops >= KEEP_GIL_FLOPS and fc_workers_awake():
         threads = thread_count
     if flops > SLICE_FLOPS * threads:
         slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
     while begin < tasks:
         end = begin + min(slice_tasks, tasks - begin)
-        start = perf_counter()
-        with nogil:
-            fc_workers_run(task, context, begin, end, threads)
+        start = fc_nanoseconds()
+        fc_workers_run(task, context, begin, end, threads)
         if end < tasks:
-            PyErr_CheckSignals()
-            elapsed = max(1e-6, perf_counter() - start)
+            notice_signals()
+            elapsed = max(1e-6, 1e-9 * (fc_nanoseconds() - start))
             slice_tasks = threads * max(<int64_t>1, <int64_t>(min(<double>tasks, (end - begin) * SLICE_SECONDS / elapsed)
                                                               / threads))
         begin = end
     return 0
+
+
+cdef bint lets_others_run(double flops) noexcept nogil:
+    """Whether so much work is worth releasing the GIL for."""
+    return flops >= KEEP_GIL_FLOPS
+
+
+cdef int parallel_with_gil(fc_task task, void *context, int64_t tasks, double flops) except -1:
+    """`parallel` for those who hold the GIL: others may have it meanwhile."""
+    if not lets_others_run(flops):
+        return parallel(task, context, tasks, flops)
+    with nogil:
+        return parallel(task, context, tasks, flops)
+
+
+cdef int out_of_memory(const char *what, size_t size_bytes) except -1 with gil:
+    """Raise MemoryError, from code without the GIL too."""
+    raise MemoryError(f"{what.decode()} of {size_bytes} bytes" if size_bytes else what.decode())
 
 
 cdef void *task_scratch(size_t size_bytes) noexcept nogil:
@@ -86,11 +104,11 @@ cdef void *task_scratch(size_t size_bytes) noexcept nogil:
     return fc_task_scratch(size_bytes)
 
 
-cdef void *take_scratch(size_t size_bytes, size_t *held) except NULL:
+cdef void *take_scratch(size_t size_bytes, size_t *held) except NULL nogil:
     """See fc_take_scratch; pair with `give_scratch`."""
     cdef void *memory = fc_take_scratch(size_bytes, held)
     if memory == NULL:
-        raise MemoryError(f"workspace of {size_bytes} bytes")
+        out_of_memory(b"workspace", size_bytes)
     return memory
 
 
@@ -166,7 +184,7 @@ def set_precision(name):
 
 def fma_peak(dtype="float32", seconds=0.2):
     """FLOP/s of back-to-back fused multiply-adds on one thread: the best of many short runs."""
-    cdef const fc_kernels *table = kernels(dtype == "float64")
+    cdef const fc_kernels *table = kernels(FC_FLOAT64 if dtype == "float64" else FC_FLOAT32)
     cdef double flops
     best = 0.0
     stop = perf_counter() + seconds

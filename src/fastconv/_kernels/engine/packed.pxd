@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
+from fastconv._kernels.engine.fc_api cimport fc_node
 
 cdef enum:
     FORMS = 8              # of one weight that are kept; later ones are packed for each call
@@ -18,7 +19,7 @@ cdef struct Form:
 
 
 cdef struct Lease:
-    const Array *weight
+    const View *weight
     Form form
     char *memory
     size_t held
@@ -26,13 +27,11 @@ cdef struct Lease:
 
 
 cdef class PackedWeight:
-    cdef Form form[FORMS]
-    cdef char *memory[FORMS]
-    cdef int count
+    cdef fc_node *kept     # a list of `Kept`
 
-    cdef char *find(self, const Form *form) noexcept
-    cdef bint keep(self, const Form *form, char *memory) noexcept
+    cdef char *find(self, const Form *form) noexcept nogil
+    cdef bint keep(self, const Form *form, char *memory) noexcept nogil
 
 
-cdef int lease(Lease *taken, const Array *weight, const Form *form, size_t size_bytes) except -1
-cdef void give_back(Lease *taken, bint filled) noexcept
+cdef int lease(Lease *taken, const View *weight, const Form *form, size_t size_bytes) except -1 nogil
+cdef void give_back(Lease *taken, bint filled) noexcept nogil

@@ -6,54 +6,70 @@ later ones. A form depends on algorithm, instruction set and layout, so a few of
 is kept is never written again; two calls that make a form at the same time both compute it, and one is dropped.
 """
 
-cimport cython
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
-from fastconv._kernels.engine.arrays cimport Array
-from fastconv._kernels.engine.native cimport give_scratch, take_scratch
+from fastconv._kernels.engine.arrays cimport View
+from fastconv._kernels.engine.fc_api cimport fc_first, fc_node, fc_push
+from fastconv._kernels.engine.native cimport give_scratch, out_of_memory, take_scratch
 
 cdef extern from "stdlib.h":
     int posix_memalign(void **memory, size_t alignment, size_t size_bytes) nogil
+
+
+cdef struct Kept:
+    fc_node node           # first, so that one's address is the other's
+    Form form
+    char *memory
 
 
 cdef class PackedWeight:
     """The forms of one weight that calls have needed so far."""
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(self.count):
-            free(self.memory[i])
+        cdef fc_node *node = self.kept
+        cdef fc_node *next_
+        while node != NULL:
+            next_ = node.next
+            free((<Kept *>node).memory)
+            free(node)
+            node = next_
 
     def __reduce__(self):
         return PackedWeight, ()  # forms are for this process's machine: they are made again when needed
 
-    cdef char *find(self, const Form *form) noexcept:
+    cdef char *find(self, const Form *form) noexcept nogil:
         """The weight in a form, or NULL."""
-        cdef char *found = NULL
-        cdef int i
-        with cython.critical_section(self):
-            for i in range(self.count):
-                if memcmp(&self.form[i], form, sizeof(Form)) == 0:
-                    found = self.memory[i]
-                    break
-        return found
+        cdef fc_node *node = fc_first(&self.kept)
+        while node != NULL:
+            if memcmp(&(<Kept *>node).form, form, sizeof(Form)) == 0:
+                return (<Kept *>node).memory
+            node = node.next
+        return NULL
 
-    cdef bint keep(self, const Form *form, char *memory) noexcept:
+    cdef bint keep(self, const Form *form, char *memory) noexcept nogil:
         """Take over memory that holds a form; False if there is no place, or another call was first."""
-        cdef bint kept = False
-        cdef int i
-        with cython.critical_section(self):
-            kept = self.count < FORMS
-            for i in range(self.count):
-                kept = kept and memcmp(&self.form[i], form, sizeof(Form)) != 0
-            if kept:
-                self.form[self.count], self.memory[self.count] = form[0], memory
-                self.count += 1
-        return kept
+        cdef Kept *kept = <Kept *>malloc(sizeof(Kept))
+        cdef fc_node *first
+        cdef fc_node *node
+        cdef int count
+        if kept == NULL:
+            return False
+        kept.form, kept.memory = form[0], memory
+        while True:
+            node = first = fc_first(&self.kept)
+            count = 0
+            while node != NULL and memcmp(&(<Kept *>node).form, form, sizeof(Form)):
+                node = node.next
+                count += 1
+            if node != NULL or count >= FORMS:
+                free(kept)
+                return False
+            if fc_push(&self.kept, first, &kept.node):
+                return True
 
 
-cdef int lease(Lease *taken, const Array *weight, const Form *form, size_t size_bytes) except -1:
+cdef int lease(Lease *taken, const View *weight, const Form *form, size_t size_bytes) except -1 nogil:
     """Memory for a weight in some form, `fresh` unless it is there already. Pair with `give_back`."""
     cdef void *memory = NULL
     taken.weight, taken.form, taken.fresh = weight, form[0], True
@@ -65,12 +81,12 @@ cdef int lease(Lease *taken, const Array *weight, const Form *form, size_t size_
         taken.fresh = False
         return 0
     if posix_memalign(&memory, 64, size_bytes):
-        raise MemoryError(f"packed weight of {size_bytes} bytes")
+        return out_of_memory(b"packed weight", size_bytes)
     taken.memory = <char *>memory
     return 0
 
 
-cdef void give_back(Lease *taken, bint filled) noexcept:
+cdef void give_back(Lease *taken, bint filled) noexcept nogil:
     """End a lease; what is `filled` stays with the weight if that is a packed one."""
     if taken.weight.packed == NULL:
         give_scratch(taken.memory, taken.held)

@@ -22,11 +22,13 @@ from math import prod
 
 import numpy as np
 
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.conv.dense cimport Subconvolutions
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number, exported, fill
+from fastconv._kernels.engine.conv_pass cimport ConvCall, bias_array
 from fastconv._kernels.engine.fc_api cimport FC_LEAKY_RELU, FC_RELU, FC_RELU6
 from fastconv._kernels.engine.native cimport kernels, worker_threads
 from fastconv._kernels.fft.walk cimport Pass, walk
@@ -46,48 +48,75 @@ def activated(values, int activation, double slope):
     return values
 
 
+def spectra_info(plan, dtype):
+    """What a call of a plan by FFT would use: algorithm, tile, threads, tasks and bytes."""
+    cuts, blocks = plan.blocks.cuts, plan.blocks
+    spectrum = 16 * spectrum_points([c.length for c in cuts]) + 8 * PAD
+    pieces, terms = prod([c.pieces for c in cuts]), blocks.depth
+    groups = max(1, blocks.rows // channels_of(plan.geometry, plan.direction)[1])
+    parts = divide_up(plan.geometry.out_channels, blocks.rows)
+    return {
+        "algorithm": "fft",
+        "way": "spectra",
+        "isa": kernels(dtype_number(dtype)).isa.decode(),
+        "tile": tuple([c.hop for c in cuts][1:]),
+        "threads": worker_threads(blocks.flops * max(1, plan.geometry.n)),
+        "tasks": parts * prod([c.blocks for c in cuts]) * max(1, plan.geometry.n) * divide_up(blocks.rows, 2),
+        "packed_weight_bytes": blocks.rows * terms * pieces * spectrum,
+        "workspace_bytes": max(blocks.bytes, groups * terms * pieces * spectrum) + PER_THREAD * spectrum,
+    }
+
+
 cdef class FftPlan(Subconvolutions):
     """One geometry by FFT, in one direction. Raises ValueError if it is none that the algorithm serves."""
 
     cdef readonly object blocks, lines
-    cdef readonly str direction
 
     def __cinit__(self, geometry, direction):
-        self.direction = direction
         self.blocks, self.lines = blocks_of(geometry, direction)
+        self.needs_gil = True  # blocks are planned in Python, and so are the images that are not finite
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        with gil:
+            return self.run_blocks(call)
+
+    cdef int run_blocks(self, const ConvCall *call) except -1:
         cdef Pass what
+        cdef const int64_t *source = &call.source.stride[0]
+        cdef const int64_t *weight = &call.factor.stride[0]
+        cdef const int64_t *out = &call.out.stride[0]
         memset(&what, 0, sizeof(Pass))
-        if not source_array.size[0]:
+        if not call.source.size[0]:
             return 0
         what.groups = self.geometry.groups
         what.terms, what.rows = channels_of(self.geometry, self.direction)
-        what.batch = source_array.size[0]
-        what.source.array, what.kernel.array, what.out.array = source_array[0], weight_array[0], out_array[0]
-        what.source.batch, what.source.term = source_array.stride[0], source_array.stride[1]
-        what.source.group = what.terms * source_array.stride[1]
-        what.out.batch, what.out.row = out_array.stride[0], out_array.stride[1]
-        what.out.group = what.rows * out_array.stride[1]
+        what.batch = call.source.size[0]
+        what.source.array, what.kernel.array, what.out.array = call.source[0], call.factor[0], call.out[0]
+        what.source.batch, what.source.term, what.source.group = source[0], source[1], what.terms * source[1]
+        what.out.batch, what.out.row, what.out.group = out[0], out[1], what.rows * out[1]
         if self.forward:
-            what.kernel.row, what.kernel.term = weight_array.stride[0], weight_array.stride[1]
-            what.kernel.group = what.rows * weight_array.stride[0]
+            what.kernel.row, what.kernel.term, what.kernel.group = weight[0], weight[1], what.rows * weight[0]
         else:
-            what.kernel.term, what.kernel.row = weight_array.stride[0], weight_array.stride[1]
-            what.kernel.group = what.terms * weight_array.stride[0]
+            what.kernel.term, what.kernel.row, what.kernel.group = weight[0], weight[1], what.terms * weight[0]
         if self.leaves_gaps:
-            self.fill_gaps(out, bias)
-        finite = walk(self, &what, bias_data, activation, slope)
-        for n in np.flatnonzero(~finite):
-            image = (slice(n, n + 1),) if self.batched else (None,)
-            self.compute_again(np.asarray(source)[image], weight, bias, np.asarray(out)[image], activation, slope)
+            fill(call.out, call.bias)
+        finite = walk(self, &what, call.bias, call.activation, call.slope)
+        if not finite.all():
+            self.compute_some_again(np.flatnonzero(~finite), call)
+        return 0
+
+    cdef int compute_some_again(self, images, const ConvCall *call) except -1:
+        """Images whose outputs are not finite."""
+        bias = bias_array(call)
+        source, out = np.asarray(exported(call.source, False)), np.asarray(exported(call.out, True))
+        weight = np.asarray(exported(call.factor, False))
+        for n in images:
+            self.compute_again(source[n:n + 1], weight, bias, out[n:n + 1], call.activation, call.slope)
         return 0
 
     def compute_again(self, source, weight, bias, out, activation, slope):
         """An image whose output is not finite."""
-        one = dataclasses.replace(self.geometry, n=1, batched=True)
+        one = dataclasses.replace(self.geometry, n=1, batched=True, spatial_rank=3)
         if np.isfinite(source).all() and np.isfinite(weight).all():  # too large for a transform, maybe not for a sum
             DensePlan(one, self.direction).run(source, weight, bias, out, activation, slope)
             return
@@ -96,7 +125,7 @@ cdef class FftPlan(Subconvolutions):
             values = plan.run(finite_part(source), finite_part(weight))
             values = with_reached(values, sums_reached(plan.run, source, weight, plan.weights_met))
             if bias is not None:
-                values += bias.reshape(-1, *[1] * self.spatial_rank)
+                values += bias.reshape(-1, 1, 1, 1)
             out[...] = activated(values, activation, slope)
 
     def weights_met(self, marks):
@@ -114,19 +143,6 @@ cdef class FftPlan(Subconvolutions):
                 met[(slice(None), *slices([place for _, place in turn]))] = total[:, None, None, None]
         return met.reshape(self.out_shape)
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
-        cuts, blocks = self.blocks.cuts, self.blocks
-        spectrum = 16 * spectrum_points([c.length for c in cuts]) + 8 * PAD
-        pieces, terms = prod([c.pieces for c in cuts]), blocks.depth
-        groups = max(1, blocks.rows // channels_of(self.geometry, self.direction)[1])
-        parts = divide_up(self.geometry.out_channels, blocks.rows)
-        return {
-            "algorithm": "fft",
-            "isa": kernels(float64).isa.decode(),
-            "tile": tuple([c.hop for c in cuts][1:]),
-            "threads": worker_threads(blocks.flops * max(1, self.geometry.n)),
-            "tasks": parts * prod([c.blocks for c in cuts]) * max(1, self.geometry.n) * divide_up(blocks.rows, 2),
-            "packed_weight_bytes": blocks.rows * terms * pieces * spectrum,
-            "workspace_bytes": max(blocks.bytes, groups * terms * pieces * spectrum) + PER_THREAD * spectrum,
-        }
+        return spectra_info(self, dtype)

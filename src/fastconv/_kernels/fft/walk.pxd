@@ -2,11 +2,11 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 
 
 cdef struct Operand:
-    Array array
+    View array
     int64_t batch, term, row, group   # elements from one to the next; 0 if it has none
 
 

@@ -29,8 +29,8 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.fc_api cimport fc_fft_finish, fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch
+from fastconv._kernels.engine.fc_api cimport FC_FLOAT64, fc_fft_finish, fc_kernels
+from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch, task_scratch
 from fastconv._kernels.fft.blocks import PRODUCT_FLOPS, POINT_FLOPS, TRANSFORM_FLOPS
 from fastconv._kernels.fft.transform cimport Grid, Place, Transform, read_block, set_axis, write_block
 
@@ -294,12 +294,12 @@ cdef object walk(object plan, const Pass *what, const char *bias, int activation
     blocks = plan.blocks
     cuts = blocks.cuts
     call.what = what[0]
-    call.kernel, call.doubles = kernels(what.source.array.float64), kernels(True)
-    call.item = 8 if what.source.array.float64 else 4
+    call.kernel, call.doubles = kernels(what.source.array.dtype), kernels(FC_FLOAT64)
+    call.item = what.source.array.item
     lengths = tuple([c.length for c in cuts])
     transform = transform_of(lengths, call.doubles.lanes)
     call.grid = transform.grid
-    call.rounding = 0 if what.source.array.float64 else ROUNDING * log2(prod(lengths))
+    call.rounding = 0 if what.source.array.dtype == FC_FLOAT64 else ROUNDING * log2(prod(lengths))
     call.bias, call.activation, call.slope = bias, activation, slope
     for axis in range(3):
         call.piece[axis], call.hop[axis], call.stretch[axis] = cuts[axis].piece, cuts[axis].hop, cuts[axis].stretch
@@ -450,7 +450,7 @@ cdef double transform_work(const FftCall *call):
 
 cdef int transform_kernels(FftCall *call) except -1:
     cdef int64_t tasks = call.rows * call.terms * call.piece_count
-    parallel(kernel_task, call, tasks, tasks * transform_work(call))
+    parallel_with_gil(kernel_task, call, tasks, tasks * transform_work(call))
     return check(call)
 
 
@@ -462,7 +462,7 @@ cdef int transform_sources(FftCall *call) except -1:
         call.segments[axis] = call.blocks[axis] + call.pieces[axis] - 1
         call.segment_count *= call.segments[axis]
     tasks = call.batches * call.groups * call.terms * call.segment_count
-    parallel(source_task, call, tasks, tasks * transform_work(call))
+    parallel_with_gil(source_task, call, tasks, tasks * transform_work(call))
     return check(call)
 
 
@@ -472,5 +472,5 @@ cdef int add_up(FftCall *call) except -1:
     cdef double work = call.rows * items * (
         transform_work(call) * call.final
         + call.terms * call.piece_count * PRODUCT_FLOPS * call.grid.spectrum_doubles / 2)
-    parallel(sum_task, call, tasks, work)
+    parallel_with_gil(sum_task, call, tasks, work)
     return check(call)

@@ -1,8 +1,3 @@
-import numpy as np
+from fastconv._kernels.engine.conv_pass import ConvPass
 
-from fastconv.geometry import ConvGeometry
-
-class FftWeightGradientPlan:
-    geometry: ConvGeometry
-    def __init__(self, geometry: ConvGeometry) -> None: ...
-    def run(self, input: np.ndarray, grad_output: np.ndarray, out: np.ndarray) -> np.ndarray: ...
+class FftWeightGradientPlan(ConvPass): ...

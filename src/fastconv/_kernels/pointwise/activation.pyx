@@ -4,17 +4,17 @@ The result is dense, so it is written in the order of its memory; an operand tha
 lies, any other a short piece at a time. The C tile makes an element's bits independent of where it falls.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_buffer, real
 from fastconv._kernels.engine.fc_api cimport (
     FC_ELU, FC_GELU, FC_GELU_TANH, FC_HARDSHRINK, FC_HARDSIGMOID, FC_HARDSWISH, FC_HARDTANH, FC_LEAKY_RELU,
     FC_LOGSIGMOID, FC_MISH, FC_PRELU, FC_PRELU_SLOPE, FC_RELU, FC_RELU6, FC_SIGMOID, FC_SILU, FC_SOFTPLUS,
     FC_SOFTSHRINK, FC_SOFTSIGN, FC_TANH, FC_TANHSHRINK, FC_THRESHOLD, fc_kernels, fc_pointwise,
 )
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
 
 cdef enum:
     OPERANDS = 3         # input, gradient, slopes
@@ -35,14 +35,9 @@ CODES = {
     "mish": FC_MISH, "gelu": FC_GELU, "gelu_tanh": FC_GELU_TANH, "prelu_slope": FC_PRELU_SLOPE,
 }
 
-ctypedef fused real:
-    float
-    double
-
 
 cdef struct Operand:
-    Py_buffer buffer
-    bint there
+    const Py_buffer *buffer  # NULL: there is none
     bint flat                # lies as the result does
     int64_t stride[AXES]     # in elements, along the walk's axes
 
@@ -60,7 +55,7 @@ cdef struct Walk:
 
 cdef void order_axes(Walk *walk) noexcept nogil:
     """Axes by falling strides of the result, without those of size 1; neighbours that run on are one."""
-    cdef const Py_buffer *out = &walk.out.buffer
+    cdef const Py_buffer *out = walk.out.buffer
     cdef int order[AXES]
     cdef int axis, place, i
     cdef int64_t step
@@ -79,7 +74,7 @@ cdef void order_axes(Walk *walk) noexcept nogil:
     for axis in range(walk.axes):
         joins = place > 0
         for i in range(OPERANDS):
-            if walk.operand[i].there and joins:
+            if walk.operand[i].buffer != NULL and joins:
                 step = walk.operand[i].buffer.strides[order[axis]] // walk.itemsize
                 joins = walk.operand[i].stride[place - 1] == step * out.shape[order[axis]]
         if not joins:
@@ -87,7 +82,7 @@ cdef void order_axes(Walk *walk) noexcept nogil:
             place += 1
         walk.size[place - 1] *= out.shape[order[axis]]
         for i in range(OPERANDS):
-            if walk.operand[i].there:
+            if walk.operand[i].buffer != NULL:
                 walk.operand[i].stride[place - 1] = walk.operand[i].buffer.strides[order[axis]] // walk.itemsize
     walk.axes = place
 
@@ -96,7 +91,7 @@ cdef void find_flat(Walk *walk) noexcept nogil:
     cdef int i, axis
     cdef int64_t step
     for i in range(OPERANDS):
-        if not walk.operand[i].there:
+        if not walk.operand[i].buffer != NULL:
             continue
         walk.operand[i].flat, step = True, 1
         for axis in range(walk.axes - 1, -1, -1):
@@ -141,7 +136,7 @@ cdef void gather(const Walk *walk, const Operand *operand, char *to, int64_t fir
 
 cdef void apply(const Walk *walk, char *const *at, int64_t first, int64_t count) noexcept nogil:
     cdef char *out = <char *>walk.out.buffer.buf + first * walk.itemsize
-    if walk.operand[1].there:
+    if walk.operand[1].buffer != NULL:
         walk.kernel.pointwise.activate_gradient(out, at[0], at[1], at[2], count, &walk.how)
     else:
         walk.kernel.pointwise.activate(out, at[0], at[2], count, &walk.how)
@@ -156,13 +151,13 @@ cdef void chunk_task(void *context, int64_t index) noexcept nogil:
     cdef int i
     for i in range(OPERANDS):
         at[i] = NULL
-        flat = flat and (walk.operand[i].flat or not walk.operand[i].there)
+        flat = flat and (walk.operand[i].flat or not walk.operand[i].buffer != NULL)
     while first < end:
         count = end - first if flat else min(<int64_t>PIECE, end - first)
         for i in range(OPERANDS):
-            if walk.operand[i].there and walk.operand[i].flat:
+            if walk.operand[i].buffer != NULL and walk.operand[i].flat:
                 at[i] = <char *>walk.operand[i].buffer.buf + first * walk.itemsize
-            elif walk.operand[i].there:
+            elif walk.operand[i].buffer != NULL:
                 at[i] = <char *>piece[i]
                 gather(walk, &walk.operand[i], at[i], first, count)
         apply(walk, at, first, count)
@@ -183,28 +178,26 @@ def activate(int code, input, out, double a=0.0, double b=0.0, double c=0.0, gra
     a, b, c : float
         Parameters of the activation, see enum fc_activation.
     """
+    cdef Opened opened
     cdef Walk walk
     cdef int i
     for i in range(OPERANDS):
-        walk.operand[i].there = False
+        walk.operand[i].buffer = NULL
     walk.how.activation, walk.how.a, walk.how.b, walk.how.c = code, a, b, c
-    PyObject_GetBuffer(out, &walk.out.buffer, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
+    opened.count = 0
     try:
+        walk.out.buffer = &open_buffer(&opened, out, True).buffer
         for i, operand in enumerate((input, gradient, slopes)):
             if operand is not None:
-                PyObject_GetBuffer(operand, &walk.operand[i].buffer, PyBUF_STRIDED_RO)
-                walk.operand[i].there = True
+                walk.operand[i].buffer = &open_buffer(&opened, operand, False).buffer
         walk.itemsize = walk.out.buffer.itemsize
         walk.count = walk.out.buffer.len // walk.itemsize
-        walk.kernel = kernels(walk.itemsize == 8)
+        walk.kernel = kernels(dtype_of(walk.itemsize))
         if walk.count:
             order_axes(&walk)
             find_flat(&walk)
-            parallel(chunk_task, &walk, divide_up(walk.count, CHUNK),
-                     (LINEAR_FLOPS if code <= FC_HARDSHRINK else EXPONENTIAL_FLOPS * walk.itemsize / 4) * walk.count)
+            parallel_with_gil(chunk_task, &walk, divide_up(walk.count, CHUNK), walk.count * (
+                LINEAR_FLOPS if code <= FC_HARDSHRINK else EXPONENTIAL_FLOPS * walk.itemsize / 4))
     finally:
-        for i in range(OPERANDS):
-            if walk.operand[i].there:
-                PyBuffer_Release(&walk.operand[i].buffer)
-        PyBuffer_Release(&walk.out.buffer)
+        close(&opened)
     return out

@@ -10,9 +10,9 @@ from libc.math cimport NAN
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_entropy, fc_kernels, fc_wanted
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch
-from fastconv._kernels.pointwise.buffers cimport close_buffers, open_buffers
+from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch
 
 cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
 
@@ -24,13 +24,10 @@ cdef enum:
     LOGITS = 0
     TARGET, LABELS, WEIGHT, POINT_WEIGHT, LOSSES, SLOPES, BUFFERS
 
-ctypedef fused real:
-    float
-    double
-
 
 cdef struct Entropy:
-    Py_buffer buffer[BUFFERS]
+    Opened opened
+    int64_t item[BUFFERS]
     char *at[BUFFERS]        # NULL where there is none
     int64_t outer
     int64_t count
@@ -204,6 +201,7 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
     """
     cdef Entropy call
     cdef int64_t tasks, k
+    cdef int i
     cdef size_t sums_held
     cdef double total = 0
     objects = (logits, target, labels, weight, point_weight, losses, slopes)
@@ -217,11 +215,13 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
     call.tasks = call.blocks * (outer if inner > 1 else 1)
     call.share = max(<int64_t>1, CHUNK // (count * min(call.together, inner if inner > 1 else outer)))
     tasks = divide_up(call.tasks, call.share)
+    call.opened.count = 0
     try:
-        open_buffers(objects, LOSSES, call.buffer, call.at)
-        call.itemsize = call.buffer[LOGITS].itemsize
-        call.label_size = call.buffer[LABELS].itemsize if labels is not None else 0
-        call.loss_size = call.buffer[LOSSES].itemsize if losses is not None else 0
+        for i in range(BUFFERS):
+            call.at[i] = open_dense(&call.opened, objects[i], i >= LOSSES, &call.item[i])
+        call.itemsize = call.item[LOGITS]
+        call.label_size = call.item[LABELS] if labels is not None else 0
+        call.loss_size = call.item[LOSSES] if losses is not None else 0
         call.points = outer * inner // (len(point_weight) if point_weight is not None else 1)
         call.certain = 1.0 - smoothing if labels is not None else 0.0
         call.wanted.weight, call.wanted.target = call.at[WEIGHT], call.at[TARGET]
@@ -234,15 +234,15 @@ def cross_entropy(logits, int64_t outer, int64_t count, int64_t inner, *, labels
                 call.spread_weight += ((<double *>call.at[WEIGHT])[k] if call.itemsize == 8
                                        else (<float *>call.at[WEIGHT])[k])
             call.spread_weight *= call.wanted.spread
-        call.kernel = kernels(call.itemsize == 8)
+        call.kernel = kernels(dtype_of(call.itemsize))
         call.sums = <double *>take_scratch(tasks * sizeof(double), &sums_held)
         try:
-            parallel(blocks_task, &call, tasks,
+            parallel_with_gil(blocks_task, &call, tasks,
                      ELEMENT_FLOPS * outer * inner * (1 if normalized else count * call.itemsize / 4))
             for k in range(tasks):
                 total += call.sums[k]
         finally:
             give_scratch(call.sums, sums_held)
     finally:
-        close_buffers(BUFFERS, call.buffer, call.at)
+        close(&call.opened)
     return total

@@ -4,45 +4,21 @@ Each is one pass over memory. What is summed is summed by one task in a fixed or
 number of threads.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport fc_descent, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
 
 cdef enum:
-    OPERANDS = 4         # most arrays of one call, or of one piece of a step
     COLUMNS = 64         # columns that one task sums
 
 cdef int64_t CHUNK = 8192      # elements of one flat task
 
 # Work per element in the FLOPs that `parallel` counts, of which a core does about 100 per nanosecond.
 cdef double PASS_FLOPS = 20
-
-ctypedef fused real:
-    float
-    double
-
-
-cdef struct Opened:
-    Py_buffer buffer[OPERANDS]
-    int held
-
-
-cdef char *take(Opened *opened, object array, bint writable) except NULL:
-    """Open an array whose elements lie side by side, in some order of axes; returns the address of the first."""
-    cdef Py_buffer *buffer = &opened.buffer[opened.held]
-    PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | (PyBUF_WRITABLE if writable else 0))
-    opened.held += 1
-    return <char *>buffer.buf
-
-
-cdef void close(Opened *opened) noexcept:
-    while opened.held:
-        opened.held -= 1
-        PyBuffer_Release(&opened.buffer[opened.held])
 
 
 # ---- gradients ---------------------------------------------------------------------------------------
@@ -133,30 +109,27 @@ def gradient(grad_output, output=None, out=None, int activation=0, double slope=
     cdef Opened opened
     cdef Gradient call
     cdef int axis
-    opened.held = 0
+    opened.count = 0
     try:
-        call.gradient = take(&opened, grad_output, False)
-        call.itemsize = opened.buffer[0].itemsize
-        call.count = opened.buffer[0].len // call.itemsize
-        call.kernel = kernels(call.itemsize == 8)
+        call.gradient = open_dense(&opened, grad_output, False, &call.itemsize)
+        call.count = opened.array[0].buffer.len // call.itemsize
+        call.kernel = kernels(dtype_of(call.itemsize))
         call.activation, call.slope = activation, slope
-        call.output = call.out = call.sums = NULL
-        if output is not None:
-            call.output = take(&opened, output, False)
-            call.out = take(&opened, out, True)
+        call.output = open_dense(&opened, output, False, &call.itemsize)
+        call.out = NULL if output is None else open_dense(&opened, out, True, &call.itemsize)
+        call.sums = open_dense(&opened, sums, True, &call.itemsize)
         if sums is not None:
-            call.sums = take(&opened, sums, True)
-            call.channels = opened.buffer[opened.held - 1].len // call.itemsize
+            call.channels = len(sums)
             call.inner = 1
             for axis in range(channel + 1, grad_output.ndim):
                 call.inner *= grad_output.shape[axis]
         if call.sums != NULL and (call.inner > 1 or not call.count):
-            parallel(channel_task, &call, call.channels, PASS_FLOPS * call.count)
+            parallel_with_gil(channel_task, &call, call.channels, PASS_FLOPS * call.count)
             return
         if call.out != NULL:
-            parallel(flat_task, &call, divide_up(call.count, CHUNK), PASS_FLOPS * call.count)
+            parallel_with_gil(flat_task, &call, divide_up(call.count, CHUNK), PASS_FLOPS * call.count)
         if call.sums != NULL:
-            parallel(columns_task, &call, divide_up(call.channels, COLUMNS), PASS_FLOPS * call.count)
+            parallel_with_gil(columns_task, &call, divide_up(call.channels, COLUMNS), PASS_FLOPS * call.count)
     finally:
         close(&opened)
 
@@ -166,6 +139,7 @@ def gradient(grad_output, output=None, out=None, int activation=0, double slope=
 
 cdef struct Piece:
     Opened opened
+    int64_t item, elements
     char *value
     char *velocity           # NULL: no momentum
     char *gradient
@@ -182,22 +156,21 @@ cdef void chunk_task(void *context, int64_t index) noexcept nogil:
     """A chunk of one of the arrays: the task's number is counted back from its last one."""
     cdef const Descent *call = <const Descent *>context
     cdef const Piece *piece = call.pieces
-    cdef int64_t itemsize, elements, first
+    cdef int64_t item, first
     while index > piece.last:
         piece += 1
-    itemsize = piece.opened.buffer[0].itemsize
-    elements = piece.opened.buffer[0].len // itemsize
-    first = (divide_up(elements, CHUNK) - 1 - (piece.last - index)) * CHUNK
-    kernels(itemsize == 8).pointwise.descend(piece.value + first * itemsize,
-                                             NULL if piece.velocity == NULL else piece.velocity + first * itemsize,
-                                             piece.gradient + first * itemsize, min(CHUNK, elements - first), &call.how)
+    item = piece.item
+    first = (divide_up(piece.elements, CHUNK) - 1 - (piece.last - index)) * CHUNK
+    kernels(dtype_of(item)).pointwise.descend(
+        piece.value + first * item, NULL if piece.velocity == NULL else piece.velocity + first * item,
+        piece.gradient + first * item, min(CHUNK, piece.elements - first), &call.how)
 
 
 def descend(list values, list gradients, velocities, double rate, double momentum, double decay, bint nesterov):
     """A step of gradient descent on many arrays; `velocities`, a list as the others, is None without momentum."""
     cdef Descent call
     cdef Piece *piece
-    cdef int64_t i, tasks = 0, elements
+    cdef int64_t i, tasks = 0
     cdef double total = 0
     call.how.rate, call.how.momentum, call.how.decay, call.how.nesterov = rate, momentum, decay, nesterov
     call.count = len(values)
@@ -207,15 +180,14 @@ def descend(list values, list gradients, velocities, double rate, double momentu
     try:
         for i in range(call.count):
             piece = &call.pieces[i]
-            piece.value = take(&piece.opened, values[i], True)
-            piece.gradient = take(&piece.opened, gradients[i], False)
-            if velocities is not None:
-                piece.velocity = take(&piece.opened, velocities[i], True)
-            elements = piece.opened.buffer[0].len // piece.opened.buffer[0].itemsize
-            tasks += divide_up(elements, CHUNK)
+            piece.value = open_dense(&piece.opened, values[i], True, &piece.item)
+            piece.gradient = open_dense(&piece.opened, gradients[i], False, &piece.item)
+            piece.velocity = open_dense(&piece.opened, None if velocities is None else velocities[i], True, &piece.item)
+            piece.elements = piece.opened.array[0].buffer.len // piece.item
+            tasks += divide_up(piece.elements, CHUNK)
             piece.last = tasks - 1
-            total += elements
-        parallel(chunk_task, &call, tasks, PASS_FLOPS * total)
+            total += piece.elements
+        parallel_with_gil(chunk_task, &call, tasks, PASS_FLOPS * total)
     finally:
         for i in range(call.count):
             close(&call.pieces[i].opened)

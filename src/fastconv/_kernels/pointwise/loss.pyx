@@ -7,11 +7,11 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport (
     FC_LOSS_ABSOLUTE, FC_LOSS_HUBER, FC_LOSS_LOGISTIC, FC_LOSS_SQUARE, fc_kernels, fc_loss,
 )
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch
-from fastconv._kernels.pointwise.buffers cimport close_buffers, open_buffers
+from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch
 
 cdef int64_t CHUNK = 8192    # elements of one task
 
@@ -28,7 +28,8 @@ cdef enum:
 
 
 cdef struct Losses:
-    Py_buffer buffer[BUFFERS]
+    Opened opened
+    int64_t item[BUFFERS]
     char *at[BUFFERS]        # NULL where there is none
     int64_t count
     int64_t run              # elements of one weight
@@ -85,25 +86,28 @@ def losses_of(int formula, prediction, target, *, double a=0.0, double times=1.0
     """
     cdef Losses call
     cdef int64_t tasks, k
+    cdef int i
     cdef size_t sums_held
     cdef double total = 0
     objects = (prediction, target, weight, losses, slopes)
     call.how.formula, call.how.a, call.how.times, call.how.slope_times = formula, a, times, times * scale
+    call.opened.count = 0
     try:
-        open_buffers(objects, LOSSES, call.buffer, call.at)
-        call.itemsize = call.buffer[PREDICTION].itemsize
-        call.count = call.buffer[PREDICTION].len // call.itemsize
+        for i in range(BUFFERS):
+            call.at[i] = open_dense(&call.opened, objects[i], i >= LOSSES, &call.item[i])
+        call.itemsize = call.item[PREDICTION]
+        call.count = call.opened.array[0].buffer.len // call.itemsize
         call.run = call.count // len(weight) if weight is not None else call.count
-        call.kernel = kernels(call.itemsize == 8)
+        call.kernel = kernels(dtype_of(call.itemsize))
         tasks = divide_up(call.count, CHUNK)
         call.sums = <double *>take_scratch(tasks * sizeof(double), &sums_held)
         try:
-            parallel(chunk_task, &call, tasks, call.count * call.itemsize / 4
+            parallel_with_gil(chunk_task, &call, tasks, call.count * call.itemsize / 4
                      * (LOGISTIC_FLOPS if formula == FC_LOSS_LOGISTIC else LINEAR_FLOPS))
             for k in range(tasks):
                 total += call.sums[k]
         finally:
             give_scratch(call.sums, sums_held)
     finally:
-        close_buffers(BUFFERS, call.buffer, call.at)
+        close(&call.opened)
     return total

@@ -16,9 +16,9 @@ from libc.string cimport memset
 import numpy as np
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array, acquire, release
+from fastconv._kernels.engine.arrays cimport Opened, View, close, open_array, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm, fc_norm_columns
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
 from fastconv._kernels.pointwise.norm_fold cimport PASS_FLOPS, fold
 
 cdef enum:
@@ -29,13 +29,10 @@ cdef int64_t CHUNK = 16384         # elements of a group that one task sums
 cdef int64_t COLUMN_CHUNK = 65536  # of the groups side by side; a partial sum per column and chunk is kept,
 cdef int64_t LEAST_ROWS = 256      # so that a chunk has at least so many rows
 
-ctypedef fused real:
-    float
-    double
-
 
 cdef struct Groups:
-    Array array[3]           # operands first, what is written to last
+    Opened opened
+    View array[3]            # operands first, what is written to last
     int arrays
     const fc_kernels *kernel
     bint adjacent            # neighbouring groups are neighbours in memory
@@ -77,12 +74,12 @@ cdef void join_axes(Groups *call) noexcept nogil:
 
 cdef void describe(Groups *call) noexcept nogil:
     """Cut the groups into units of work."""
-    cdef const Array *first = &call.array[0]
+    cdef const View *first = &call.array[0]
     cdef int64_t limit = CHUNK, columns = min(<int64_t>COLUMNS, first.size[1])
     cdef int i
     join_axes(call)
-    call.itemsize = 8 if first.float64 else 4
-    call.kernel = kernels(first.float64)
+    call.itemsize = first.item
+    call.kernel = kernels(first.dtype)
     call.adjacent = True
     for i in range(call.arrays):
         call.adjacent = call.adjacent and call.array[i].stride[1] == 1 and call.array[i].stride[4] != 1
@@ -98,7 +95,7 @@ cdef void describe(Groups *call) noexcept nogil:
     call.share = max(<int64_t>1, CHUNK // (call.block * call.rows_per_chunk * call.span))
 
 
-cdef inline int64_t place(const Array *array, int64_t group, int64_t row, int64_t w) noexcept nogil:
+cdef inline int64_t place(const View *array, int64_t group, int64_t row, int64_t w) noexcept nogil:
     """Offset of an element of one group; rows count over N, D and H."""
     cdef int64_t h = row % array.size[3], d = row // array.size[3] % array.size[2]
     return (group * array.stride[1] + row // array.size[3] // array.size[2] * array.stride[0]
@@ -224,20 +221,15 @@ cdef void map_task(void *context, int64_t index) noexcept nogil:
 
 
 cdef int open_all(Groups *call, tuple operands, bint writes) except -1:
-    """Open the operands, of which the last may be written; pair with `close_all`, whatever happens."""
+    """Open the operands, of which the last may be written; pair with `close`, whatever happens."""
     cdef int last = len(operands) - 1
     memset(call, 0, sizeof(Groups))
     for operand in operands:
-        acquire(&call.array[call.arrays], operand, operand.ndim - 2, True, writes and call.arrays == last)
+        call.array[call.arrays] = open_array(&call.opened, operand, operand.ndim - 2, True,
+                                             writes and call.arrays == last)[0]
         call.arrays += 1
     describe(call)
     return 0
-
-
-cdef void close_all(Groups *call) noexcept:
-    while call.arrays:
-        call.arrays -= 1
-        release(&call.array[call.arrays])
 
 
 def group_sums(a, const double[::1] unit, const double[::1] shift, b, const double[::1] b_unit=None,
@@ -266,9 +258,9 @@ def group_sums(a, const double[::1] unit, const double[::1] shift, b, const doub
         if b_unit is not None:
             call.b_unit, call.b_shift = &b_unit[0], &b_shift[0]
         call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
-        parallel(sums_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
+        parallel_with_gil(sums_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
     finally:
-        close_all(&call)
+        close(&call.opened)
     return tuple(joined.sum(axis=1))
 
 
@@ -306,7 +298,7 @@ def group_map(a, const double[::1] unit, const double[::1] shift, const double[:
             call.scale, call.offset = &numbers[2, 0], &numbers[3, 0]
         if b is not None:
             call.b_scale = &b_scale[0]
-        parallel(map_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
+        parallel_with_gil(map_task, &call, divide_up(call.chunks * call.blocks, call.share), PASS_FLOPS * a.size)
     finally:
-        close_all(&call)
+        close(&call.opened)
     return out

@@ -3,7 +3,6 @@
 Units are those of `norm.pyx`.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport fabs, frexp, hypot, isfinite, ldexp, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -11,8 +10,9 @@ from libc.string cimport memset
 import numpy as np
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
 from fastconv._kernels.pointwise.norm_fold cimport PASS_FLOPS, fold
 
 cdef enum:
@@ -27,10 +27,6 @@ cdef double SMALL_VARIANCE = 1e-280  # a smaller one has lost digits, or itself,
 # How far from the mean the variance may be measured, as a square and in variances: 10 of 53 bits are lost. A float32
 # result takes 24.
 cdef double NEAR = 1024
-
-ctypedef fused real:
-    float
-    double
 
 
 cdef struct Rows:
@@ -180,12 +176,6 @@ cdef void gradient_task(void *context, int64_t index) noexcept nogil:
             row += 1
 
 
-cdef const char *data_of(Py_buffer *buffers, int *held, object array) except? NULL:
-    PyObject_GetBuffer(array, &buffers[held[0]], PyBUF_STRIDED_RO)
-    held[0] += 1
-    return <const char *>buffers[held[0] - 1].buf
-
-
 def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, bias=None, gradient=None,
                double[:, ::1] measured=None):
     """Layer normalisation of rows, or its gradient; all arrays are C-contiguous, none is empty.
@@ -205,39 +195,33 @@ def layer_norm(x, out, int64_t rows, int64_t features, double eps, weight=None, 
     grad_weight, grad_bias : float64 array, shape (features,); None in the forward pass
     """
     cdef Rows call
-    cdef Py_buffer buffers[5]
-    cdef int held = 0
-    cdef int64_t chunks
+    cdef Opened opened
+    cdef int64_t chunks, item
     cdef double[:, :, ::1] partial
+    opened.count = 0
     memset(&call, 0, sizeof(Rows))
     call.rows, call.features, call.eps = rows, features, eps
     try:
-        PyObject_GetBuffer(out, &buffers[0], PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-        held = 1
-        call.out, call.itemsize = <char *>buffers[0].buf, buffers[0].itemsize
-        call.kernel = kernels(call.itemsize == 8)
-        call.x = data_of(buffers, &held, x)
-        if weight is not None:
-            call.weight = <const double *>data_of(buffers, &held, weight)
-        if bias is not None:
-            call.bias = <const double *>data_of(buffers, &held, bias)
+        call.out = open_dense(&opened, out, True, &call.itemsize)
+        call.kernel = kernels(dtype_of(call.itemsize))
+        call.x = open_dense(&opened, x, False, &call.itemsize)
+        call.weight = <const double *>open_dense(&opened, weight, False, &item)
+        call.bias = <const double *>open_dense(&opened, bias, False, &item)
         if measured is not None:
             call.measured = &measured[0, 0]
         if gradient is None:
             call.share = max(<int64_t>1, CHUNK // features)
-            parallel(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)
+            parallel_with_gil(rows_task, &call, divide_up(rows, call.share), 4 * PASS_FLOPS * rows * features)
             return None
-        call.gradient = data_of(buffers, &held, gradient)
+        call.gradient = open_dense(&opened, gradient, False, &item)
         # Long rows are few to a task, lest threads be idle; but not so few that the sums need more memory than the rows.
         call.share = max(<int64_t>4, min(max(<int64_t>16, ROW_CHUNK // features), rows // 8))
         chunks = divide_up(rows, call.share)
         joined = np.zeros((2, chunks, features))
         partial = joined
         call.sums, call.products = &partial[0, 0, 0], &partial[1, 0, 0]
-        parallel(gradient_task, &call, chunks, 5 * PASS_FLOPS * rows * features)
+        parallel_with_gil(gradient_task, &call, chunks, 5 * PASS_FLOPS * rows * features)
         grad_bias, grad_weight = joined.sum(axis=1)
         return grad_weight, grad_bias
     finally:
-        while held:
-            held -= 1
-            PyBuffer_Release(&buffers[held])
+        close(&opened)

@@ -4,12 +4,12 @@ Such an array is (outer, count, inner) in memory, the slices running along the m
 do not depend on the number of threads.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense
 from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
 
 cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
 
@@ -18,9 +18,9 @@ cdef double ELEMENT_FLOPS = 150
 
 
 cdef struct Slices:
-    Py_buffer out
-    Py_buffer first          # the input, or the output that the gradient is of
-    Py_buffer second         # the gradient
+    char *out
+    const char *first        # the input, or the output that the gradient is of
+    const char *second       # the gradient
     bint backward
     int logarithm
     int64_t outer
@@ -42,11 +42,11 @@ cdef void slices_task(void *context, int64_t index) noexcept nogil:
         columns = 0 if call.along else <int>min(<int64_t>FC_SOFTMAX_COLUMNS, call.inner - column)
         offset = (unit // call.blocks * call.count * call.inner + column) * call.itemsize
         if call.backward:
-            call.kernel.pointwise.softmax_gradient(<char *>call.out.buf + offset, <char *>call.first.buf + offset,
-                                                   <char *>call.second.buf + offset, call.count, call.inner, columns,
+            call.kernel.pointwise.softmax_gradient(call.out + offset, call.first + offset,
+                                                   call.second + offset, call.count, call.inner, columns,
                                                    call.logarithm)
         else:
-            call.kernel.pointwise.softmax(<char *>call.out.buf + offset, <char *>call.first.buf + offset, call.count,
+            call.kernel.pointwise.softmax(call.out + offset, call.first + offset, call.count,
                                           call.inner, columns, call.logarithm)
 
 
@@ -57,27 +57,18 @@ def softmax(first, out, int64_t outer, int64_t count, int64_t inner, bint along,
     summed `along` memory if `inner` is 1: the other order of adding up.
     """
     cdef Slices call
-    cdef int held = 0
+    cdef Opened opened
     call.backward, call.logarithm = gradient is not None, logarithm
     call.outer, call.count, call.inner, call.along = outer, count, inner, along
     call.blocks = divide_up(inner, FC_SOFTMAX_COLUMNS)
     call.share = max(<int64_t>1, CHUNK // (count * min(inner, <int64_t>FC_SOFTMAX_COLUMNS)))
+    opened.count = 0
     try:
-        PyObject_GetBuffer(out, &call.out, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-        held = 1
-        PyObject_GetBuffer(first, &call.first, PyBUF_STRIDED_RO)
-        held = 2
-        if call.backward:
-            PyObject_GetBuffer(gradient, &call.second, PyBUF_STRIDED_RO)
-            held = 3
-        call.itemsize = call.out.itemsize
-        call.kernel = kernels(call.itemsize == 8)
-        parallel(slices_task, &call, divide_up(outer * call.blocks, call.share),
-                 ELEMENT_FLOPS * outer * count * inner * call.itemsize / 4)
+        call.out = open_dense(&opened, out, True, &call.itemsize)
+        call.first = open_dense(&opened, first, False, &call.itemsize)
+        call.second = open_dense(&opened, gradient, False, &call.itemsize)
+        call.kernel = kernels(dtype_of(call.itemsize))
+        parallel_with_gil(slices_task, &call, divide_up(outer * call.blocks, call.share),
+                          ELEMENT_FLOPS * outer * count * inner * call.itemsize / 4)
     finally:
-        if held > 2:
-            PyBuffer_Release(&call.second)
-        if held > 1:
-            PyBuffer_Release(&call.first)
-        if held:
-            PyBuffer_Release(&call.out)
+        close(&opened)

@@ -9,27 +9,16 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport Opened, View, close, open_array, real
+from fastconv._kernels.engine.fc_api cimport FC_FLOAT64
 from fastconv._kernels.engine.native cimport parallel
-from fastconv._kernels.pool.plan cimport (
-    CHANNEL_LANES, TAP_FLOPS, close_arrays, common_step, copy_strides, lanes_of_channels, open_arrays,
-)
-
-ctypedef fused real:
-    float
-    double
+from fastconv._kernels.pool.strides cimport CHANNEL_LANES, TAP_FLOPS, common_step, copy_strides, lanes_of_channels
 
 cdef double TASK_FLOPS = 2e6    # fewer are not worth a task of their own
 
-cdef enum Movement:
-    ADD
-    PUT
-    GET
-
-
 cdef struct Exchange:
     Movement movement
-    bint float64
+    int dtype                 # fc_dtype
     int64_t n, channels
     int64_t size[3]           # of the values
     int64_t plane_size[3]
@@ -136,20 +125,20 @@ cdef void exchange_task(void *context, int64_t task) noexcept nogil:
     cdef int64_t block, n, channel
     for block in range(task * e.task_blocks, min(e.count, (task + 1) * e.task_blocks)):
         n, channel = block // e.blocks, block % e.blocks * e.block
-        if e.float64:
+        if e.dtype == FC_FLOAT64:
             move_block(e, n, channel, <double *>e.values, <double *>e.plane)
         else:
             move_block(e, n, channel, <float *>e.values, <float *>e.plane)
 
 
-cdef bint run(Movement movement, const Array *values, const Array *indices, const Array *plane) except -1:
+cdef bint exchange(Movement movement, const View *values, const View *indices, const View *plane) except -1 nogil:
     """Whether all indices lay inside."""
     cdef Exchange e
     cdef int axis
     cdef double pixels = 1, flops
     cdef int64_t places = 1
     e.movement = movement
-    e.float64 = values.float64
+    e.dtype = values.dtype
     e.n, e.channels = values.size[0], values.size[1]
     e.values, e.index, e.plane = values.data, <const int64_t *>indices.data, plane.data
     copy_strides(values, e.value_stride)
@@ -178,31 +167,31 @@ cdef bint run(Movement movement, const Array *values, const Array *indices, cons
     return not e.outside
 
 
+cdef bint exchange_arrays(Movement movement, values, indices, plane, int spatial_rank, bint batched) except -1:
+    """`exchange` of Python's arrays."""
+    cdef Opened opened
+    cdef View *views[3]
+    opened.count = 0
+    try:
+        views[0] = open_array(&opened, values, spatial_rank, batched, movement == GET)
+        views[1] = open_array(&opened, indices, spatial_rank, batched, False)
+        views[2] = open_array(&opened, plane, spatial_rank, batched, movement != GET)
+        with nogil:
+            return exchange(movement, views[0], views[1], views[2])
+    finally:
+        close(&opened)
+
+
 def scatter_add(grad_output, indices, out, int spatial_rank, bint batched):
     """out = 0, then out[n, c, indices[n, c, ...]] += grad_output[n, c, ...] in scan order."""
-    cdef Array arrays[3]
-    open_arrays(arrays, (out, indices, grad_output), spatial_rank, batched)
-    try:
-        return out if run(ADD, &arrays[2], &arrays[1], &arrays[0]) else None
-    finally:
-        close_arrays(arrays, 3)
+    return out if exchange_arrays(ADD, grad_output, indices, out, spatial_rank, batched) else None
 
 
 def scatter(input, indices, out, int spatial_rank, bint batched):
     """out = 0, then out[n, c, indices[n, c, ...]] = input[n, c, ...] in scan order."""
-    cdef Array arrays[3]
-    open_arrays(arrays, (out, indices, input), spatial_rank, batched)
-    try:
-        return out if run(PUT, &arrays[2], &arrays[1], &arrays[0]) else None
-    finally:
-        close_arrays(arrays, 3)
+    return out if exchange_arrays(PUT, input, indices, out, spatial_rank, batched) else None
 
 
 def gather(grad_output, indices, out, int spatial_rank, bint batched):
     """out[n, c, ...] = grad_output[n, c, indices[n, c, ...]]."""
-    cdef Array arrays[3]
-    open_arrays(arrays, (out, indices, grad_output), spatial_rank, batched)
-    try:
-        return out if run(GET, &arrays[0], &arrays[1], &arrays[2]) else None
-    finally:
-        close_arrays(arrays, 3)
+    return out if exchange_arrays(GET, out, indices, grad_output, spatial_rank, batched) else None

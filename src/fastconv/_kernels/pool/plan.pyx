@@ -18,16 +18,18 @@ from libc.string cimport memset
 
 import numpy as np
 
-from fastconv._kernels.engine.arrays cimport Array, acquire, release
+from fastconv._kernels.engine.arrays cimport Opened, View, close, is_channels_last, make_output, open_array
 from fastconv._kernels.engine.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
+from fastconv._kernels.engine.native cimport lets_others_run
 from fastconv._kernels.pool.planes cimport average_whole, covers_planes
 from fastconv._kernels.pool.running cimport RunningCall, run_running, running_serves
+from fastconv._kernels.pool.strides cimport TAP_FLOPS, copy_strides
 from fastconv._kernels.pool.tiles cimport (
     AVG_PASS, GRADIENT_PASS, MAX_PASS, Pass, TileCall, position_bytes, run_tiles, tiles_serve,
 )
 from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, WalkCall, Operation, Pool, walk
 
-cdef object empty = np.empty, moveaxis = np.moveaxis, index_dtype = np.dtype(np.int64)
+cdef object index_dtype = np.dtype(np.int64)
 cdef int64_t LARGEST_BYTES = 2**63 - 1
 cdef int64_t MOST_CHANNELS = 1 << 14    # side by side that tiles take; more of them would not leave room for rows
 
@@ -41,7 +43,7 @@ cdef double GRADIENT_TAP = 0.5
 cdef int64_t MOST_SOURCES = 16   # windows over an element, beyond which following indices is faster than looking for it
 
 
-cdef double running_taps(const Pool *pool, Operation operation) noexcept:
+cdef double running_taps(const Pool *pool, Operation operation) noexcept nogil:
     """What one plane takes by running maxima and sums: rows first, then columns, then planes (or, for gradients, from
     outputs to elements)."""
     cdef double taps = 0, lanes, along = RUNNING_MAXIMUM if operation == MAXIMUM else RUNNING_SUM
@@ -61,7 +63,7 @@ cdef double running_taps(const Pool *pool, Operation operation) noexcept:
     return taps
 
 
-cdef double window_taps(const Pool *pool, Operation operation, bint tiles) noexcept:
+cdef double window_taps(const Pool *pool, Operation operation, bint tiles) noexcept nogil:
     """What one plane takes window by window: see pool.h, pool_gradient.h and walk.pyx."""
     cdef const int64_t *kernel = &pool.kernel[0]
     cdef const int64_t *outputs = &pool.output_size[0]
@@ -87,32 +89,6 @@ cdef int64_t most_windows(const fc_pool *pool) noexcept:
     return windows
 
 
-cdef bint is_channels_last(const Array *array) noexcept:
-    """Whether neighbouring channels are neighbours in memory, and pixels are not."""
-    cdef int64_t step, least = 0
-    cdef int axis
-    if array.size[1] == 1 or array.stride[1] != 1:
-        return False
-    for axis in range(2, 5):
-        step = abs(array.stride[axis])
-        if array.size[axis] > 1 and (least == 0 or step < least):
-            least = step
-            if step == 0:
-                return False
-    return least > 1
-
-
-cdef struct Opened:
-    Array array[4]
-    int count
-
-
-cdef void close(Opened *opened) noexcept:
-    cdef int i
-    for i in range(opened.count):
-        release(&opened.array[i])
-
-
 cdef class Positions:
     """Where the maxima of one call were found: memory that the gradient reads, a byte per output."""
 
@@ -131,17 +107,6 @@ cdef class Positions:
 
 cdef class PoolPlan:
     """A `geometry.PoolGeometry` in C. Immutable once made, so that calls on several threads may share it."""
-
-    cdef Pool pool
-    cdef fc_pool tile
-    cdef int spatial_rank
-    cdef bint batched
-    cdef bint tiles                  # serve these windows
-    cdef bint whole                  # one window covers its plane
-    cdef readonly bint keeps_positions  #: a byte tells where in a window its maximum is
-    cdef readonly object geometry
-    cdef tuple input_shape, output_shape
-    cdef object elements             # of the larger of both
 
     def __cinit__(self, geometry):
         cdef Pool *p = &self.pool
@@ -164,45 +129,38 @@ cdef class PoolPlan:
         self.whole = covers_planes(p)
         self.keeps_positions = (self.tiles and math.prod(geometry.kernel) <= FC_POOL_TAPS
                                 and most_windows(&self.tile) <= MOST_SOURCES)
-
-    # ---- arrays
-
-    cdef Array *open(self, Opened *opened, object owner, bint writable) except NULL:
-        cdef Array *array = &opened.array[opened.count]
-        acquire(array, owner, self.spatial_rank, self.batched, writable)
-        opened.count += 1
-        return array
+        self.work = <double>TAP_FLOPS * self.elements
 
     cdef object room(self, tuple shape, object dtype, bint channels_last):
         """An uninitialised array."""
-        cdef int channel = 1 if self.batched else 0
-        if self.elements * dtype.itemsize > LARGEST_BYTES:
+        if self.elements > LARGEST_BYTES // <int64_t>dtype.itemsize:
             raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
-        if channels_last:
-            return moveaxis(empty((*shape[:channel], *shape[channel + 1:], shape[channel]), dtype), -1, channel)
-        return empty(shape, dtype)
+        return make_output(shape, dtype, channels_last, self.batched)
+
+    cdef View *open(self, Opened *opened, object owner, bint writable) except NULL:
+        return open_array(opened, owner, self.spatial_rank, self.batched, writable)
 
     # ---- the mechanisms
 
-    cdef bint served(self, bint channels_last) noexcept:
+    cdef bint served(self, bint channels_last) noexcept nogil:
         return self.tiles and not (channels_last and self.pool.channels > MOST_CHANNELS)
 
-    cdef bint runs(self, Operation operation, const Array *source) noexcept:
+    cdef bint runs(self, Operation operation, const View *source) noexcept nogil:
         """Whether windows are so wide that running maxima and sums take less time than going through them.
 
         An image's sums follow this, so it may depend on nothing but one image's geometry.
         """
-        return running_serves(&self.pool, source.float64) and (
+        return running_serves(&self.pool, source.dtype) and (
             running_taps(&self.pool, operation) < window_taps(&self.pool, operation, self.tiles))
 
-    cdef int run_tile(self, TileCall *call, const Array *source, const Array *target, bint channels_last) except -1:
-        call.source, call.target, call.float64 = source, target, source.float64
+    cdef int run_tile(self, TileCall *call, const View *source, const View *target, bint channels_last) except -1 nogil:
+        call.source, call.target, call.dtype = source, target, source.dtype
         call.n, call.channels, call.channels_last = self.pool.n, self.pool.channels, channels_last
         call.pool.channels = self.pool.channels if channels_last else 1
         return run_tiles(call)
 
-    cdef int run_average(self, Pass kind, const Array *source, const Array *target, bint channels_last,
-                         bint count_padding, double divisor) except -1:
+    cdef int run_average(self, Pass kind, const View *source, const View *target, bint channels_last,
+                         bint count_padding, double divisor) except -1 nogil:
         cdef TileCall call
         cdef int axis
         call.kind, call.indices, call.positions = kind, NULL, NULL
@@ -213,56 +171,98 @@ cdef class PoolPlan:
                 self.pool.after[axis] if count_padding else 0)
         return self.run_tile(&call, source, target, channels_last)
 
-    cdef int run_walk(self, WalkCall *call, const Array *input, const Array *output) except -1:
-        call.pool, call.float64 = &self.pool, input.float64
+    cdef int run_walk(self, WalkCall *call, const View *input, const View *output) except -1 nogil:
+        call.pool, call.dtype = &self.pool, input.dtype
         call.input, call.output = input.data, output.data
         copy_strides(input, call.input_stride)
         copy_strides(output, call.output_stride)
         return walk(call)
 
-    cdef int run_running(self, RunningCall *call, const Array *source, const Array *target,
-                         bint channels_last) except -1:
+    cdef int run_running(self, RunningCall *call, const View *source, const View *target,
+                         bint channels_last) except -1 nogil:
         call.pool, call.source, call.target, call.channels_last = &self.pool, source, target, channels_last
         return run_running(call)
 
-    # ---- maxima
+    # ---- the passes: arrays whose rows, with their channels if those are adjacent, are contiguous in the target
 
-    cdef object run_maximum(self, Opened *opened, object input, bint return_indices, double norm):
+    cdef int maxima(self, const View *source, const View *target, const View *places, double norm) except -1 nogil:
+        """Maxima, and where they were found if `places` is not NULL; of +|x| or -|x| if `norm` is infinite."""
+        cdef bint channels_last = is_channels_last(source)
         cdef TileCall tile
         cdef RunningCall running
         cdef WalkCall call
-        cdef const Array *source = self.open(opened, input, False)
-        cdef bint channels_last = is_channels_last(source)
-        cdef const Array *places = NULL
-        cdef const Array *target
-        out = self.room(self.output_shape, input.dtype, channels_last)
-        target = self.open(opened, out, True)
-        indices = None
-        if return_indices:
-            indices = self.room(self.output_shape, index_dtype, channels_last)
-            places = self.open(opened, indices, True)
         if norm == 0 and self.runs(MAXIMUM, source):
             memset(&running, 0, sizeof(RunningCall))
             running.operation, running.indices = MAXIMUM, places
-            self.run_running(&running, source, target, channels_last)
-        elif norm == 0 and self.served(channels_last):
+            return self.run_running(&running, source, target, channels_last)
+        if norm == 0 and self.served(channels_last):
             tile.pool, tile.kind, tile.indices, tile.positions = self.tile, MAX_PASS, places, NULL
-            self.run_tile(&tile, source, target, channels_last)
-        else:
-            memset(&call, 0, sizeof(WalkCall))
-            call.operation, call.norm = MAXIMUM, norm
-            if return_indices:
-                call.index = <int64_t *>places.data
-                copy_strides(places, call.index_stride)
-            self.run_walk(&call, source, target)
-        return (out, indices) if return_indices else out
+            return self.run_tile(&tile, source, target, channels_last)
+        memset(&call, 0, sizeof(WalkCall))
+        call.operation, call.norm = MAXIMUM, norm
+        if places != NULL:
+            call.index = <int64_t *>places.data
+            copy_strides(places, call.index_stride)
+        return self.run_walk(&call, source, target)
+
+    cdef int totals(self, const View *source, const View *target, bint count_padding, double divisor,
+                    double norm) except -1 nogil:
+        """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
+        cdef bint channels_last = is_channels_last(source)
+        cdef RunningCall running
+        cdef WalkCall call
+        if self.whole and norm == 0 and average_whole(&self.pool, source, target, False, count_padding, divisor):
+            return 0
+        if norm == 0 and self.runs(TOTAL, source):
+            memset(&running, 0, sizeof(RunningCall))
+            running.operation, running.count_padding, running.divisor = TOTAL, count_padding, divisor
+            return self.run_running(&running, source, target, channels_last)
+        if norm == 0 and self.served(channels_last):
+            return self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
+        memset(&call, 0, sizeof(WalkCall))
+        call.operation, call.norm, call.count_padding, call.divisor = TOTAL, norm, count_padding, divisor
+        return self.run_walk(&call, source, target)
+
+    cdef int spread(self, const View *source, const View *target, bint count_padding, double divisor) except -1 nogil:
+        """The gradient of averages with respect to their input."""
+        cdef bint channels_last = is_channels_last(source)
+        cdef RunningCall running
+        cdef WalkCall call
+        if self.whole and average_whole(&self.pool, target, source, True, count_padding, divisor):
+            return 0
+        if self.runs(SPREAD, source):
+            memset(&running, 0, sizeof(RunningCall))
+            running.operation, running.count_padding, running.divisor = SPREAD, count_padding, divisor
+            return self.run_running(&running, source, target, channels_last)
+        if self.served(channels_last):
+            return self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
+        memset(&call, 0, sizeof(WalkCall))
+        call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
+        return self.run_walk(&call, target, source)
+
+    # ---- for Python: buffers are opened directly, as a memoryview of five axes would cost a tiny call half its time
 
     def maximum(self, input, bint return_indices=False, double norm=0):
-        """Maxima, and where they were found if wanted; of +|x| or -|x| if `norm` is infinite."""
+        """`maxima` of an array, with their indices if wanted."""
         cdef Opened opened
+        cdef const View *source
+        cdef const View *target
+        cdef const View *places = NULL
         opened.count = 0
         try:
-            return self.run_maximum(&opened, input, return_indices, norm)
+            source = self.open(&opened, input, False)
+            out = self.room(self.output_shape, input.dtype, is_channels_last(source))
+            target = self.open(&opened, out, True)
+            indices = None
+            if return_indices:
+                indices = self.room(self.output_shape, index_dtype, is_channels_last(source))
+                places = self.open(&opened, indices, True)
+            if lets_others_run(self.work):
+                with nogil:
+                    self.maxima(source, target, places, norm)
+            else:
+                self.maxima(source, target, places, norm)
+            return (out, indices) if return_indices else out
         finally:
             close(&opened)
 
@@ -270,7 +270,8 @@ cdef class PoolPlan:
         """Maxima and their `Positions`, which are None if windows are of a kind that has none."""
         cdef Opened opened
         cdef TileCall call
-        cdef const Array *source
+        cdef const View *source
+        cdef const View *target
         cdef Positions positions
         cdef bint channels_last
         opened.count = 0
@@ -280,10 +281,11 @@ cdef class PoolPlan:
             if not (self.keeps_positions and self.served(channels_last)):
                 return None, None
             out = self.room(self.output_shape, input.dtype, channels_last)
+            target = self.open(&opened, out, True)
             positions = Positions(position_bytes(&self.tile, self.pool.n, self.pool.channels, channels_last),
                                   channels_last)
             call.pool, call.kind, call.indices, call.positions = self.tile, MAX_PASS, NULL, positions.data
-            self.run_tile(&call, source, self.open(&opened, out, True), channels_last)
+            self.start_tile(&call, source, target, channels_last)
             return out, positions
         finally:
             close(&opened)
@@ -292,75 +294,60 @@ cdef class PoolPlan:
         """The gradient of `maximum_and_positions` with respect to its input, in the input's memory order."""
         cdef Opened opened
         cdef TileCall call
-        cdef const Array *source
+        cdef const View *source
+        cdef const View *target
         opened.count = 0
         try:
             source = self.open(&opened, grad_output, False)
             out = self.room(self.input_shape, grad_output.dtype, positions.channels_last)
+            target = self.open(&opened, out, True)
             call.pool, call.kind, call.indices, call.positions = self.tile, GRADIENT_PASS, NULL, positions.data
-            self.run_tile(&call, source, self.open(&opened, out, True), positions.channels_last)
+            self.start_tile(&call, source, target, positions.channels_last)
             return out
         finally:
             close(&opened)
 
-    # ---- averages and norms
+    cdef int start_tile(self, TileCall *call, const View *source, const View *target, bint channels_last) except -1:
+        """`run_tile` for those who hold the GIL, which others may have meanwhile."""
+        if not lets_others_run(self.work):
+            return self.run_tile(call, source, target, channels_last)
+        with nogil:
+            return self.run_tile(call, source, target, channels_last)
 
     def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
-        """Averages, by the elements of a window or by `divisor`; or Lp norms if `norm` is not 0."""
+        """`totals` of an array."""
         cdef Opened opened
-        cdef RunningCall running
-        cdef WalkCall call
-        cdef const Array *source
-        cdef const Array *target
-        cdef bint channels_last
+        cdef const View *source
+        cdef const View *target
         opened.count = 0
         try:
             source = self.open(&opened, input, False)
-            channels_last = is_channels_last(source)
-            out = self.room(self.output_shape, input.dtype, channels_last)
+            out = self.room(self.output_shape, input.dtype, is_channels_last(source))
             target = self.open(&opened, out, True)
-            if self.whole and norm == 0 and average_whole(&self.pool, source, target, False, count_padding, divisor):
-                pass
-            elif norm == 0 and self.runs(TOTAL, source):
-                memset(&running, 0, sizeof(RunningCall))
-                running.operation, running.count_padding, running.divisor = TOTAL, count_padding, divisor
-                self.run_running(&running, source, target, channels_last)
-            elif norm == 0 and self.served(channels_last):
-                self.run_average(AVG_PASS, source, target, channels_last, count_padding, divisor)
+            if lets_others_run(self.work):
+                with nogil:
+                    self.totals(source, target, count_padding, divisor, norm)
             else:
-                memset(&call, 0, sizeof(WalkCall))
-                call.operation, call.norm, call.count_padding, call.divisor = TOTAL, norm, count_padding, divisor
-                self.run_walk(&call, source, target)
+                self.totals(source, target, count_padding, divisor, norm)
             return out
         finally:
             close(&opened)
 
     def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
-        """The gradient of `average` with respect to its input."""
+        """`spread` of an array."""
         cdef Opened opened
-        cdef RunningCall running
-        cdef WalkCall call
-        cdef const Array *source
-        cdef const Array *target
-        cdef bint channels_last
+        cdef const View *source
+        cdef const View *target
         opened.count = 0
         try:
             source = self.open(&opened, grad_output, False)
-            channels_last = is_channels_last(source)
-            out = self.room(self.input_shape, grad_output.dtype, channels_last)
+            out = self.room(self.input_shape, grad_output.dtype, is_channels_last(source))
             target = self.open(&opened, out, True)
-            if self.whole and average_whole(&self.pool, target, source, True, count_padding, divisor):
-                pass
-            elif self.runs(SPREAD, source):
-                memset(&running, 0, sizeof(RunningCall))
-                running.operation, running.count_padding, running.divisor = SPREAD, count_padding, divisor
-                self.run_running(&running, source, target, channels_last)
-            elif self.served(channels_last):
-                self.run_average(GRADIENT_PASS, source, target, channels_last, count_padding, divisor)
+            if lets_others_run(self.work):
+                with nogil:
+                    self.spread(source, target, count_padding, divisor)
             else:
-                memset(&call, 0, sizeof(WalkCall))
-                call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
-                self.run_walk(&call, target, source)
+                self.spread(source, target, count_padding, divisor)
             return out
         finally:
             close(&opened)
@@ -369,8 +356,9 @@ cdef class PoolPlan:
         """The gradient of an Lp norm with respect to its input; `norm` is finite."""
         cdef Opened opened
         cdef WalkCall call
-        cdef const Array *source
-        cdef const Array *array
+        cdef const View *source
+        cdef const View *target
+        cdef const View *array
         memset(&call, 0, sizeof(WalkCall))
         opened.count = 0
         try:
@@ -383,7 +371,9 @@ cdef class PoolPlan:
             call.norm_output = array.data
             copy_strides(array, call.norm_output_stride)
             out = self.room(self.input_shape, input.dtype, is_channels_last(source))
-            self.run_walk(&call, self.open(&opened, out, True), source)
+            target = self.open(&opened, out, True)
+            with nogil:
+                self.run_walk(&call, target, source)
             return out
         finally:
             close(&opened)

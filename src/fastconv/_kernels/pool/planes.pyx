@@ -7,10 +7,10 @@ are the same. A task is some planes of one image.
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes
 from fastconv._kernels.engine.native cimport kernels, parallel
-from fastconv._kernels.pool.plan cimport common_step
+from fastconv._kernels.pool.strides cimport common_step
 from fastconv._kernels.pool.walk cimport Pool
 
 cdef int64_t SIDE_BY_SIDE = 128       # planes of a task that interleave: whole vectors, and whole lines of cache
@@ -68,8 +68,8 @@ cdef void planes_task(void *context, int64_t task) noexcept nogil:
         p.kernel.pool.average_planes(averages, planes, &shape)
 
 
-cdef bint average_whole(const Pool *pool, const Array *planes, const Array *averages, bint gradient,
-                        bint count_padding, double divisor) except -1:
+cdef bint average_whole(const Pool *pool, const View *planes, const View *averages, bint gradient,
+                        bint count_padding, double divisor) except -1 nogil:
     """Carry out a call whose window `covers_planes`; False, and nothing done, if they lie otherwise in memory."""
     cdef Planes p
     cdef double elements
@@ -80,10 +80,10 @@ cdef bint average_whole(const Pool *pool, const Array *planes, const Array *aver
         return False
     if p.shape.pixel_step != 1 and (gradient or p.shape.pixel_step < 1 or p.shape.plane_step != 1):
         return False
-    p.kernel = kernels(planes.float64)
+    p.kernel = kernels(planes.dtype)
     p.shape.divisor = divisor if divisor != 0 else counted(pool, count_padding)
     p.gradient, p.channels = gradient, pool.channels
-    p.item_bytes = 8 if planes.float64 else 4
+    p.item_bytes = planes.item
     p.planes, p.averages = planes.data, averages.data
     p.image_step, p.average_image_step = planes.stride[0], averages.stride[0]
     p.block = min(p.channels, SIDE_BY_SIDE if p.shape.pixel_step != 1 else divide_up(TASK_ELEMENTS, p.shape.pixels))

@@ -14,12 +14,15 @@ A dilated pooling is one plain pooling for each remainder of an output by what o
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport (
+    FC_FLOAT64,
     FC_COUNT_ELEMENTS, FC_COUNT_NONE, FC_COUNT_OUTPUTS, fc_ends, fc_kernels, fc_running, fc_running_row,
 )
-from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch, worker_threads
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
 from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, Pool
+
+cdef double MOST_PLACES = 2.0**31   # of a plane, that lanes of float32 can tell apart
 
 cdef enum:
     MOST_LANES = 16        # of a vector, on any instruction set
@@ -489,7 +492,7 @@ cdef void run_rows(const Run *run, const Box *box, const Volume *source, const V
 # ---- boxes -------------------------------------------------------------------------------------------
 
 
-cdef Volume outer_volume(const Run *run, const Box *box, const Array *array, bint of_source) noexcept nogil:
+cdef Volume outer_volume(const Run *run, const Box *box, const View *array, bint of_source) noexcept nogil:
     """An array of the caller, in the numbers of the box's classes."""
     cdef Volume volume
     cdef int axis
@@ -600,7 +603,7 @@ cdef void box_task(void *context, int64_t number) noexcept nogil:
     run_box(run, &box, outer_volume(run, &box, run.call.source, True), &target, scratch)
 
 
-cdef bint running_serves(const Pool *pool, bint float64) noexcept:
+cdef bint running_serves(const Pool *pool, int dtype) noexcept nogil:
     """Whether there are windows, and places in a plane fit the tile's lanes."""
     cdef double places = 1
     cdef int axis
@@ -608,7 +611,7 @@ cdef bint running_serves(const Pool *pool, bint float64) noexcept:
     for axis in range(3):
         places *= pool.input_size[axis]
         windows |= not idle(pool, axis)
-    return windows and (float64 or places < 2**31)
+    return windows and (dtype == FC_FLOAT64 or places < MOST_PLACES)
 
 
 cdef void turn_pool(Pool *pool) noexcept nogil:
@@ -623,7 +626,7 @@ cdef void turn_pool(Pool *pool) noexcept nogil:
     pool.before[0] = pool.after[0] = 0
 
 
-cdef void turn_axes(Array *array) noexcept nogil:
+cdef void turn_axes(View *array) noexcept nogil:
     """The last axis, of one place, to the front."""
     cdef int axis
     for axis in range(4, 2, -1):
@@ -631,11 +634,11 @@ cdef void turn_axes(Array *array) noexcept nogil:
     array.size[2], array.stride[2] = 1, 0
 
 
-cdef int run_running(const RunningCall *call) except -1:
+cdef int run_running(const RunningCall *call) except -1 nogil:
     """Compute a whole call: at least one axis has windows."""
     cdef RunningCall turned_call = call[0]
     cdef Pool pool = call.pool[0]
-    cdef Array arrays[3]
+    cdef View arrays[3]
     cdef const int64_t *size = &pool.input_size[0]
     cdef int axis
     arrays[0], arrays[1] = call.source[0], call.target[0]
@@ -650,7 +653,7 @@ cdef int run_running(const RunningCall *call) except -1:
     return run_turned(&turned_call)
 
 
-cdef int run_turned(const RunningCall *call) except -1:
+cdef int run_turned(const RunningCall *call) except -1 nogil:
     cdef Run run
     cdef Stage stage[3]
     cdef const Pool *pool = call.pool
@@ -658,8 +661,8 @@ cdef int run_turned(const RunningCall *call) except -1:
     cdef int axis
     cdef int64_t unit = 1
     run.call = call
-    run.kernel = kernels(call.source.float64)
-    run.item = 8 if call.source.float64 else 4
+    run.kernel = kernels(call.source.dtype)
+    run.item = call.source.item
     run.with_places = call.indices != NULL
     run.first, run.last, run.out_of_memory = -1, -1, False
     for axis in range(2, -1, -1):
@@ -680,5 +683,5 @@ cdef int run_turned(const RunningCall *call) except -1:
     cut(&run, stage, flops)
     parallel(box_task, &run, run.count, flops)
     if run.out_of_memory:
-        raise MemoryError(f"pooling workspace of {run.scratch_bytes} bytes")
+        return out_of_memory(b"pooling workspace", run.scratch_bytes)
     return 0

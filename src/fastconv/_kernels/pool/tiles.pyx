@@ -11,11 +11,11 @@ channels-last arrays, rows rounded up to whole vectors, with room in front and b
 from libc.stdint cimport int64_t, uint8_t
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport (
     FC_POOL_TAPS, FC_POSITIONS, fc_kernels, fc_pool, fc_pool_axis, fc_pool_part,
 )
-from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch
 
 cdef int64_t CACHE_BYTES = 24 * 1024    # of scratch that a part fills and reads back
 cdef int64_t MOST_BYTES = 2 << 20       # of scratch for a single row of outputs
@@ -59,7 +59,7 @@ cdef inline int64_t margin(const fc_pool *pool) noexcept nogil:
     return 4 * FC_POSITIONS + 2 * pool.axis[2].taps * pool.axis[2].dilation // pool.axis[2].stride
 
 
-cdef int64_t position_bytes(const fc_pool *pool, int64_t n, int64_t channels, bint channels_last) noexcept:
+cdef int64_t position_bytes(const fc_pool *pool, int64_t n, int64_t channels, bint channels_last) noexcept nogil:
     """Bytes of memory for the positions of a call; the first lies a `margin` in."""
     cdef int64_t rows = n * (1 if channels_last else channels) * pool.axis[0].outputs * pool.axis[1].outputs
     return rows * position_step(pool, channels, channels_last) + 2 * margin(pool)
@@ -94,7 +94,7 @@ cdef int64_t forward_bytes(const Parts *parts, int64_t rows, int64_t columns) no
     """Scratch that pool.h needs for a part: of each row of the input a value and a place per lane."""
     cdef const TileCall *call = parts.call
     cdef const fc_pool_axis *height = &call.pool.axis[1]
-    cdef int64_t item = 8 if call.kind == AVG_PASS else (8 if call.float64 else 4) * (
+    cdef int64_t item = 8 if call.kind == AVG_PASS else kernels(call.dtype).item * (
         1 if call.positions == NULL and call.indices == NULL else 2)
     cdef int64_t held = min(height.extent, (rows - 1) * height.stride + span(height))
     return (call.pool.axis[0].taps * held * item + 8) * (columns * call.pool.channels + 2 * parts.kernel.lanes)
@@ -109,7 +109,7 @@ cdef int64_t gradient_bytes(const Parts *parts, int64_t rows, int64_t columns) n
     cdef int64_t held = min(height.outputs, (rows + span(height) - 2) // height.stride + 1)
     cdef int64_t reach = (columns + span(width) - 2) // width.stride + 2
     cdef int64_t windows = sources(depth) * sources(height)
-    return (sources(depth) * held * (reach * call.pool.channels + 4 * parts.kernel.lanes) * (8 if call.float64 else 4)
+    return (sources(depth) * held * (reach * call.pool.channels + 4 * parts.kernel.lanes) * kernels(call.dtype).item
             + (reach * call.pool.channels + 4 * parts.kernel.lanes) * 8 + rows * (windows * 24 + 8))
 
 
@@ -179,7 +179,7 @@ cdef inline void advance(const Parts *parts, Place *at) noexcept nogil:
     at.n += 1
 
 
-cdef inline int64_t offset(const Array *array, int64_t n, int64_t plane, const fc_pool_part *part) noexcept nogil:
+cdef inline int64_t offset(const View *array, int64_t n, int64_t plane, const fc_pool_part *part) noexcept nogil:
     return (n * array.stride[0] + plane * array.stride[1] + part.depth * array.stride[2] + part.row * array.stride[3]
             + part.column * array.stride[4])
 
@@ -187,7 +187,7 @@ cdef inline int64_t offset(const Array *array, int64_t n, int64_t plane, const f
 cdef void aim(const Parts *parts, const Place *at, fc_pool_part *part) noexcept nogil:
     """The part at a place: its bounds, and where it lies in all arrays."""
     cdef const TileCall *call = parts.call
-    cdef int64_t item = 8 if call.float64 else 4, plane = at.plane_part * parts.part_planes
+    cdef int64_t item = kernels(call.dtype).item, plane = at.plane_part * parts.part_planes
     part.planes = min(parts.part_planes, parts.planes - plane)
     part.depth = at.depth
     part.row = at.row_part * parts.rows
@@ -237,14 +237,14 @@ cdef void parts_task(void *context, int64_t task) noexcept nogil:
         advance(parts, &at)
 
 
-cdef int run_tiles(const TileCall *call) except -1:
+cdef int run_tiles(const TileCall *call) except -1 nogil:
     """Compute a whole call. `tiles_serve` its windows; rows of the target are contiguous, with their channels if
     those are lanes."""
     cdef Parts parts
     cdef double flops = <double>call.n * call.channels, taps = 1
     cdef int axis
     parts.call = call
-    parts.kernel = kernels(call.float64)
+    parts.kernel = kernels(call.dtype)
     parts.out_of_memory = False
     parts.position_step = position_step(&call.pool, call.channels, call.channels_last)
     for axis in range(3):
@@ -258,5 +258,5 @@ cdef int run_tiles(const TileCall *call) except -1:
     parts.task_parts = max(<int64_t>1, min(divide_up(parts.count, 8), <int64_t>(TASK_FLOPS / flops * parts.count)))
     parallel(parts_task, &parts, divide_up(parts.count, parts.task_parts), flops)
     if parts.out_of_memory:
-        raise MemoryError("pooling workspace")
+        return out_of_memory(b"pooling workspace", 0)
     return 0

@@ -24,7 +24,7 @@ cdef struct Pool:
 cdef struct WalkCall:
     const Pool *pool
     Operation operation
-    bint float64
+    int dtype                 # fc_dtype
     char *input               # or grad_input, if spreading
     char *output              # or grad_output, if spreading
     int64_t *index            # where each maximum was found; NULL if nobody asks
@@ -47,4 +47,4 @@ cdef struct WalkCall:
     int64_t part              # ... of this many outputs, or elements
 
 
-cdef int walk(WalkCall *call) except -1
+cdef int walk(WalkCall *call) except -1 nogil

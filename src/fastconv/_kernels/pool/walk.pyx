@@ -22,11 +22,12 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
+from fastconv._kernels.engine.fc_api cimport FC_FLOAT64
 from fastconv._kernels.engine.native cimport parallel, worker_threads
 from fastconv._kernels.pool.lanes cimport (
     Strip, give, give_slopes, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
 )
-from fastconv._kernels.pool.plan cimport CHANNEL_LANES, TAP_FLOPS, lanes_of_channels
+from fastconv._kernels.pool.strides cimport CHANNEL_LANES, TAP_FLOPS, lanes_of_channels
 
 cdef enum:
     LANES = 256            # accumulators of one line: a few KiB, which stay in L1
@@ -389,7 +390,7 @@ cdef void pool_task(void *context, int64_t index) noexcept nogil:
     cdef const WalkCall *call = <const WalkCall *>context
     cdef Box box
     locate(call, index, &box)
-    if call.float64:
+    if call.dtype == FC_FLOAT64:
         run_box(call, &box, <double *>call.input)
     else:
         run_box(call, &box, <float *>call.input)
@@ -458,7 +459,7 @@ cdef void locate(const WalkCall *call, int64_t index, Box *box) noexcept nogil:
     box.end[cut] = min(box.end[cut], divide_up(box.high[cut] + pool.before[cut], stride))
 
 
-cdef int walk(WalkCall *call) except -1:
+cdef int walk(WalkCall *call) except -1 nogil:
     """Carry out a call whose arrays and strides are set."""
     cdef double flops
     choose_lanes(call)

@@ -10,13 +10,9 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 
-from fastconv._kernels.conv.dense cimport Subconvolutions
-from fastconv._kernels.engine.arrays cimport Array
-from fastconv._kernels.engine.fc_api cimport FC_LEAKY_RELU, FC_RELU, FC_RELU6
-
-ctypedef fused real:
-    float
-    double
+from fastconv._kernels.engine.arrays cimport exported, real
+from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvCall, ConvPass, bias_array
+from fastconv._kernels.engine.fc_api cimport FC_FLOAT32, FC_LEAKY_RELU, FC_RELU, FC_RELU6
 
 
 cdef struct Geometry:
@@ -44,14 +40,6 @@ cdef Geometry unpack(geometry):
     return g
 
 
-def _as_3d(array, batched=True):
-    """View (N, C, *spatial) or (C, *spatial) as (N, C, D, H, W)."""
-    if not batched:
-        array = array[None]
-    missing = 5 - array.ndim
-    return np.expand_dims(array, tuple(range(2, 2 + missing)))
-
-
 cdef inline int64_t source(const Geometry *g, int axis, int64_t output, int64_t tap) noexcept nogil:
     """Where along `axis` the window of an output meets the input at a tap; negative if in the padding."""
     cdef int64_t position = output * g.stride[axis] + tap * g.dilation[axis] - g.before[axis]
@@ -62,26 +50,15 @@ cdef double activated(double x, int activation) noexcept nogil:
     if activation == FC_RELU:
         return 0 if x < 0 else x
     if activation == FC_LEAKY_RELU:
-        return 0.01 * x if x < 0 else x
+        return LEAKY_SLOPE * x if x < 0 else x
     if activation == FC_RELU6:
         return 0 if x < 0 else 6 if x > 6 else x
     return x
 
 
-def conv_forward(geometry, input, weight, bias, int activation, out):
-    """output[n, k, o] = activation(bias[k] + sum over c, t of input[n, c, source(o, t)] * weight[k, c, t])."""
-    if bias is None:
-        bias = np.zeros(geometry.out_channels, input.dtype)
-    args = (_as_3d(input, geometry.batched), _as_3d(weight), bias, _as_3d(out, geometry.batched))
-    if input.dtype == np.float32:
-        forward[float](unpack(geometry), *args, activation)
-    else:
-        forward[double](unpack(geometry), *args, activation)
-    return out
-
-
 cdef int forward(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :, :, :] weight, const real[:] bias,
                  real[:, :, :, :, :] out, int activation) except -1:
+    """output[n, k, o] = activation(bias[k] + sum over c, t of input[n, c, source(o, t)] * weight[k, c, t])."""
     cdef int64_t n, k, c, od, oh, ow, kd, kh, kw, z, y, x
     cdef int64_t depth = g.in_channels // g.groups, first
     cdef double total
@@ -110,25 +87,9 @@ cdef int forward(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :
     return 0
 
 
-def conv_input_gradient(geometry, weight, grad_output, bias, out):
-    """grad_input[n, c, source(o, t)] += grad_output[n, k, o] * weight[k, c, t], over all n, k, c, o, t.
-
-    With a bias (of the input's channels) it is a transposed convolution.
-    """
-    total = np.zeros(_as_3d(out, geometry.batched).shape, np.float64)
-    args = (_as_3d(weight), _as_3d(grad_output, geometry.batched), total)
-    if weight.dtype == np.float32:
-        input_gradient[float](unpack(geometry), *args)
-    else:
-        input_gradient[double](unpack(geometry), *args)
-    if bias is not None:
-        total += bias.reshape(-1, 1, 1, 1)
-    out[...] = total.reshape(out.shape)
-    return out
-
-
 cdef int input_gradient(Geometry g, const real[:, :, :, :, :] weight, const real[:, :, :, :, :] grad_output,
                         double[:, :, :, :, :] total) except -1:
+    """total[n, c, source(o, t)] += grad_output[n, k, o] * weight[k, c, t], over all n, k, c, o, t."""
     cdef int64_t n, k, c, od, oh, ow, kd, kh, kw, z, y, x
     cdef int64_t depth = g.in_channels // g.groups, first
     for n in range(g.n):
@@ -157,6 +118,7 @@ cdef int input_gradient(Geometry g, const real[:, :, :, :, :] weight, const real
 
 cdef int weight_gradient(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :, :, :] grad_output,
                          real[:, :, :, :, :] out) except -1:
+    """grad_weight[k, c, t] = sum over n, o of input[n, c, source(o, t)] * grad_output[n, k, o]."""
     cdef int64_t n, k, c, od, oh, ow, kd, kh, kw, z, y, x
     cdef int64_t depth = g.in_channels // g.groups, first
     cdef double total
@@ -186,36 +148,39 @@ cdef int weight_gradient(Geometry g, const real[:, :, :, :, :] input, const real
     return 0
 
 
-cdef class ReferencePlan(Subconvolutions):
+cdef int run(ConvPass plan, const ConvCall *call, const real[:] of_dtype) except -1:
+    """A call in one dtype."""
+    cdef const real[:, :, :, :, :] source = exported(call.source, False)
+    cdef const real[:, :, :, :, :] factor = exported(call.factor, False)
+    cdef real[:, :, :, :, :] out = exported(call.out, True)
+    cdef Geometry g = unpack(plan.geometry)
+    bias = bias_array(call)
+    if plan.makes_weights:
+        return weight_gradient[real](g, source, factor, out)
+    if plan.forward:
+        return forward[real](g, source, factor, np.zeros(g.out_channels, np.asarray(out).dtype) if bias is None else bias,
+                             out, call.activation)
+    # with a bias, of the input's channels, it is a transposed convolution
+    array = np.asarray(out)
+    total = np.zeros(array.shape, np.float64)
+    input_gradient[real](g, factor, source, total)
+    array[...] = total if bias is None else total + bias.reshape(-1, 1, 1, 1)
+    return 0
+
+
+cdef class ReferencePlan(ConvPass):
     """One geometry by plain loops, in the shape that every algorithm's plan has."""
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
-        if self.forward:
-            conv_forward(self.geometry, source, weight, bias, activation, out)
-        else:
-            conv_input_gradient(self.geometry, weight, source, bias, out)
-        return 0
+    def __cinit__(self, geometry, direction):
+        self.needs_gil = True  # typed memoryviews are Python objects
 
-    def info(self, bint float64, bint channels_last):
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        with gil:
+            if call.out.dtype == FC_FLOAT32:
+                return run[float](self, call, None)
+            return run[double](self, call, None)
+
+    def info(self, dtype, bint channels_last):
         """What a call would use."""
-        return {"algorithm": "reference", "isa": "none", "tile": (1, 1), "threads": 1, "tasks": 1,
+        return {"algorithm": "reference", "way": "loops", "isa": "none", "tile": (1, 1), "threads": 1, "tasks": 1,
                 "packed_weight_bytes": 0, "workspace_bytes": 0}
-
-
-class ReferenceWeightGradientPlan:
-    """One geometry's weight gradient by plain loops."""
-
-    def __init__(self, geometry):
-        self.geometry = geometry
-
-    def run(self, input, grad_output, out):
-        """grad_weight[k, c, t] = sum over n, o of input[n, c, source(o, t)] * grad_output[n, k, o]."""
-        batched = self.geometry.batched
-        args = (_as_3d(input, batched), _as_3d(grad_output, batched), _as_3d(out))
-        if input.dtype == np.float32:
-            weight_gradient[float](unpack(self.geometry), *args)
-        else:
-            weight_gradient[double](unpack(self.geometry), *args)
-        return out

@@ -13,9 +13,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_DOT_COLUMNS, FC_MAX_DOT_ROWS, fc_kernels, fc_run_pair
-from fastconv._kernels.engine.native cimport parallel, task_scratch
+from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, Strips, copy_block, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
@@ -237,7 +237,10 @@ cdef class DotGradient:
         cdef int64_t run = (axis[1].block - 1) * self.layout.pitch + axis[2].block
         return <double>axis[1].block * axis[2].block / (divide_up(run, MOST_LANES) * MOST_LANES)
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
+    cdef int64_t tasks(self) noexcept nogil:
+        return self.layout.parts * self.layout.groups * self.layout.row_blocks * self.layout.channel_blocks
+
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const DotLayout *p = &self.layout
         cdef DotsCall call
@@ -253,5 +256,5 @@ cdef class DotGradient:
                      p.flops * min(longest, p.round_chunks) / longest)
             call.on.begin += p.round_chunks
         if call.on.out_of_memory:
-            raise MemoryError("weight gradient workspace")
+            return out_of_memory(b"weight gradient workspace", 0)
         return 0

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.weight_gradient.chunks cimport Strips
 from fastconv._kernels.weight_gradient.filters cimport Filters
 
@@ -24,8 +24,10 @@ cdef class GemmGradient:
     cdef GemmLayout layout
 
     cdef int64_t scratch_elements(self) noexcept
-    cdef int64_t run_length(self) noexcept
+    cdef int64_t run_length(self) noexcept nogil
     cdef void share_out(self, double flops) noexcept
     cdef double share(self) noexcept
-    cdef bint needs_no_sums(self) noexcept
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums, const Filters *filters) except -1
+    cdef int64_t tasks(self) noexcept nogil
+    cdef bint needs_no_sums(self) noexcept nogil
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums,
+                       const Filters *filters) except -1 nogil

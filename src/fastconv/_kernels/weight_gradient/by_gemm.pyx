@@ -16,9 +16,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport parallel, task_scratch
+from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
     reaches_padding, tap_place,
@@ -266,7 +266,7 @@ cdef class GemmGradient:
             grad = 0
         return rows * grad + channels * input + rows * channels * p.taps
 
-    cdef int64_t run_length(self) noexcept:
+    cdef int64_t run_length(self) noexcept nogil:
         """Positions of a chunk that are adjacent in a contiguous grad_output."""
         cdef const Axis *axis = self.layout.strips.axis
         return axis[0].block * axis[1].block * axis[2].block
@@ -299,12 +299,15 @@ cdef class GemmGradient:
             return 0
         return <double>columns / (divide_up(columns, MOST_LANES) * MOST_LANES)
 
-    cdef bint needs_no_sums(self) noexcept:
+    cdef bint needs_no_sums(self) noexcept nogil:
         """A task has all chunks, and walks them in one go."""
         return self.layout.parts == 1 and self.layout.round_chunks >= self.layout.strips.chunks
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums,
-                       const Filters *filters) except -1:
+    cdef int64_t tasks(self) noexcept nogil:
+        return self.layout.parts * self.layout.groups * self.layout.row_blocks * self.layout.channel_blocks
+
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums,
+                       const Filters *filters) except -1 nogil:
         """Write each part's sum to `sums`, per filter taps x channels, or the only one to the filters."""
         cdef const GemmLayout *p = &self.layout
         if p.turned:
@@ -321,5 +324,5 @@ cdef class GemmGradient:
                      p.flops * min(longest, p.round_chunks) / longest)
             call.on.begin += p.round_chunks
         if call.on.out_of_memory:
-            raise MemoryError("weight gradient workspace")
+            return out_of_memory(b"weight gradient workspace", 0)
         return 0

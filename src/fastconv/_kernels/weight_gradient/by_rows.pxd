@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 
 
 cdef struct RowsLayout:
@@ -20,7 +20,8 @@ cdef struct RowsLayout:
 cdef class RowsGradient:
     cdef RowsLayout layout
 
-    cdef bint pixels(self, const Array *input, const Array *grad_output) noexcept
-    cdef bint reads(self, const Array *input, const Array *grad_output) noexcept
-    cdef int64_t parts(self, const Array *input, const Array *grad_output) noexcept
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1
+    cdef bint pixels(self, const View *input, const View *grad_output) noexcept nogil
+    cdef bint reads(self, const View *input, const View *grad_output) noexcept nogil
+    cdef int64_t parts(self, const View *input, const View *grad_output) noexcept nogil
+    cdef int64_t tasks(self, const View *input, const View *grad_output) noexcept nogil
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil

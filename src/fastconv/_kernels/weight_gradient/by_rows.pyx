@@ -11,9 +11,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes, fc_planes_met
-from fastconv._kernels.engine.native cimport kernels, parallel, task_scratch
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch
 from fastconv._kernels.weight_gradient.operands cimport Operands, add_sums, describe_operands
 
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
@@ -179,29 +179,34 @@ cdef class RowsGradient:
             p.input_size[axis], p.output_size[axis] = geometry.input_size[axis], geometry.output_size[axis]
             p.taps *= p.kernel[axis]
 
-    cdef bint pixels(self, const Array *input, const Array *grad_output) noexcept:
+    cdef bint pixels(self, const View *input, const View *grad_output) noexcept nogil:
         """Whether pixels can be lanes: they lie side by side, or every other one counts."""
         cdef const RowsLayout *p = &self.layout
         return ((input.stride[4] == 1 or input.size[4] == 1) and (grad_output.stride[4] == 1 or grad_output.size[4] == 1)
                 and (p.stride[2] == 1 or (p.stride[2] == 2 and p.dilation[2] == 1) or p.output_size[2] == 1))
 
-    cdef bint reads(self, const Array *input, const Array *grad_output) noexcept:
+    cdef bint reads(self, const View *input, const View *grad_output) noexcept nogil:
         """Whether arrays that lie like these are read as they lie."""
         return self.pixels(input, grad_output) or (
             self.layout.rows == self.layout.channels == 1 and input.stride[1] == grad_output.stride[1] == 1)
 
-    cdef int64_t parts(self, const Array *input, const Array *grad_output) noexcept:
+    cdef int64_t parts(self, const View *input, const View *grad_output) noexcept nogil:
         """How many sums `sum_parts` writes."""
         cdef RowsCall call
-        lay_out(&self.layout, &call, self.pixels(input, grad_output), 8 if input.float64 else 4)
+        lay_out(&self.layout, &call, self.pixels(input, grad_output), input.item)
         return call.parts
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
+    cdef int64_t tasks(self, const View *input, const View *grad_output) noexcept nogil:
+        cdef RowsCall call
+        lay_out(&self.layout, &call, self.pixels(input, grad_output), input.item)
+        return call.parts * divide_up(self.layout.filters * self.layout.channels, call.together)
+
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const RowsLayout *p = &self.layout
         cdef RowsCall call
         cdef int64_t longest, tasks
-        lay_out(p, &call, self.pixels(input, grad_output), 8 if input.float64 else 4)
+        lay_out(p, &call, self.pixels(input, grad_output), input.item)
         describe_operands(&call.on, input, grad_output, sums)
         longest = divide_up(call.chunks, call.parts)
         tasks = call.parts * divide_up(p.filters * p.channels, call.together)
@@ -210,5 +215,5 @@ cdef class RowsGradient:
             parallel(pairs_task, &call, tasks, 3 * p.flops * min(longest, call.round_chunks) / longest)
             call.on.begin += call.round_chunks
         if call.on.out_of_memory:
-            raise MemoryError("weight gradient workspace")
+            return out_of_memory(b"weight gradient workspace", 0)
         return 0

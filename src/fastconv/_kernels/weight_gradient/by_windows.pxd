@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.weight_gradient.chunks cimport Place, Strips
 
 
@@ -26,4 +26,5 @@ cdef class WindowsGradient:
     cdef void place_input(self) noexcept
     cdef void share_out(self) noexcept
     cdef double share(self) noexcept
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1
+    cdef int64_t tasks(self) noexcept nogil
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil

@@ -15,9 +15,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport parallel, task_scratch
+from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
     reaches_padding, tap_place,
@@ -222,7 +222,10 @@ cdef class WindowsGradient:
         products /= max(products, LEAST_PRODUCTS, LOADS_COST * (taps + vectors + 1))
         return products * p.rows / (divide_up(p.rows, MOST_LANES) * MOST_LANES)
 
-    cdef int sum_parts(self, const Array *input, const Array *grad_output, char *sums) except -1:
+    cdef int64_t tasks(self) noexcept nogil:
+        return self.layout.parts * self.layout.groups * self.layout.row_blocks
+
+    cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil:
         """Write each part's sum to `sums`, as contiguous weights."""
         cdef const WindowsLayout *p = &self.layout
         cdef WindowsCall call
@@ -239,5 +242,5 @@ cdef class WindowsGradient:
                      p.flops * min(longest, p.round_chunks) / longest)
             call.on.begin += p.round_chunks
         if call.on.out_of_memory:
-            raise MemoryError("weight gradient workspace")
+            return out_of_memory(b"weight gradient workspace", 0)
         return 0

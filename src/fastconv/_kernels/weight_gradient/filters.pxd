@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
@@ -17,6 +17,6 @@ cdef struct Filters:
     const fc_kernels *kernel
 
 
-cdef void describe_filters(Filters *filters, const Array *out) noexcept
+cdef void describe_filters(Filters *filters, const View *out) noexcept nogil
 cdef void write_filters(const Filters *filters, int64_t filter, int64_t count, int64_t channel, int64_t channels,
                         const char *sums, int64_t channel_step, int64_t tap_step) noexcept nogil

@@ -3,15 +3,15 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.native cimport kernels
 
 
-cdef void describe_filters(Filters *filters, const Array *out) noexcept:
+cdef void describe_filters(Filters *filters, const View *out) noexcept nogil:
     cdef int axis
     cdef int64_t expected = 1
-    filters.out, filters.kernel = out.data, kernels(out.float64)
-    filters.item = 8 if out.float64 else 4
+    filters.out, filters.kernel = out.data, kernels(out.dtype)
+    filters.item = out.item
     filters.contiguous, filters.tap_order = True, NULL
     for axis in range(4, -1, -1):
         filters.stride[axis], filters.size[axis] = out.stride[axis], out.size[axis]

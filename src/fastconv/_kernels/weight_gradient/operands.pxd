@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_finish, fc_kernels, fc_run
 from fastconv._kernels.engine.native cimport kernels
 
@@ -20,10 +20,10 @@ cdef struct Operands:
     bint out_of_memory
 
 
-cdef inline void describe_operands(Operands *to, const Array *input, const Array *grad_output,
+cdef inline void describe_operands(Operands *to, const View *input, const View *grad_output,
                                    char *sums) noexcept nogil:
     cdef int axis
-    to.kernel, to.item = kernels(input.float64), 8 if input.float64 else 4
+    to.kernel, to.item = kernels(input.dtype), input.item
     to.input, to.grad_output, to.sums = input.data, grad_output.data, sums
     for axis in range(5):
         to.input_stride[axis], to.grad_stride[axis] = input.stride[axis], grad_output.stride[axis]

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
+from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
 from fastconv._kernels.weight_gradient.by_dots cimport DotGradient
 from fastconv._kernels.weight_gradient.by_gemm cimport GemmGradient
 from fastconv._kernels.weight_gradient.by_rows cimport RowsGradient
@@ -24,12 +25,11 @@ cdef struct WeightGradientCall:
     bint finite                 # as far as known
 
 
-cdef class WeightGradientPlan:
+cdef class WeightGradientPlan(ConvPass):
     cdef RowsGradient by_rows   # None where it does not serve
     cdef DotGradient dot        # None where another one is the better way, as are the next two
     cdef WindowsGradient windows
     cdef GemmGradient gemm
-    cdef readonly object geometry
 
-    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1
-    cdef int sum_up(self, WeightGradientCall *call, const Array *input, const Array *grad_output) except -1
+    cdef Way way(self, const View *input, const View *grad_output) noexcept nogil
+    cdef int sum_up(self, WeightGradientCall *call, const ConvCall *what) except -1 nogil

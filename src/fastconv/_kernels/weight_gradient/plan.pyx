@@ -9,9 +9,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
-from fastconv._kernels.engine.arrays cimport Array, acquire, release
+from fastconv._kernels.engine.arrays cimport View, dtype_number, lay_axes
+from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
 from fastconv._kernels.engine.fc_api cimport fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, parallel, take_scratch
+from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
 from fastconv._kernels.weight_gradient.by_dots cimport DotGradient
 from fastconv._kernels.weight_gradient.by_gemm cimport GemmGradient
 from fastconv._kernels.weight_gradient.by_rows cimport RowsGradient
@@ -47,11 +48,16 @@ cdef void filter_task(void *context, int64_t index) noexcept nogil:
                   call.channel_step, call.tap_step)
 
 
-cdef class WeightGradientPlan:
-    """How one geometry's weight gradient is computed. Immutable once made."""
+cdef void lay_image_axes(View *view, int64_t n, int64_t channels, tuple size, bint channels_last):
+    cdef int64_t sizes[5]
+    sizes[0], sizes[1], sizes[2], sizes[3], sizes[4] = n, channels, size[0], size[1], size[2]
+    lay_axes(view, sizes, channels_last)
 
-    def __cinit__(self, geometry, *_options_of_subclasses):
-        self.geometry = geometry
+
+cdef class WeightGradientPlan(ConvPass):
+    """How one geometry's weight gradient is computed."""
+
+    def __cinit__(self, geometry, direction, *_options_of_subclasses):
         self.by_rows = RowsGradient(geometry) if RowsGradient.serves(geometry) else None
         self.gemm = GemmGradient(geometry)
         self.dot = DotGradient(geometry)
@@ -64,43 +70,27 @@ cdef class WeightGradientPlan:
         else:
             self.windows = None
 
-    def run(self, input, grad_output, out):
-        """Write grad_weight to `out`."""
-        cdef Array input_array, grad_array, out_array
-        cdef int rank = self.geometry.spatial_rank
-        cdef bint batched = self.geometry.batched
-        acquire(&input_array, input, rank, batched, False)
-        try:
-            acquire(&grad_array, grad_output, rank, batched, False)
-            try:
-                acquire(&out_array, out, rank, True, True)
-                try:
-                    self.run_arrays(&input_array, &grad_array, &out_array)
-                finally:
-                    release(&out_array)
-            finally:
-                release(&grad_array)
-        finally:
-            release(&input_array)
-        return out
-
-    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
-        """The algorithm."""
-        cdef WeightGradientCall call
-        cdef Array turned = out[0]
-        call.way = BY_GEMM
+    cdef Way way(self, const View *input, const View *grad_output) noexcept nogil:
+        """The best one for arrays that lie like these."""
         if self.by_rows is not None and self.by_rows.reads(input, grad_output):
-            call.way, call.parts = BY_ROWS, self.by_rows.parts(input, grad_output)
-        elif self.dot is not None:
-            call.way, call.parts = BY_DOTS, self.dot.layout.parts
-        elif self.windows is not None:
-            call.way, call.parts = BY_WINDOWS, self.windows.layout.parts
+            return BY_ROWS
+        return BY_DOTS if self.dot is not None else BY_WINDOWS if self.windows is not None else BY_GEMM
+
+    cdef int run_views(self, const ConvCall *what) except -1 nogil:
+        cdef WeightGradientCall call
+        cdef const View *out = what.out
+        cdef View turned = out[0]
+        call.way = self.way(what.source, what.factor)
         if call.way != BY_GEMM:
+            if call.way == BY_ROWS:
+                call.parts = self.by_rows.parts(what.source, what.factor)
+            else:
+                call.parts = self.dot.layout.parts if call.way == BY_DOTS else self.windows.layout.parts
             describe_filters(&call.filters, out)
             call.channel_step, call.tap_step = call.filters.taps, 1
             if call.way == BY_DOTS and not self.dot.layout.in_order:
                 call.filters.tap_order = self.dot.layout.tap_order
-            self.sum_up(&call, input, grad_output)
+            self.sum_up(&call, what)
             if call.finite:
                 return 0
             call.way = BY_GEMM
@@ -108,31 +98,60 @@ cdef class WeightGradientPlan:
             turned.size[0], turned.size[1] = out.size[1], out.size[0]
             turned.stride[0], turned.stride[1] = out.stride[1], out.stride[0]
         describe_filters(&call.filters, &turned)
-        if self.gemm.needs_no_sums() and input.size[0] > 0:
-            self.gemm.sum_parts(input, grad_output, NULL, &call.filters)
-            return 0
+        if self.gemm.needs_no_sums() and what.source.size[0] > 0:
+            return self.gemm.sum_parts(what.source, what.factor, NULL, &call.filters)
         call.parts, call.channel_step, call.tap_step = self.gemm.layout.parts, 1, turned.size[1]
-        self.sum_up(&call, input, grad_output)
+        self.sum_up(&call, what)
         return 0
 
-    cdef int sum_up(self, WeightGradientCall *call, const Array *input, const Array *grad_output) except -1:
+    cdef int sum_up(self, WeightGradientCall *call, const ConvCall *what) except -1 nogil:
         """All parts, and their sum."""
         cdef int64_t weights = call.filters.size[0] * call.filters.size[1] * call.filters.taps
         cdef size_t held, needed = call.parts * weights * call.filters.item
         call.sums = <char *>take_scratch(needed, &held)
         try:
-            if input.size[0] == 0:
+            if what.source.size[0] == 0:
                 memset(call.sums, 0, needed)
             elif call.way == BY_ROWS:
-                self.by_rows.sum_parts(input, grad_output, call.sums)
+                self.by_rows.sum_parts(what.source, what.factor, call.sums)
             elif call.way == BY_DOTS:
-                self.dot.sum_parts(input, grad_output, call.sums)
+                self.dot.sum_parts(what.source, what.factor, call.sums)
             elif call.way == BY_WINDOWS:
-                self.windows.sum_parts(input, grad_output, call.sums)
+                self.windows.sum_parts(what.source, what.factor, call.sums)
             else:
-                self.gemm.sum_parts(input, grad_output, call.sums, NULL)
+                self.gemm.sum_parts(what.source, what.factor, call.sums, NULL)
             call.finite = True
             parallel(filter_task, call, divide_up(call.filters.size[0], FILTERS), 4.0 * weights * call.parts)
         finally:
             give_scratch(call.sums, held)
         return 0
+
+    def info(self, dtype, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        cdef View input, grad_output
+        cdef const fc_kernels *kernel
+        cdef Way way
+        cdef int64_t tasks
+        input.dtype = grad_output.dtype = dtype_number(dtype)
+        input.item = grad_output.item = dtype.itemsize
+        lay_image_axes(&input, self.geometry.n, self.geometry.in_channels, self.geometry.input_size, channels_last)
+        lay_image_axes(&grad_output, self.geometry.n, self.geometry.out_channels, self.geometry.output_size, channels_last)
+        kernel, way = kernels(input.dtype), self.way(&input, &grad_output)
+        if way == BY_ROWS:
+            tasks = self.by_rows.tasks(&input, &grad_output)
+        elif way == BY_DOTS:
+            tasks = self.dot.tasks()
+        elif way == BY_WINDOWS:
+            tasks = self.windows.tasks()
+        else:
+            tasks = self.gemm.tasks()
+        return {
+            "algorithm": "direct",
+            "way": ("by rows", "by dot products", "by windows", "by matrix products")[<int>way],
+            "isa": kernel.isa.decode(),
+            "tile": (kernel.gemm.max_rows, kernel.gemm.max_columns),
+            "threads": min(worker_threads(self.work), tasks),
+            "tasks": tasks,
+            "packed_weight_bytes": 0,
+            "workspace_bytes": (self.gemm.scratch_elements() if way == BY_GEMM else 0) * dtype.itemsize,
+        }

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_winograd_run
 from fastconv._kernels.winograd.tiles cimport Tiles
 
@@ -31,8 +31,8 @@ cdef struct Panel:                # some channels of an operand, as a piece of t
 
 
 cdef void cut_bands(Bands *bands, const Tiles *tiles, int64_t limit) noexcept nogil
-cdef void describe_input(Operand *o, const Tiles *tiles, const Array *input) noexcept nogil
-cdef void describe_grad_output(Operand *o, const Tiles *tiles, const Array *grad_output) noexcept nogil
+cdef void describe_input(Operand *o, const Tiles *tiles, const View *input) noexcept nogil
+cdef void describe_grad_output(Operand *o, const Tiles *tiles, const View *grad_output) noexcept nogil
 cdef int64_t band_elements(const Tiles *tiles, const Bands *bands, int64_t channels) noexcept nogil
 cdef int64_t transform_bands(const Tiles *tiles, const Bands *bands, int64_t first, int64_t last, const Operand *o,
                              const Panel *panel, char *to, int64_t point_step, int64_t tile_step,

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_winograd_run
 from fastconv._kernels.winograd.tiles cimport Tiles, input_rows
 
@@ -53,7 +53,7 @@ cdef void find_band(const Tiles *tiles, const Bands *bands, int64_t index, Band 
     band.n = index // tiles.window.count[0]
 
 
-cdef void describe(Operand *o, const Tiles *tiles, const Array *array) noexcept nogil:
+cdef void describe(Operand *o, const Tiles *tiles, const View *array) noexcept nogil:
     cdef int axis
     o.source = array.data
     for axis in range(5):
@@ -62,14 +62,14 @@ cdef void describe(Operand *o, const Tiles *tiles, const Array *array) noexcept 
         o.extent[axis] = array.size[axis + 2]
 
 
-cdef void describe_input(Operand *o, const Tiles *tiles, const Array *input) noexcept nogil:
+cdef void describe_input(Operand *o, const Tiles *tiles, const View *input) noexcept nogil:
     describe(o, tiles, input)
     o.transform = tiles.transform.input_channels
     o.more_rows = input_rows(tiles) - tiles.transform.tile_y
     o.more_columns = tiles.transform.taps - 1
 
 
-cdef void describe_grad_output(Operand *o, const Tiles *tiles, const Array *grad_output) noexcept nogil:
+cdef void describe_grad_output(Operand *o, const Tiles *tiles, const View *grad_output) noexcept nogil:
     describe(o, tiles, grad_output)
     o.transform = tiles.transform.grad_output_channels
     o.more_rows = o.more_columns = 0

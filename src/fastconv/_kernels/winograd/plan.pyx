@@ -2,7 +2,7 @@
 
 Products are formed per point of the transformed tiles: sums[point] = u[point] . v[point], with u the transformed
 weights and v the transformed inputs (tiles.pyx). Tiles are of 2 x 2 outputs, 3 x 3 of kernels that are even,
-or 4 x 4, which multiply less and round more: functional/algorithm.py says when. Whichever of u and v is smaller is
+or 4 x 4, which multiply less and round more: algorithm.py says when. Whichever of u and v is smaller is
 transformed once per call; the other never leaves the cache:
 
     many tiles, few weights: a task owns a block of tiles and, if need be, a part of the output channels (`tiles_task`)
@@ -26,14 +26,18 @@ then stand exactly where that puts them, and the image's bits still depend on no
 import dataclasses
 
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.direct cimport DensePlan
 from fastconv._kernels.conv.panels cimport describe_weights
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number, some_images
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS, fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
+from fastconv._kernels.engine.native cimport (
+    give_scratch, kernels, out_of_memory, parallel, take_scratch, worker_threads,
+)
 from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
 from fastconv._kernels.winograd.tasks cimport (
     CHUNK, MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
@@ -52,15 +56,16 @@ cdef int64_t LEAST_TILES = 28      # of a block of many, if tiles are rows
 # ---- plans -------------------------------------------------------------------------------------------
 
 
-cdef int run_images_again(DensePlan direct, finite, bint batched, source, weight, bias, out, int activation,
-                          double slope) except -1:
+cdef int run_images_again(DensePlan direct, const char *finite, const ConvCall *call) except -1 nogil:
     """Compute the images with a 0 in `finite` by the plan of one image."""
-    if 0 not in finite:
-        return 0
-    for n, is_finite in enumerate(finite):
-        if not is_finite:
-            image = slice(n, n + 1) if batched else None
-            direct.run(source[image], weight, bias, out[image], activation, slope)
+    cdef ConvCall again = call[0]
+    cdef View source, out
+    cdef int64_t n
+    for n in range(call.source.size[0]):
+        if not finite[n]:
+            source, out = some_images(call.source, n, 1), some_images(call.out, n, 1)
+            again.source, again.out = &source, &out
+            direct.run_views(&again)
     return 0
 
 
@@ -86,22 +91,25 @@ cdef class WinogradPlan(Subconvolutions):
         self.tile = self.form = tile
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef size_t held
+        cdef char *finite
         if not self.dense.pixels:
             return 0
-        finite = bytearray(b"\1") * self.dense.n
-        self.run_winograd(source_array, weight_array, bias_data, out_array, finite, activation, slope)
-        run_images_again(self.direct, finite, self.batched, source, weight, bias, out, activation, slope)
+        finite = <char *>take_scratch(self.dense.n, &held)
+        memset(finite, 1, self.dense.n)
+        try:
+            self.run_winograd(call, finite)
+            run_images_again(self.direct, finite, call)
+        finally:
+            give_scratch(finite, held)
         return 0
 
-    cdef void lay_out(self, WinogradCall *call, const fc_kernels *kernel, int64_t itemsize,
-                      bint channels_last) noexcept nogil:
+    cdef void lay_out(self, WinogradCall *call, const fc_kernels *kernel, bint channels_last) noexcept nogil:
         """Panels, chunks, parts and blocks: what follows from geometry, memory order, instruction set and threads."""
         cdef const Dense *d = self.dense
         cdef Tiles *t = &call.tiles
-        cdef int64_t tasks, threads = worker_threads(d.flops), tile_bytes, k
+        cdef int64_t tasks, threads = worker_threads(d.flops), tile_bytes, k, itemsize = kernel.item
         call.dense = d
         t.itemsize = itemsize
         describe_tiles(t, d, kernel, self.tile)
@@ -138,29 +146,29 @@ cdef class WinogradPlan(Subconvolutions):
         call.parts = threads if tasks % threads and tasks < 8 * threads else 1
         call.parts = min(call.parts, call.channel_panels)
 
-    cdef int run_winograd(self, const Array *source, const Array *weight, const char *bias, const Array *out,
-                          char *finite, int activation, double slope) except -1:
+    cdef int run_winograd(self, const ConvCall *what, char *finite) except -1 nogil:
+        cdef const View *source = what.source
+        cdef const View *out = what.out
         cdef WinogradCall call
         cdef const Dense *d = self.dense
         cdef int axis
-        self.lay_out(&call, kernels(source.float64), 8 if source.float64 else 4,
-                     source.stride[1] == 1 and out.stride[1] == 1)
-        call.source, call.out, call.bias, call.finite = source.data, out.data, bias, finite
-        call.activation, call.slope, call.out_of_memory = activation, slope, False
+        self.lay_out(&call, kernels(source.dtype), source.stride[1] == 1 and out.stride[1] == 1)
+        call.source, call.out, call.bias, call.finite = source.data, out.data, what.bias, finite
+        call.activation, call.slope, call.out_of_memory = what.activation, what.slope, False
         for axis in range(5):
             call.tiles.window.stride[axis] = source.stride[axis]
             call.out_stride[axis] = out.stride[axis]
-        describe_weights(&call.weights, d, call.tiles.kernel, weight, self.forward)
+        describe_weights(&call.weights, d, call.tiles.kernel, what.factor, self.forward)
         call.weights.width, call.weights.padded = call.channel_width, call.tile_rows
         if call.few_tiles:
             self.run_few_tiles(&call)
         else:
-            self.run_many_tiles(&call, weight)
+            self.run_many_tiles(&call, what.factor)
         if call.out_of_memory:
-            raise MemoryError("convolution workspace")
+            return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    cdef int run_many_tiles(self, WinogradCall *call, const Array *weight) except -1:
+    cdef int run_many_tiles(self, WinogradCall *call, const View *weight) except -1 nogil:
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
         cdef Form form
@@ -179,7 +187,7 @@ cdef class WinogradPlan(Subconvolutions):
             give_back(&panels, filled)
         return 0
 
-    cdef int run_few_tiles(self, WinogradCall *call) except -1:
+    cdef int run_few_tiles(self, WinogradCall *call) except -1 nogil:
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_inputs(call), block
         cdef size_t held
@@ -197,11 +205,12 @@ cdef class WinogradPlan(Subconvolutions):
             give_scratch(call.v, held)
         return 0
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef WinogradCall call
-        cdef int64_t item = 8 if float64 else 4, tasks, packed = 0, workspace
-        self.lay_out(&call, kernels(float64), item, channels_last)
+        cdef const fc_kernels *kernel = kernels(dtype_number(dtype))
+        cdef int64_t tasks, packed = 0, workspace
+        self.lay_out(&call, kernel, channels_last)
         if call.few_tiles:
             tasks = call.dense.groups * call.channel_panels
             workspace = channels_scratch(&call) + call.dense.groups * transformed_inputs(&call)
@@ -211,10 +220,11 @@ cdef class WinogradPlan(Subconvolutions):
             workspace = tiles_scratch(&call, divide_up(call.channel_panels, call.parts))
         return {
             "algorithm": "winograd",
-            "isa": call.tiles.kernel.isa.decode(),
+            "way": "few tiles" if call.few_tiles else "many tiles",
+            "isa": kernel.isa.decode(),
             "tile": (call.tiles.transform.tile_y, call.tiles.transform.tile_x),
             "threads": min(worker_threads(call.dense.flops), tasks),
             "tasks": tasks,
-            "packed_weight_bytes": packed * item,
-            "workspace_bytes": workspace * item,
+            "packed_weight_bytes": packed * kernel.item,
+            "workspace_bytes": workspace * kernel.item,
         }

@@ -9,14 +9,15 @@ import dataclasses
 from math import prod
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastconv._kernels.conv.dense cimport Subconvolutions
 from fastconv._kernels.conv.direct cimport DensePlan
 from fastconv._kernels.conv.phases cimport (
     Phases, describe_phases, join, join_weight, make_parts, make_weight_parts, phase_count, split, split_weight,
 )
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, fill, some_images
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.native cimport give_scratch, kernels, take_scratch
 from fastconv._kernels.weight_gradient.operands cimport add_sums
 from fastconv._kernels.weight_gradient.plan cimport WeightGradientPlan
@@ -54,42 +55,33 @@ cdef int64_t set_sizes(int64_t *size, shape, int spatial_rank):
     return -(-prod(full) // ALIGNMENT) * ALIGNMENT
 
 
-cdef Array images(const Array *array, int64_t first, int64_t count) noexcept:
-    """Some images of a batch."""
-    cdef Array some = array[0]
-    some.data += first * array.stride[0] * (8 if array.float64 else 4)
-    some.size[0] = count
-    return some
+cdef struct Blocks:                      # the images of a batch whose phases are made at a time, and what they need
+    Phases phases
+    int64_t size[5]                      # of the phases of a block's inputs
+    int64_t weight_size[5]
+    int64_t elements, weight_elements
+    int64_t n, groups, channels          # of the batch, and of the phases
 
 
-cdef class Blocks:
-    """The images of a batch whose phases are made at a time, and what they need."""
+cdef list describe_blocks(Blocks *b, object geometry):
+    """Returns the geometries of stride 1: of a block, and of the last one if that is smaller."""
+    check_served(geometry)
+    unit = dataclasses.replace(unit_stride(geometry), n=1, batched=True)
+    describe_phases(&b.phases, geometry)
+    b.n, b.groups, b.channels = geometry.n, geometry.groups, unit.in_channels
+    most = max(1, min(geometry.n, BLOCK_ELEMENTS // prod(unit.input_shape)))
+    geometries = [dataclasses.replace(unit, n=n) for n in (most, geometry.n % most) if n]
+    b.elements = set_sizes(b.size, geometries[0].input_shape, unit.spatial_rank)
+    b.weight_elements = set_sizes(b.weight_size, unit.weight_shape, unit.spatial_rank)
+    return geometries
 
-    cdef Phases phases
-    cdef int64_t size[5]                 # of the phases of a block's inputs
-    cdef int64_t weight_size[5]
-    cdef int64_t elements, weight_elements
-    cdef int64_t n, groups, channels     # of the batch, and of the phases
-    cdef list geometries                 # of a block, and of the last one if that is smaller
 
-    def __cinit__(self, geometry):
-        check_served(geometry)
-        unit = dataclasses.replace(unit_stride(geometry), n=1, batched=True)
-        describe_phases(&self.phases, geometry)
-        self.n, self.groups, self.channels = geometry.n, geometry.groups, unit.in_channels
-        most = max(1, min(geometry.n, BLOCK_ELEMENTS // prod(unit.input_shape)))
-        counts = [most, geometry.n % most] if geometry.n % most else [most]
-        self.geometries = [dataclasses.replace(unit, n=n) for n in counts]
-        self.elements = set_sizes(self.size, self.geometries[0].input_shape, unit.spatial_rank)
-        self.weight_elements = set_sizes(self.weight_size, unit.weight_shape, unit.spatial_rank)
-
-    cdef int make(self, Array *parts, const Array *like, int64_t n, bint channels_last, char *memory) except -1:
-        """Phases of `n` images."""
-        cdef int64_t size[5]
-        memcpy(size, self.size, sizeof(size))
-        size[0] = n
-        make_parts(parts, like, size, channels_last, memory)
-        return 0
+cdef void make_phases(const Blocks *b, View *phases, const View *like, bint channels_last, char *memory) noexcept nogil:
+    """Of some images."""
+    cdef int64_t size[5]
+    memcpy(size, b.size, sizeof(size))
+    size[0] = like.size[0]
+    make_parts(phases, like, size, channels_last, memory)
 
 
 cdef class StridedWinogradPlan(Subconvolutions):
@@ -99,7 +91,7 @@ cdef class StridedWinogradPlan(Subconvolutions):
     """
 
     cdef Blocks blocks
-    cdef list units                      # plans of stride 1: of a block, and of the last one if that is smaller
+    cdef WinogradPlan unit, last_unit    # of stride 1: plans of a block, and of the last one, which may be smaller
     cdef DensePlan direct                # of one image: for those that are not finite
     cdef bint joins_all                  # the phases are all of grad_input
     serves = staticmethod(serves)
@@ -107,9 +99,9 @@ cdef class StridedWinogradPlan(Subconvolutions):
     def __cinit__(self, geometry, direction, int tile=2):
         cdef WinogradPlan unit
         cdef int axis
-        self.blocks = Blocks(geometry)
-        self.units = [WinogradPlan(unit_geometry, direction, tile) for unit_geometry in self.blocks.geometries]
-        for unit in self.units:
+        units = [WinogradPlan(unit_geometry, direction, tile) for unit_geometry in describe_blocks(&self.blocks, geometry)]
+        self.unit, self.last_unit = units[0], units[len(units) - 1]
+        for unit in units:
             for axis in range(3):  # the strides that the weight was split by
                 unit.form = unit.form << 20 | self.blocks.phases.step[axis]
         self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
@@ -118,56 +110,60 @@ cdef class StridedWinogradPlan(Subconvolutions):
             zip(geometry.stride, geometry.kernel, unit_stride(geometry).kernel, geometry.output_size, geometry.before,
                 geometry.input_size))
 
-    cdef int run_arrays(self, object source, const Array *source_array, object weight, const Array *weight_array,
-                        object bias, const char *bias_data, object out, const Array *out_array, int activation,
-                        double slope) except -1:
-        cdef Blocks b = self.blocks
-        cdef int64_t item = 8 if source_array.float64 else 4, first = 0
-        cdef WinogradPlan unit
-        cdef Array weight_parts, source_images, out_images
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef const Blocks *b = &self.blocks
+        cdef int64_t item = call.source.item, first = 0
+        cdef ConvCall part = call[0]
+        cdef View weight, source, out
         cdef size_t held
         cdef char *memory
-        cdef char *repeated
+        cdef char *finite
+        cdef char *bias
         if not b.n:
             return 0
-        finite = bytearray(b"\1") * b.n
-        memory = <char *>take_scratch((b.elements + b.weight_elements + b.channels) * item, &held)
+        memory = <char *>take_scratch((b.elements + b.weight_elements + b.channels) * item + b.n, &held)
+        bias = memory + (b.elements + b.weight_elements) * item
+        finite = bias + b.channels * item
+        memset(finite, 1, b.n)
         try:
-            make_weight_parts(&weight_parts, weight_array, b.weight_size, memory + b.elements * item)
-            split_weight(&b.phases, weight_array, &weight_parts)
+            make_weight_parts(&weight, call.factor, b.weight_size, memory + b.elements * item)
+            split_weight(&b.phases, call.factor, &weight)
+            part.factor, part.source, part.out = &weight, &source, &out
             if not self.forward and not self.joins_all:
-                self.fill_gaps(out, bias)
-            if not self.forward and bias_data != NULL:
-                repeated = memory + (b.elements + b.weight_elements) * item
-                self.repeat_bias(bias_data, repeated, item)
-                bias_data = repeated
+                fill(call.out, call.bias)
+            if not self.forward and call.bias != NULL:
+                self.repeat_bias(call.bias, bias, item)
+                part.bias = bias
             while first < b.n:
-                unit = self.units[0 if first + b.size[0] <= b.n else 1]
-                source_images = images(source_array, first, unit.dense.n)
-                out_images = images(out_array, first, unit.dense.n)
-                self.run_images(unit, &source_images, &weight_parts, bias_data, &out_images, memory,
-                                <char *>finite + first, activation, slope)
-                first += unit.dense.n
+                source = some_images(call.source, first, min(b.size[0], b.n - first))
+                out = some_images(call.out, first, source.size[0])
+                if source.size[0] == b.size[0]:
+                    self.run_images(self.unit, &part, memory, finite + first)
+                else:
+                    self.run_images(self.last_unit, &part, memory, finite + first)
+                first += source.size[0]
+            run_images_again(self.direct, finite, call)
         finally:
             give_scratch(memory, held)
-        run_images_again(self.direct, finite, self.batched, source, weight, bias, out, activation, slope)
         return 0
 
-    cdef int run_images(self, WinogradPlan unit, const Array *source, const Array *weight, const char *bias,
-                        const Array *out, char *memory, char *finite, int activation, double slope) except -1:
+    cdef int run_images(self, WinogradPlan unit, const ConvCall *call, char *memory, char *finite) except -1 nogil:
         """One block of images."""
-        cdef Blocks b = self.blocks
-        cdef Array parts
-        b.make(&parts, source, unit.dense.n, (out if self.forward else source).stride[1] == 1, memory)
+        cdef const Blocks *b = &self.blocks
+        cdef ConvCall part = call[0]
+        cdef View phases
+        make_phases(b, &phases, call.source, (call.out if self.forward else call.source).stride[1] == 1, memory)
         if self.forward:
-            split(&b.phases, source, &parts, b.groups)
-            unit.run_winograd(&parts, weight, bias, out, finite, activation, slope)
+            part.source = &phases
+            split(&b.phases, call.source, &phases, b.groups)
+            unit.run_winograd(&part, finite)
         else:
-            unit.run_winograd(source, weight, bias, &parts, finite, activation, slope)
-            join(&b.phases, &parts, out, b.groups)
+            part.out = &phases
+            unit.run_winograd(&part, finite)
+            join(&b.phases, &phases, call.out, b.groups)
         return 0
 
-    cdef void repeat_bias(self, const char *bias, char *to, int64_t item) noexcept:
+    cdef void repeat_bias(self, const char *bias, char *to, int64_t item) noexcept nogil:
         """The bias of every channel of the phases."""
         cdef int64_t count = phase_count(&self.blocks.phases), group, phase
         cdef int64_t bytes = self.blocks.channels // (self.blocks.groups * count) * item
@@ -175,11 +171,11 @@ cdef class StridedWinogradPlan(Subconvolutions):
             for phase in range(count):
                 memcpy(to + (group * count + phase) * bytes, bias + group * bytes, bytes)
 
-    def info(self, bint float64, bint channels_last):
+    def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
         cdef int64_t elements = self.blocks.elements + self.blocks.weight_elements + self.blocks.channels
-        info = self.units[0].info(float64, channels_last)
-        return {**info, "workspace_bytes": info["workspace_bytes"] + elements * (8 if float64 else 4)}
+        info = self.unit.info(dtype, channels_last)
+        return {**info, "way": "phases", "workspace_bytes": info["workspace_bytes"] + elements * dtype.itemsize}
 
 
 cdef class StridedWinogradWeightGradientPlan(WeightGradientPlan):
@@ -190,18 +186,18 @@ cdef class StridedWinogradWeightGradientPlan(WeightGradientPlan):
     """
 
     cdef Blocks blocks
-    cdef list units
+    cdef WinogradWeightGradientPlan unit, last_unit
 
-    def __cinit__(self, geometry, int tile=2, int64_t chunk=128):
-        self.blocks = Blocks(geometry)
-        self.units = [WinogradWeightGradientPlan(unit_geometry, tile, chunk)
-                      for unit_geometry in self.blocks.geometries]
+    def __cinit__(self, geometry, direction, int tile=2, int64_t chunk=128):
+        units = [WinogradWeightGradientPlan(unit_geometry, direction, tile, chunk)
+                 for unit_geometry in describe_blocks(&self.blocks, geometry)]
+        self.unit, self.last_unit = units[0], units[len(units) - 1]
 
-    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
-        cdef Blocks b = self.blocks
-        cdef int64_t item = 8 if input.float64 else 4, first = 0
-        cdef WinogradWeightGradientPlan unit
-        cdef Array weight_parts, input_images, grad_images
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        cdef const Blocks *b = &self.blocks
+        cdef int64_t item = call.source.item, first = 0
+        cdef ConvCall part = call[0]
+        cdef View weight, input, grad_output
         cdef bint finite = b.n > 0
         cdef size_t held
         cdef char *memory
@@ -209,30 +205,40 @@ cdef class StridedWinogradWeightGradientPlan(WeightGradientPlan):
         if finite:
             memory = <char *>take_scratch((b.elements + 2 * b.weight_elements) * item, &held)
             sums = memory + b.elements * item
+            part.source, part.factor, part.out = &input, &grad_output, &weight
             try:
                 while finite and first < b.n:
-                    unit = self.units[0 if first + b.size[0] <= b.n else 1]
-                    make_parts(&weight_parts, input, b.weight_size, False,
+                    make_parts(&weight, call.source, b.weight_size, False,
                                sums if first == 0 else sums + b.weight_elements * item)
-                    input_images = images(input, first, unit.forward.dense.n)
-                    grad_images = images(grad_output, first, unit.forward.dense.n)
-                    finite = self.run_images(unit, &input_images, &grad_images, &weight_parts, memory)
+                    input = some_images(call.source, first, min(b.size[0], b.n - first))
+                    grad_output = some_images(call.factor, first, input.size[0])
+                    if input.size[0] == b.size[0]:
+                        finite = self.run_images(self.unit, &part, memory)
+                    else:
+                        finite = self.run_images(self.last_unit, &part, memory)
                     if finite and first > 0:
-                        add_sums(kernels(input.float64), b.weight_elements, weight_parts.data, sums)
-                    first += unit.forward.dense.n
+                        add_sums(kernels(call.source.dtype), b.weight_elements, weight.data, sums)
+                    first += input.size[0]
                 if finite:
-                    weight_parts.data = sums
-                    join_weight(&b.phases, &weight_parts, out)
+                    weight.data = sums
+                    join_weight(&b.phases, &weight, call.out)
             finally:
                 give_scratch(memory, held)
         if not finite:
-            WeightGradientPlan.run_arrays(self, input, grad_output, out)
+            WeightGradientPlan.run_views(self, call)
         return 0
 
-    cdef bint run_images(self, WinogradWeightGradientPlan unit, const Array *input, const Array *grad_output,
-                         const Array *out, char *memory) except -1:
-        """The gradient of one block of images, phase by phase; False if it is not finite everywhere."""
-        cdef Array parts
-        self.blocks.make(&parts, input, unit.forward.dense.n, input.stride[1] == 1, memory)
-        split(&self.blocks.phases, input, &parts, self.blocks.groups)
-        return unit.run_winograd(&parts, grad_output, out)
+    cdef bint run_images(self, WinogradWeightGradientPlan unit, const ConvCall *call, char *memory) except -1 nogil:
+        """One block of images. False if the gradient is not finite everywhere."""
+        cdef ConvCall part = call[0]
+        cdef View phases
+        part.source = &phases
+        make_phases(&self.blocks, &phases, call.source, call.source.stride[1] == 1, memory)
+        split(&self.blocks.phases, call.source, &phases, self.blocks.groups)
+        return unit.run_winograd(&part)
+
+    def info(self, dtype, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        cdef int64_t elements = self.blocks.elements + 2 * self.blocks.weight_elements
+        info = self.unit.info(dtype, channels_last)
+        return {**info, "way": "phases", "workspace_bytes": info["workspace_bytes"] + elements * dtype.itemsize}

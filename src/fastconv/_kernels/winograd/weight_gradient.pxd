@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.conv_pass cimport ConvCall
+from fastconv._kernels.engine.fc_api cimport fc_kernels
 from fastconv._kernels.weight_gradient.plan cimport WeightGradientPlan
 from fastconv._kernels.winograd.bands cimport Bands, Operand
 from fastconv._kernels.winograd.tiles cimport Tiles
@@ -32,11 +33,11 @@ cdef struct WinogradGradientCall:
 
 
 cdef class WinogradWeightGradientPlan(WeightGradientPlan):
-    cdef Subconvolutions forward
+    cdef Subconvolutions pass_forward   # the windows that the products are of
     cdef int tile
     cdef int64_t chunk
 
-    cdef void lay_out(self, WinogradGradientCall *call, bint float64) noexcept nogil
+    cdef void lay_out(self, WinogradGradientCall *call, const fc_kernels *kernel) noexcept nogil
     cdef void share_out(self, WinogradGradientCall *call) noexcept nogil
-    cdef bint run_winograd(self, const Array *input, const Array *grad_output, const Array *out) except -1
-    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1
+    cdef bint run_winograd(self, const ConvCall *what) except -1 nogil
+    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1 nogil

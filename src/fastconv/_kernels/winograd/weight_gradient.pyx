@@ -22,16 +22,18 @@ An infinity or NaN spreads over all taps, and sums may overflow where plain ones
 everywhere, it is computed again by the direct algorithm.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
-from fastconv._kernels.engine.arrays cimport Array
+from fastconv._kernels.engine.arrays cimport View, dtype_number
+from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, task_scratch
+from fastconv._kernels.engine.native cimport (
+    give_scratch, kernels, notice_signals, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
+)
 from fastconv._kernels.weight_gradient.operands cimport add_sums
 from fastconv._kernels.weight_gradient.plan cimport WeightGradientPlan
 from fastconv._kernels.winograd.bands cimport (
@@ -238,26 +240,25 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
     Raises ValueError if the geometry is none that the algorithm serves.
     """
 
-    def __cinit__(self, geometry, int tile=2, int64_t chunk=128):
+    def __cinit__(self, geometry, direction, int tile=2, int64_t chunk=128):
         if not serves(geometry):
             raise ValueError("algorithm='winograd': does not compute weight gradients of this kernel and stride: "
                              f"kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
         self.tile, self.chunk = tile, chunk
-        self.forward = Subconvolutions(geometry, "forward")
+        self.pass_forward = Subconvolutions(geometry, "forward")
 
-    cdef int run_arrays(self, const Array *input, const Array *grad_output, const Array *out) except -1:
-        if not self.forward.dense.pixels or not self.run_winograd(input, grad_output, out):
-            WeightGradientPlan.run_arrays(self, input, grad_output, out)
+    cdef int run_views(self, const ConvCall *call) except -1 nogil:
+        if not self.pass_forward.dense.pixels or not self.run_winograd(call):
+            WeightGradientPlan.run_views(self, call)
         return 0
 
-    cdef void lay_out(self, WinogradGradientCall *call, bint float64) noexcept nogil:
+    cdef void lay_out(self, WinogradGradientCall *call, const fc_kernels *kernel) noexcept nogil:
         """Panels and blocks, whose sums stay in the cache."""
-        cdef const Dense *d = self.forward.dense
+        cdef const Dense *d = self.pass_forward.dense
         cdef Tiles *t = &call.tiles
-        cdef const fc_kernels *kernel = kernels(float64)
         cdef int64_t width = kernel.gemm.max_columns, elements
         call.dense = d
-        t.itemsize = 8 if float64 else 4
+        t.itemsize = kernel.item
         describe_tiles(t, d, kernel, self.tile)
         call.row_panels = divide_up(d.channels, kernel.gemm.max_rows)
         call.row_width = divide_up(d.channels, call.row_panels)
@@ -291,20 +292,20 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         call.parts = min(call.parts, call.rounds)
         call.step_rounds = 1 + <int64_t>(STEP_FLOPS / (call.round * call.bands.tiles * flops))
 
-    cdef bint run_winograd(self, const Array *input, const Array *grad_output, const Array *out) except -1:
+    cdef bint run_winograd(self, const ConvCall *what) except -1 nogil:
         """False if the gradient is not finite everywhere."""
         cdef WinogradGradientCall call
-        cdef const Dense *d = self.forward.dense
+        cdef const Dense *d = self.pass_forward.dense
         cdef int axis
         cdef int64_t blocks, together, size, longest
         cdef size_t held
-        self.lay_out(&call, input.float64)
+        self.lay_out(&call, kernels(what.source.dtype))
         self.share_out(&call)
-        describe_input(&call.input, &call.tiles, input)
-        describe_grad_output(&call.grad_output, &call.tiles, grad_output)
-        call.out = out.data
+        describe_input(&call.input, &call.tiles, what.source)
+        describe_grad_output(&call.grad_output, &call.tiles, what.factor)
+        call.out = what.out.data
         for axis in range(5):
-            call.out_stride[axis] = out.stride[axis]
+            call.out_stride[axis] = what.out.stride[axis]
         call.finite, call.out_of_memory = True, False
         call.sums, call.first_block = NULL, 0
         together = blocks = d.groups * call.row_blocks * call.column_blocks
@@ -323,10 +324,10 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
             finally:
                 give_scratch(call.sums, held)
         if call.out_of_memory:
-            raise MemoryError("weight gradient workspace")
+            return out_of_memory(b"weight gradient workspace", 0)
         return call.finite
 
-    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1:
+    cdef int run_blocks(self, WinogradGradientCall *call, int64_t blocks, int64_t longest) except -1 nogil:
         """Some blocks from `first_block` on, all rounds."""
         cdef int64_t tiles = call.rounds * call.round * call.bands.tiles
         cdef double flops = 2.0 * call.tiles.transform.points * call.row_width * call.most_rows * call.most_columns
@@ -335,8 +336,29 @@ cdef class WinogradWeightGradientPlan(WeightGradientPlan):
         while call.begin < longest:
             parallel(block_task, call, blocks * call.parts,
                      1.5 * flops * tiles * min(longest, call.step_rounds) / longest)
-            PyErr_CheckSignals()  # a step may be too short for `parallel` to look
+            notice_signals()  # a step may be too short for `parallel` to look
             call.begin += call.step_rounds
         if call.sums != NULL:
             parallel(finish_task, call, blocks * call.most_rows, flops * (call.parts + 2))
         return 0
+
+    def info(self, dtype, bint channels_last):
+        """What a call would use: algorithm, tile, threads, tasks and bytes."""
+        cdef const fc_kernels *kernel = kernels(dtype_number(dtype))
+        cdef WinogradGradientCall call
+        cdef int64_t blocks, sums, packed
+        self.lay_out(&call, kernel)
+        self.share_out(&call)
+        blocks = call.dense.groups * call.row_blocks * call.column_blocks
+        sums = call.tiles.transform.points * call.most_rows * call.most_columns * call.sums_step
+        packed = call.tiles.transform.points * (call.most_rows * call.d_step + call.most_columns * call.v_step)
+        return {
+            "algorithm": "winograd",
+            "way": "rounds of tiles",
+            "isa": kernel.isa.decode(),
+            "tile": (call.tiles.transform.tile_y, call.tiles.transform.tile_x),
+            "threads": min(worker_threads(self.work), blocks * call.parts),
+            "tasks": blocks * call.parts,
+            "packed_weight_bytes": 0,
+            "workspace_bytes": (packed + sums) * kernel.item,
+        }

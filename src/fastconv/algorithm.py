@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastconv._kernels.conv.col2im import Col2imPlan, staged_outputs
 from fastconv._kernels.conv.direct import DensePlan
@@ -33,10 +33,11 @@ from fastconv._kernels.conv.outer import serves as outer_serves
 from fastconv._kernels.conv.phases import unit_stride
 from fastconv._kernels.conv.sliding import SlidingPlan
 from fastconv._kernels.depthwise.plan import DepthwisePlan
+from fastconv._kernels.engine.conv_pass import ConvPass
 from fastconv._kernels.fft.blocks import estimate as fft_flops
 from fastconv._kernels.fft.plan import FftPlan
 from fastconv._kernels.fft.weight_gradient import FftWeightGradientPlan
-from fastconv._kernels.reference.conv import ReferencePlan, ReferenceWeightGradientPlan
+from fastconv._kernels.reference.conv import ReferencePlan
 from fastconv._kernels.weight_gradient.plan import WeightGradientPlan
 from fastconv._kernels.winograd.plan import WinogradPlan
 from fastconv._kernels.winograd.strided import StridedWinogradPlan, StridedWinogradWeightGradientPlan
@@ -110,42 +111,25 @@ DEPTHWISE_GROUP = 2
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
-Plan = (
-    DensePlan
-    | OuterPlan
-    | SlidingPlan
-    | Col2imPlan
-    | WinogradPlan
-    | StridedWinogradPlan
-    | DepthwisePlan
-    | FftPlan
-    | ReferencePlan
-)
-WinogradWeightPlan = WinogradWeightGradientPlan | StridedWinogradWeightGradientPlan
-WeightPlan = (
-    WeightGradientPlan
-    | OuterWeightGradientPlan
-    | WinogradWeightPlan
-    | FftWeightGradientPlan
-    | ReferenceWeightGradientPlan
-)
-
-
 class Rule(NamedTuple):
-    """`auto` takes the first algorithm whose rule holds."""
+    """`auto` takes the first algorithm whose rule holds; of geometry, direction and precision."""
 
     algorithm: str
-    holds: Callable[[ConvGeometry, str, str], bool]  #: of geometry, direction and precision
+    holds: Callable[[ConvGeometry, str, str], bool]
     because: str
 
 
-def _winograd_plans(
-    geometry: ConvGeometry,
-) -> tuple[type[WinogradPlan | StridedWinogradPlan], type[WinogradWeightPlan]]:
-    """Of outputs and input gradients, and of weight gradients."""
-    if max(geometry.stride) > 1:
-        return StridedWinogradPlan, StridedWinogradWeightGradientPlan
-    return WinogradPlan, WinogradWeightGradientPlan
+def _winograd_class(geometry: ConvGeometry, direction: str) -> Any:
+    """The plan of a geometry by Winograd's algorithm."""
+    strided = max(geometry.stride) > 1
+    if direction == "weight_gradient":
+        return StridedWinogradWeightGradientPlan if strided else WinogradWeightGradientPlan
+    return StridedWinogradPlan if strided else WinogradPlan
+
+
+def _winograd_serves(geometry: ConvGeometry) -> bool:
+    served: bool = _winograd_class(geometry, "forward").serves(geometry)
+    return served
 
 
 def _winograd_gain(geometry: ConvGeometry, tile: int) -> float:
@@ -170,7 +154,7 @@ def _winograd_cost(geometry: ConvGeometry, direction: str, tile: int) -> float:
 
 
 def _winograd_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
-    if not _winograd_plans(geometry)[0].serves(geometry):
+    if not _winograd_serves(geometry):
         return False
     tile = winograd_tile(geometry, direction, precision)
     unit = unit_stride(geometry)
@@ -231,8 +215,8 @@ def winograd_weight_chunk(geometry: ConvGeometry) -> int:
     return min(WINOGRAD_CHUNK, max(32, _positions(geometry) // 18))
 
 
-def _winograd_wins_weights(geometry: ConvGeometry) -> bool:
-    if not _winograd_plans(geometry)[0].serves(geometry):
+def _winograd_wins_weights(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if not _winograd_serves(geometry):
         return False
     tile = winograd_weight_tile(geometry)
     if max(geometry.stride) > 1:
@@ -344,29 +328,44 @@ def _fft_wins(geometry: ConvGeometry, direction: str, precision: str) -> bool:
     return fft_flops(geometry, direction) * FFT_MARGIN[direction] < geometry.flops / max(1, geometry.n)
 
 
-AUTO = (
-    Rule(
-        "direct",
-        lambda geometry, direction, precision: max(geometry.kernel) > 1 and not slides(geometry),
-        "a matrix product: along each axis one of the three arrays has but one element",
-    ),
-    Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds"),
-    Rule(
-        "depthwise",
-        _depthwise_wins,
-        "little to reduce but taps: rows stay in cache, lanes are pixels or channels",
-    ),
-    Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
-    Rule(
-        "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
-    ),
-    Rule("sliding", _sliding_wins, "windows of several taps are read where they lie, none is packed"),
-    Rule(
-        "direct",
-        lambda geometry, direction, precision: True,
-        "serves everything, as fast as the machine multiplies",
-    ),
+def _is_product(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    if direction == "weight_gradient":
+        return outer_serves(geometry, direction)
+    return max(geometry.kernel) > 1 and not slides(geometry)
+
+
+def _always(geometry: ConvGeometry, direction: str, precision: str) -> bool:
+    return True
+
+
+_PRODUCT = Rule(
+    "direct", _is_product, "a matrix product: along each axis one of the three arrays has but one element"
 )
+_FFT = Rule("fft", _fft_wins, "a product per frequency instead of one per tap, where there are hundreds")
+_DIRECT = Rule("direct", _always, "serves everything, as fast as the machine multiplies")
+_OF_IMAGES = (
+    _PRODUCT,
+    _FFT,
+    Rule("depthwise", _depthwise_wins, "little to reduce but taps: rows stay in cache, lanes are pixels or channels"),
+    Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
+    Rule("winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"),
+    Rule("sliding", _sliding_wins, "windows of several taps are read where they lie, none is packed"),
+    _DIRECT,
+)
+
+#: The rules of `auto`, by direction. A plan decides further by the memory order of the arrays it meets, as its
+#: `info` tells: "sliding" may take pixels for rows or small groups side by side, "direct" has four ways to a
+#: weight gradient.
+AUTO = {
+    "forward": _OF_IMAGES,
+    "input_gradient": _OF_IMAGES,
+    "weight_gradient": (
+        _PRODUCT,
+        _FFT,
+        Rule("winograd", _winograd_wins_weights, "fewer multiplications, for sums over many positions and channels"),
+        _DIRECT,
+    ),
+}
 
 
 def check_algorithm(algorithm: str) -> None:
@@ -377,21 +376,11 @@ def check_algorithm(algorithm: str) -> None:
 
 def choose(geometry: ConvGeometry, direction: str, precision: str) -> str:
     """The algorithm that "auto" stands for: in one of `DIRECTIONS`, at a precision."""
-    if direction == "weight_gradient":
-        return _choose_weights(geometry)
-    return next(rule.algorithm for rule in AUTO if rule.holds(geometry, direction, precision))
-
-
-def _choose_weights(geometry: ConvGeometry) -> str:
-    if outer_serves(geometry, "weight_gradient"):
-        return "direct"
-    if _fft_wins(geometry, "weight_gradient", "highest"):
-        return "fft"
-    return "winograd" if _winograd_wins_weights(geometry) else "direct"
+    return next(rule.algorithm for rule in AUTO[direction] if rule.holds(geometry, direction, precision))
 
 
 @lru_cache(maxsize=PLANS)
-def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str) -> Plan:
+def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str) -> ConvPass:
     """How one geometry is computed in one direction, remembered.
 
     Raises
@@ -404,6 +393,13 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         algorithm = choose(geometry, direction, precision)
     if algorithm == "reference":
         return ReferencePlan(geometry, direction)
+    if algorithm == "winograd":
+        winograd: ConvPass = _winograd_class(geometry, direction)(
+            geometry, direction, *_winograd_options(geometry, direction, precision)
+        )
+        return winograd
+    if direction == "weight_gradient":
+        return _weight_gradient_plan(geometry, direction, algorithm)
     if algorithm == "sliding":
         has_small_groups = geometry.groups > 1 and DepthwisePlan.serves(geometry)
         return SlidingPlan(
@@ -415,29 +411,21 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
         return Col2imPlan(geometry, direction)
     if algorithm == "fft":
         return FftPlan(geometry, direction)
-    if algorithm == "winograd":
-        winograd = _winograd_plans(geometry)[0]
-        return winograd(geometry, direction, winograd_tile(geometry, direction, precision))
-    if outer_serves(geometry, direction):
-        return OuterPlan(geometry, direction)
-    return DensePlan(geometry, direction)
+    return (OuterPlan if outer_serves(geometry, direction) else DensePlan)(geometry, direction)
 
 
-@lru_cache(maxsize=PLANS)
-def weight_plan(geometry: ConvGeometry, algorithm: str) -> WeightPlan:
-    """How one geometry's weight gradient is computed, remembered; raises as `plan` does."""
-    check_algorithm(algorithm)
-    if algorithm == "reference":
-        return ReferenceWeightGradientPlan(geometry)
+def _winograd_options(geometry: ConvGeometry, direction: str, precision: str) -> tuple[int, ...]:
+    """Outputs of a tile, and the products that a weight gradient adds up in one go."""
+    if direction == "weight_gradient":
+        return winograd_weight_tile(geometry), winograd_weight_chunk(geometry)
+    return (winograd_tile(geometry, direction, precision),)
+
+
+def _weight_gradient_plan(geometry: ConvGeometry, direction: str, algorithm: str) -> ConvPass:
     if algorithm in ("sliding", "depthwise", "col2im"):
         raise ValueError(f"algorithm={algorithm!r}: does not compute weight gradients")
-    if algorithm == "auto":
-        algorithm = _choose_weights(geometry)
     if algorithm == "fft":
-        return FftWeightGradientPlan(geometry)
-    if algorithm == "winograd":
-        winograd = _winograd_plans(geometry)[1]
-        return winograd(geometry, winograd_weight_tile(geometry), winograd_weight_chunk(geometry))
-    if outer_serves(geometry, "weight_gradient"):
-        return OuterWeightGradientPlan(geometry)
-    return WeightGradientPlan(geometry)
+        return FftWeightGradientPlan(geometry, direction)
+    if outer_serves(geometry, direction):
+        return OuterWeightGradientPlan(geometry, direction)
+    return WeightGradientPlan(geometry, direction)

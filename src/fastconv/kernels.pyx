@@ -1,0 +1,311 @@
+"""fastconv's kernels for other people's Cython: convolution, pooling and their gradients without the GIL.
+
+A plan is made once, with the GIL, from shapes and parameters; it never changes, and threads may share it. A call takes
+it and typed memoryviews of five axes, checks that they are what the plan was made for, makes no Python object, and runs
+on fastconv's own threads if the work is worth it and they are free (calls from several threads at a time each run on
+theirs). It raises as a function of Python does: declared `except -1 nogil`, it gets the GIL for that alone, as it does to
+notice Ctrl-C in long calls. `fastconv.conv2d` and its like go through the same kernels.
+
+    from fastconv.kernels cimport ConvPlan, conv_forward
+
+    plan = ConvPlan((8, 3, 32, 32), (16, 3, 3, 3), padding=1)
+    with nogil:
+        conv_forward(plan, x[:, :, None, :, :], w[:, :, None, :, :], None, y[:, :, None, :, :])
+
+What a sum of products is, and which of them a NaN reaches, is as `fastconv.conv2d` says.
+"""
+
+from libc.stdint cimport int64_t
+
+from fastconv._kernels.engine.arrays cimport View, elements_apart, is_channels_last, lie_apart, lies_dense, view_of, view_of_indices
+from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvPass, run_pass
+from fastconv._kernels.pool.by_index cimport ADD, exchange
+from fastconv._kernels.pool.plan cimport PoolPlan as Windows
+
+from fastconv._kernels.conv.direct import ACTIVATIONS
+from fastconv.algorithm import DIRECTIONS, plan as find_plan
+from fastconv.geometry import (
+    as_sizes, check_rank, conv_geometry, divisor, flag, pool_geometry,
+)
+from fastconv.runtime import get_precision
+
+cdef extern from "Python.h" nogil:
+    bint PyGILState_Check()
+
+
+# ---- plans -------------------------------------------------------------------------------------------
+
+
+cdef void set_sizes(int64_t *sizes, tuple shape) noexcept:
+    """A shape of two to five axes as one of five."""
+    cdef int axis, missing = 5 - len(shape)
+    for axis in range(5):
+        sizes[axis] = 1
+    for axis in range(len(shape)):
+        sizes[axis if axis < 2 else axis + missing] = shape[axis]
+
+
+cdef class ConvPlan:
+    """How a convolution of these shapes is computed, forward and backward.
+
+    Parameters
+    ----------
+    input_shape : tuple of int, (N, C, *spatial) with one to three spatial axes
+    weight_shape : tuple of int, (K, C / groups, *kernel)
+    stride, padding, dilation, groups
+        As for `fastconv.conv2d`.
+    activation : {None, "relu", "leaky_relu", "relu6"}
+        What `conv_forward` applies as it stores.
+    algorithm : str, default "auto"
+        As for `fastconv.conv2d`, of each of `passes`.
+    precision : {None, "highest", "high", "medium"}
+        None is the precision in force here.
+    passes : tuple of str, default ("forward", "input_gradient", "weight_gradient")
+        What the plan is for.
+
+    Attributes
+    ----------
+    output_shape : tuple of int, (N, K, *spatial)
+    needs_gil : bool
+        One of its passes works on Python objects: "fft" and "reference" do. It is refused without the GIL.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> from fastconv.kernels import ConvPlan
+    >>> ConvPlan((8, 3, 32, 32), (16, 3, 3, 3), padding=1).output_shape
+    (8, 16, 32, 32)
+    """
+
+    def __init__(self, input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, activation=None,
+                 algorithm="auto", precision=None, passes=DIRECTIONS):
+        weight_shape = as_sizes("weight_shape", weight_shape, (3, 4, 5))
+        spatial_rank = len(weight_shape) - 2
+        input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 2,))
+        check_rank("input_shape", input_shape, spatial_rank)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
+        if isinstance(passes, str) or not set(passes) <= set(DIRECTIONS):
+            raise ValueError(f"passes={passes!r}: must be a tuple of {', '.join(map(repr, DIRECTIONS))}")
+        geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
+        found = [find_plan(geometry, direction, algorithm, precision or get_precision()) if direction in passes else None
+                 for direction in DIRECTIONS]
+        self.forward, self.input_gradient, self.weight_gradient = found
+        self.activation, self.output_shape = ACTIVATIONS[activation], geometry.output_shape
+        self.needs_gil = any(one is not None and one.needs_gil for one in found)
+        set_sizes(self.sizes.input, input_shape)
+        set_sizes(self.sizes.weight, weight_shape)
+        set_sizes(self.sizes.output, geometry.output_shape)
+
+
+cdef class PoolPlan:
+    """How a pooling of these shapes is computed, forward and backward.
+
+    Parameters
+    ----------
+    input_shape : tuple of int, (N, C, *spatial) with one to three spatial axes
+    kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
+        As for `fastconv.max_pool2d` and `fastconv.avg_pool2d`.
+
+    Attributes
+    ----------
+    output_shape : tuple of int, (N, C, *spatial)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and the rule it breaks.
+
+    Examples
+    --------
+    >>> from fastconv.kernels import PoolPlan
+    >>> PoolPlan((8, 3, 32, 32), 2).output_shape
+    (8, 3, 16, 16)
+    """
+
+    def __init__(self, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
+                 count_include_pad=True, divisor_override=None):
+        input_shape = as_sizes("input_shape", input_shape, (3, 4, 5))
+        spatial_rank = len(input_shape) - 2
+        check_rank("input_shape", input_shape, spatial_rank)
+        geometry = pool_geometry(input_shape, kernel_size, stride, padding, dilation, flag("ceil_mode", ceil_mode),
+                                 spatial_rank)
+        self.windows, self.output_shape = Windows(geometry), geometry.output_shape
+        self.count_include_pad = flag("count_include_pad", count_include_pad)
+        self.divisor = divisor(divisor_override)
+        set_sizes(self.sizes.input, input_shape)
+        set_sizes(self.sizes.output, geometry.output_shape)
+
+
+# ---- what may be wrong with a call -------------------------------------------------------------------
+
+
+cdef tuple shape_of(const int64_t *sizes):
+    return sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+
+
+cdef int refuse_shape(const char *name, const View *view, const int64_t *expected) except -1 with gil:
+    raise ValueError(f"{name.decode()}: shape {shape_of(view.size)} must be {shape_of(expected)}, as planned")
+
+
+cdef int refuse(const char *name, const char *rule) except -1 with gil:
+    raise ValueError(f"{name.decode()}: {rule.decode()}")
+
+
+cdef int refuse_pass(object pass_, const char *name) except -1 with gil:
+    if pass_ is None:
+        raise ValueError(f"passes: the plan is none for {name.decode()}")
+    raise RuntimeError(f"{name.decode()} by {type(pass_).__name__}: needs the GIL, as the plan's needs_gil says")
+
+
+cdef inline int check(const char *name, const View *view, const int64_t *expected) except -1 nogil:
+    """Whether an array is what the plan was made for, and aligned."""
+    cdef int64_t misaligned = <int64_t>view.data
+    cdef int axis
+    for axis in range(5):
+        if view.size[axis] != expected[axis]:
+            return refuse_shape(name, view, expected)
+    if misaligned & (view.item - 1):
+        return refuse(name, b"its elements must be aligned")
+    return 0
+
+
+cdef inline int check_result(const char *name, const View *view, const int64_t *expected, const View *first,
+                             const View *second) except -1 nogil:
+    """... and may be written to."""
+    check(name, view, expected)
+    if expected[0] and not elements_apart(view):
+        return refuse(name, b"its elements must not share memory, nor lie backwards")
+    if expected[0] and not (lie_apart(view, first) and lie_apart(view, second)):
+        return refuse(name, b"must not share memory with an input")
+    return 0
+
+
+cdef inline int check_pass(object pass_, const char *name) except -1 nogil:
+    """Whether the plan has this pass, and may run it here."""
+    if pass_ is None or ((<ConvPass>pass_).needs_gil and not PyGILState_Check()):
+        return refuse_pass(pass_, name)
+    return 0
+
+
+# ---- convolution -------------------------------------------------------------------------------------
+
+
+cdef int conv_forward(ConvPlan plan, const real[:, :, :, :, :] input, const real[:, :, :, :, :] weight,
+                      const real[::1] bias, real[:, :, :, :, :] output) except -1 nogil:
+    """output = the activation of input convolved with weight, plus bias (K elements, or None)."""
+    cdef View x, w, y
+    cdef const char *bias_data = NULL
+    check_pass(plan.forward, b"forward")
+    if input is None or weight is None or output is None:
+        return refuse(b"input, weight, output", b"must not be None")
+    x, w, y = view_of(input), view_of(weight), view_of(output)
+    check(b"input", &x, plan.sizes.input)
+    check(b"weight", &w, plan.sizes.weight)
+    check_result(b"output", &y, plan.sizes.output, &x, &w)
+    if bias is not None:
+        if bias.shape[0] != plan.sizes.weight[0]:
+            return refuse(b"bias", b"must have one element per output channel")
+        bias_data = <const char *>&bias[0]
+    return run_pass(<ConvPass>plan.forward, &x, &w, bias_data, &y, plan.activation, LEAKY_SLOPE)
+
+
+cdef int conv_input_gradient(ConvPlan plan, const real[:, :, :, :, :] weight, const real[:, :, :, :, :] grad_output,
+                             real[:, :, :, :, :] grad_input) except -1 nogil:
+    """The gradient of a convolution with respect to its input."""
+    cdef View w, g, x
+    check_pass(plan.input_gradient, b"input_gradient")
+    if weight is None or grad_output is None or grad_input is None:
+        return refuse(b"weight, grad_output, grad_input", b"must not be None")
+    w, g, x = view_of(weight), view_of(grad_output), view_of(grad_input)
+    check(b"weight", &w, plan.sizes.weight)
+    check(b"grad_output", &g, plan.sizes.output)
+    check_result(b"grad_input", &x, plan.sizes.input, &w, &g)
+    return run_pass(<ConvPass>plan.input_gradient, &g, &w, NULL, &x, 0, 0)
+
+
+cdef int conv_weight_gradient(ConvPlan plan, const real[:, :, :, :, :] input, const real[:, :, :, :, :] grad_output,
+                              real[:, :, :, :, :] grad_weight) except -1 nogil:
+    """The gradient of a convolution with respect to its weight, summed over the batch."""
+    cdef View x, g, w
+    check_pass(plan.weight_gradient, b"weight_gradient")
+    if input is None or grad_output is None or grad_weight is None:
+        return refuse(b"input, grad_output, grad_weight", b"must not be None")
+    x, g, w = view_of(input), view_of(grad_output), view_of(grad_weight)
+    check(b"input", &x, plan.sizes.input)
+    check(b"grad_output", &g, plan.sizes.output)
+    check_result(b"grad_weight", &w, plan.sizes.weight, &x, &g)
+    return run_pass(<ConvPass>plan.weight_gradient, &x, &g, NULL, &w, 0, 0)
+
+
+# ---- pooling -----------------------------------------------------------------------------------------
+
+
+cdef inline int check_order(const char *name, const View *view, const View *like) except -1 nogil:
+    """Whether a result of pooling lies without gaps in the memory order of what it is made from."""
+    if not lies_dense(view, is_channels_last(like)):
+        return refuse(name, b"must be contiguous, or channels-last if the input is")
+    return 0
+
+
+cdef int max_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, :, :] output,
+                  int64_t[:, :, :, :, :] indices) except -1 nogil:
+    """output = the maximum of each window, indices = where in its plane it is (or None, if nobody asks)."""
+    cdef View x, y, places
+    if input is None or output is None:
+        return refuse(b"input, output", b"must not be None")
+    x, y = view_of(input), view_of(output)
+    check(b"input", &x, plan.sizes.input)
+    check_result(b"output", &y, plan.sizes.output, &x, &x)
+    check_order(b"output", &y, &x)
+    if indices is None:
+        return (<Windows>plan.windows).maxima(&x, &y, NULL, 0)
+    places = view_of_indices(indices)
+    check_result(b"indices", &places, plan.sizes.output, &x, &y)
+    check_order(b"indices", &places, &x)
+    return (<Windows>plan.windows).maxima(&x, &y, &places, 0)
+
+
+cdef int max_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
+                           const int64_t[:, :, :, :, :] indices, real[:, :, :, :, :] grad_input) except -1 nogil:
+    """The gradient of max_pool with respect to its input: grad_output added up where the indices say."""
+    cdef View g, places, x
+    if grad_output is None or indices is None or grad_input is None:
+        return refuse(b"grad_output, indices, grad_input", b"must not be None")
+    g, places, x = view_of(grad_output), view_of_indices(indices), view_of(grad_input)
+    check(b"grad_output", &g, plan.sizes.output)
+    check(b"indices", &places, plan.sizes.output)
+    check_result(b"grad_input", &x, plan.sizes.input, &g, &places)
+    check_order(b"grad_input", &x, &g)
+    if not exchange(ADD, &g, &places, &x):
+        return refuse(b"indices", b"must be places of a plane of the input")
+    return 0
+
+
+cdef int avg_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, :, :] output) except -1 nogil:
+    """output = the average of each window."""
+    cdef View x, y
+    if input is None or output is None:
+        return refuse(b"input, output", b"must not be None")
+    x, y = view_of(input), view_of(output)
+    check(b"input", &x, plan.sizes.input)
+    check_result(b"output", &y, plan.sizes.output, &x, &x)
+    check_order(b"output", &y, &x)
+    return (<Windows>plan.windows).totals(&x, &y, plan.count_include_pad, plan.divisor, 0)
+
+
+cdef int avg_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
+                           real[:, :, :, :, :] grad_input) except -1 nogil:
+    """The gradient of avg_pool with respect to its input."""
+    cdef View g, x
+    if grad_output is None or grad_input is None:
+        return refuse(b"grad_output, grad_input", b"must not be None")
+    g, x = view_of(grad_output), view_of(grad_input)
+    check(b"grad_output", &g, plan.sizes.output)
+    check_result(b"grad_input", &x, plan.sizes.input, &g, &g)
+    check_order(b"grad_input", &x, &g)
+    return (<Windows>plan.windows).spread(&g, &x, plan.count_include_pad, plan.divisor)
