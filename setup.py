@@ -46,8 +46,9 @@ INSTRUCTION_SETS = {
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
-#: What Cython's modules have in common (memoryviews above all): a module that cythonize writes.
-SHARED = Path("src/fastconv/_kernels/engine/cython_shared.c")
+#: What Cython's modules have in common (memoryviews above all): a module that cythonize writes. Python knows it by its
+#: last name alone, too, which so must be ours.
+SHARED = Path("src/fastconv/_kernels/engine/fastconv_cython.c")
 
 
 class BuildTiles(build_ext):
