@@ -303,8 +303,14 @@ def conv_info(
     input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 1, spatial_rank + 2))
     check_rank("input_shape", input_shape, spatial_rank)
     check_algorithm(algorithm)
+    _check_direction(direction)
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     return _geometry_info(geometry, direction, algorithm, get_precision(), dtype, channels_last)
+
+
+def _check_direction(direction: str) -> None:
+    if direction not in ("forward", "input_gradient"):
+        raise ValueError(f"direction={direction!r}: must be 'forward' or 'input_gradient'")
 
 
 def _line_info(line: str, others: tuple[Any, ...]) -> ConvInfo:
@@ -318,6 +324,7 @@ def _line_info(line: str, others: tuple[Any, ...]) -> ConvInfo:
     geometry = case.geometry
     if not isinstance(geometry, ConvGeometry):
         raise ValueError(f"{case.function!r} in {line!r}: must be a convolution")
+    _check_direction(case.direction)
     precision = case.precision or get_precision()
     return _geometry_info(
         geometry,
@@ -337,8 +344,6 @@ def _geometry_info(
     dtype: np.dtype,
     channels_last: bool,
 ) -> ConvInfo:
-    if direction not in ("forward", "input_gradient"):
-        raise ValueError(f"direction={direction!r}: must be 'forward' or 'input_gradient'")
     shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
     info = plan(geometry, direction, algorithm, precision).info(dtype == np.float64, channels_last)
