@@ -29,7 +29,7 @@ from fastconv.functional.case import Case
 NAN, INF = math.nan, math.inf
 
 #: What running windows treat in its own way.
-CASES = (
+LINES = (
     "max_pool1d c2 40 37 s1 p18",  # hardly a whole window
     "max_pool1d c2 97 9 s1 p4",  # around the border between the two ways
     "max_pool1d c2 400 31 s1 p15",  # long enough for stretches
@@ -45,6 +45,11 @@ CASES = (
     "max_pool3d c2 9x8x10 7x6x7 s1 p3x3:2x3",
     "max_pool3d c2 9x8x10 7x1x7 s1x1x2 p3x0x3 ceil_mode",
 )
+#: size, kernel, stride, padding, dilation, ceil_mode
+CASES = [
+    (case.size, case.kernel, case.stride, case.padding_pairs, case.dilation, case.ceil_mode)
+    for case in map(Case.parse, LINES)
+]
 LAYOUTS = ["C", "channels_last", "sliced"]
 ARRAYS = [
     ("C", np.float32),
@@ -66,35 +71,29 @@ def values_of(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
     return values
 
 
-def windows_of(case: Case) -> list[list[reference.Window]]:
-    return reference.pool_windows(
-        case.size, case.kernel, case.stride, case.padding_pairs, case.dilation, case.ceil_mode
-    )
-
-
 @pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
 @pytest.mark.parametrize("kind", ["ties", "wild"])
 def test_maxima_equal_loops(kind: str, layout: str, dtype: type) -> None:
     """Values and places: the first of equal maxima, the first NaN, the first element of nothing but -inf."""
-    for number, line in enumerate(CASES):
-        case = Case.parse(line)
-        input = lay_out(values_of(case.input_shape, kind, number).astype(dtype), layout, 1)
-        expected, places = reference.max_pool(input, windows_of(case))
-        max_pool = MAX_POOL[case.rank]
-        values, indices = max_pool(input, **case.parameters, return_indices=True)
-        np.testing.assert_array_equal(values, expected, line)
-        np.testing.assert_array_equal(indices, places, line)
-        alone = max_pool(input, **case.parameters)
+    for number, (size, kernel, stride, pads, dilation, ceil_mode) in enumerate(CASES):
+        rank = len(size)
+        input = lay_out(values_of((1, 2, *size), kind, number).astype(dtype), layout, 1)
+        windows = reference.pool_windows(size, kernel, stride, pads, dilation, ceil_mode)
+        expected, places = reference.max_pool(input, windows)
+        values, indices = MAX_POOL[rank](
+            input, kernel, stride, pads, dilation, ceil_mode, return_indices=True
+        )
+        np.testing.assert_array_equal(values, expected, str(CASES[number]))
+        np.testing.assert_array_equal(indices, places, str(CASES[number]))
+        alone = MAX_POOL[rank](input, kernel, stride, pads, dilation, ceil_mode)
         np.testing.assert_array_equal(alone, expected)
 
 
 @pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
 def test_averages_equal_loops(layout: str, dtype: type) -> None:
     """Averages and their gradients, whatever is counted."""
-    for number, line in enumerate(CASES):
-        case = Case.parse(line)
-        rank, shape, size, kernel = case.rank, case.input_shape, case.size, case.kernel
-        stride, pads, ceil_mode = case.stride, case.padding_pairs, case.ceil_mode
+    for number, (size, kernel, stride, pads, _, ceil_mode) in enumerate(CASES):
+        rank, shape = len(size), (1, 2, *size)
         pads = tuple(tuple(min(p, k // 2) for p in pair) for pair, k in zip(pads, kernel))
         input = lay_out(values_of(shape, "reals", number).astype(dtype), layout, 1)
         windows = reference.pool_windows(size, kernel, stride, pads, (1,) * rank, ceil_mode)
