@@ -1,155 +1,93 @@
 """The named problems that are timed: layers of well-known networks, and what the peers neglect.
 
-Ids are used everywhere a number is reported. Shapes are in elements. This module needs NumPy alone, so that
-whatever is compared with fastconv can be given the same cases without it.
+Names are used everywhere a number is reported. A layer is a line, in the language that `fastconv.conv_info`
+reads too; its reader is all of fastconv that is used here.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from benchmarks.corners import CORNERS
+from benchmarks.corners import CORNERS, CornerCase
+from fastconv.functional.case import Case
 
-
-@dataclass(frozen=True)
-class ConvCase:
-    """A convolution: input (n, in_channels, *size), weight (out_channels, in_channels / groups, *kernel)."""
-
-    id: str
-    n: int
-    in_channels: int
-    size: tuple[int, ...]
-    out_channels: int
-    kernel: tuple[int, ...]
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
-    groups: int = 1
-    dtype: str = "float32"
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.n, self.in_channels, *self.size)
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        spatial = (
-            (size + 2 * self.padding - self.dilation * (kernel - 1) - 1) // self.stride + 1
-            for size, kernel in zip(self.size, self.kernel, strict=True)
-        )
-        return (self.n, self.out_channels, *spatial)
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """What every pass is given besides arrays."""
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-        }
-
-    @property
-    def flops(self) -> int:
-        """Multiplications and additions of any one pass; windows over the edge count whole."""
-        return 2 * math.prod(self.output_shape) * math.prod(self.weight_shape[1:])
-
-    @property
-    def least_bytes(self) -> int:
-        """What any pass reads or writes at least: input, weight and output, once each."""
-        shapes = (self.input_shape, self.weight_shape, self.output_shape)
-        return sum(map(math.prod, shapes)) * np.dtype(self.dtype).itemsize
-
-
-@dataclass(frozen=True)
-class PoolCase:
-    """A max-pooling of (n, channels, *size), float32."""
-
-    id: str
-    n: int
-    channels: int
-    size: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: int
-    padding: int = 0
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.n, self.channels, *self.size)
-
-    @property
-    def window(self) -> tuple[tuple[int, ...], int, int]:
-        """Kernel, stride and padding, as every max_pool2d takes them."""
-        return self.kernel, self.stride, self.padding
-
-
-CONV = (
-    ConvCase("toy", 1, 1, (9, 9), 3, (3, 3)),
-    ConvCase("xo-b32-l2", 32, 8, (8, 8), 16, (3, 3), padding=1),
-    ConvCase("lenet-c1", 64, 1, (28, 28), 6, (5, 5), padding=2),
-    ConvCase("lenet-c2", 64, 6, (14, 14), 16, (5, 5)),
-    ConvCase("dqn-c1", 32, 4, (84, 84), 16, (8, 8), stride=4),
-    ConvCase("dqn-c2", 32, 16, (20, 20), 32, (4, 4), stride=2),
-    ConvCase("alexnet-c1", 8, 3, (227, 227), 96, (11, 11), stride=4),
-    ConvCase("alexnet-c2", 8, 96, (27, 27), 256, (5, 5), padding=2, groups=2),
-    ConvCase("alexnet-c3", 8, 256, (13, 13), 384, (3, 3), padding=1),
-    ConvCase("vgg-1_1", 1, 3, (224, 224), 64, (3, 3), padding=1),
-    ConvCase("vgg-1_2", 1, 64, (224, 224), 64, (3, 3), padding=1),
-    ConvCase("vgg-3_2", 1, 256, (56, 56), 256, (3, 3), padding=1),
-    ConvCase("vgg-4_2", 1, 512, (28, 28), 512, (3, 3), padding=1),
-    ConvCase("vgg-5_1", 1, 512, (14, 14), 512, (3, 3), padding=1),
-    ConvCase("rn50-stem", 4, 3, (224, 224), 64, (7, 7), stride=2, padding=3),
-    ConvCase("rn50-64", 4, 64, (56, 56), 64, (3, 3), padding=1),
-    ConvCase("rn50-128", 4, 128, (28, 28), 128, (3, 3), padding=1),
-    ConvCase("rn50-256", 4, 256, (14, 14), 256, (3, 3), padding=1),
-    ConvCase("rn50-512", 4, 512, (7, 7), 512, (3, 3), padding=1),
-    ConvCase("rn50-1x1-up", 4, 64, (56, 56), 256, (1, 1)),
-    ConvCase("rn50-1x1-down", 4, 512, (28, 28), 128, (1, 1)),
-    ConvCase("rn50-1x1-s2", 4, 256, (56, 56), 512, (1, 1), stride=2),
-    ConvCase("mbv1-dw112", 4, 32, (112, 112), 32, (3, 3), padding=1, groups=32),
-    ConvCase("mbv1-dw56-s2", 4, 128, (56, 56), 128, (3, 3), stride=2, padding=1, groups=128),
-    ConvCase("mbv1-pw14", 4, 512, (14, 14), 512, (1, 1)),
-    ConvCase("resnext-g32", 4, 128, (56, 56), 128, (3, 3), padding=1, groups=32),
-    ConvCase("convnext-dw7", 4, 96, (56, 56), 96, (7, 7), padding=3, groups=96),
-    ConvCase("dilated-4", 1, 256, (64, 64), 256, (3, 3), padding=4, dilation=4),
-    ConvCase("large-15", 1, 16, (256, 256), 16, (15, 15), padding=7),
-    ConvCase("audio-1d-k9", 16, 64, (4096,), 64, (9,), padding=4),
-    ConvCase("text-1d-k3", 32, 128, (256,), 128, (3,), padding=1),
-    ConvCase("conformer-1d-dw31", 8, 256, (1000,), 256, (31,), padding=15, groups=256),
-    ConvCase("c3d-64", 1, 64, (16, 56, 56), 64, (3, 3, 3), padding=1),
-    ConvCase("volume-1ch", 1, 1, (64, 64, 64), 8, (5, 5, 5), padding=2),
-    ConvCase("f64-rn50-64", 4, 64, (56, 56), 64, (3, 3), padding=1, dtype="float64"),
-    ConvCase("f64-rn50-256", 4, 256, (14, 14), 256, (3, 3), padding=1, dtype="float64"),
-    ConvCase("f64-lenet-c2", 64, 6, (14, 14), 16, (5, 5), dtype="float64"),
-)
+CONV = {
+    "toy": "conv2d c1 9x9 k3 3x3",
+    "xo-b32-l2": "conv2d n32 c8 8x8 k16 3x3 p1",
+    "lenet-c1": "conv2d n64 c1 28x28 k6 5x5 p2",
+    "lenet-c2": "conv2d n64 c6 14x14 k16 5x5",
+    "dqn-c1": "conv2d n32 c4 84x84 k16 8x8 s4",
+    "dqn-c2": "conv2d n32 c16 20x20 k32 4x4 s2",
+    "alexnet-c1": "conv2d n8 c3 227x227 k96 11x11 s4",
+    "alexnet-c2": "conv2d n8 c96 27x27 k256 5x5 p2 g2",
+    "alexnet-c3": "conv2d n8 c256 13x13 k384 3x3 p1",
+    "vgg-1_1": "conv2d c3 224x224 k64 3x3 p1",
+    "vgg-1_2": "conv2d c64 224x224 k64 3x3 p1",
+    "vgg-3_2": "conv2d c256 56x56 k256 3x3 p1",
+    "vgg-4_2": "conv2d c512 28x28 k512 3x3 p1",
+    "vgg-5_1": "conv2d c512 14x14 k512 3x3 p1",
+    "rn50-stem": "conv2d n4 c3 224x224 k64 7x7 s2 p3",
+    "rn50-64": "conv2d n4 c64 56x56 k64 3x3 p1",
+    "rn50-128": "conv2d n4 c128 28x28 k128 3x3 p1",
+    "rn50-256": "conv2d n4 c256 14x14 k256 3x3 p1",
+    "rn50-512": "conv2d n4 c512 7x7 k512 3x3 p1",
+    "rn50-1x1-up": "conv2d n4 c64 56x56 k256 1x1",
+    "rn50-1x1-down": "conv2d n4 c512 28x28 k128 1x1",
+    "rn50-1x1-s2": "conv2d n4 c256 56x56 k512 1x1 s2",
+    "mbv1-dw112": "conv2d n4 c32 112x112 k32 3x3 p1 g32",
+    "mbv1-dw56-s2": "conv2d n4 c128 56x56 k128 3x3 s2 p1 g128",
+    "mbv1-pw14": "conv2d n4 c512 14x14 k512 1x1",
+    "resnext-g32": "conv2d n4 c128 56x56 k128 3x3 p1 g32",
+    "convnext-dw7": "conv2d n4 c96 56x56 k96 7x7 p3 g96",
+    "dilated-4": "conv2d c256 64x64 k256 3x3 p4 d4",
+    "large-15": "conv2d c16 256x256 k16 15x15 p7",
+    "audio-1d-k9": "conv1d n16 c64 4096 k64 9 p4",
+    "text-1d-k3": "conv1d n32 c128 256 k128 3 p1",
+    "conformer-1d-dw31": "conv1d n8 c256 1000 k256 31 p15 g256",
+    "c3d-64": "conv3d c64 16x56x56 k64 3x3x3 p1",
+    "volume-1ch": "conv3d c1 64x64x64 k8 5x5x5 p2",
+    "f64-rn50-64": "conv2d n4 c64 56x56 k64 3x3 p1 float64",
+    "f64-rn50-256": "conv2d n4 c256 14x14 k256 3x3 p1 float64",
+    "f64-lenet-c2": "conv2d n64 c6 14x14 k16 5x5 float64",
+}
 
 #: Small enough for loops in pure Python.
-PURE_LOOPS = (
-    ConvCase("loops-16", 1, 16, (32, 32), 16, (3, 3), padding=1),
-    ConvCase("loops-32", 1, 32, (32, 32), 32, (3, 3), padding=1),
-)
+PURE_LOOPS = {
+    "loops-16": "conv2d c16 32x32 k16 3x3 p1",
+    "loops-32": "conv2d c32 32x32 k32 3x3 p1",
+}
 
 #: A kernel that no known network has: for FFT.
-VERY_LARGE = (ConvCase("large-63", 1, 3, (256, 256), 3, (63, 63), padding=31),)
+VERY_LARGE = {
+    "large-63": "conv2d c3 256x256 k3 63x63 p31",
+}
 
-MAX_POOL = (
-    PoolCase("pool-lenet", 64, 16, (28, 28), (2, 2), 2),
-    PoolCase("pool-resnet", 4, 64, (112, 112), (3, 3), 2, padding=1),
-    PoolCase("pool-alexnet", 8, 96, (55, 55), (3, 3), 2),
-    PoolCase("pool-inception", 4, 256, (28, 28), (3, 3), 1, padding=1),
-)
+MAX_POOL = {
+    "pool-lenet": "max_pool2d n64 c16 28x28 2x2",
+    "pool-resnet": "max_pool2d n4 c64 112x112 3x3 s2 p1",
+    "pool-alexnet": "max_pool2d n8 c96 55x55 3x3 s2",
+    "pool-inception": "max_pool2d n4 c256 28x28 3x3 s1 p1",
+}
+
+#: The line of every named layer.
+LINES = {**CONV, **PURE_LOOPS, **VERY_LARGE, **MAX_POOL}
 
 
-def conv_case(case_id: str) -> ConvCase:
-    """The convolution of that id."""
-    return next(case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE) if case.id == case_id)
+@cache
+def case_of(line: str) -> Case:
+    """What a line says; a name of `LINES` stands for its line, and further words may follow it.
+
+    Raises
+    ------
+    ValueError
+        Naming the word that breaks a rule, and the rule.
+    """
+    first, *words = line.split() or [""]
+    return Case.parse(" ".join([LINES[first], *words]) if first in LINES else line)
 
 
 def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
@@ -232,8 +170,11 @@ TRAIN_STEP = (
     ),
 )
 
-#: Every case by its id.
-CASES = {case.id: case for case in (*CONV, *PURE_LOOPS, *VERY_LARGE, *MAX_POOL, *TRAIN_STEP, *CORNERS)}
+#: Every case by its name.
+CASES: dict[str, Case | TrainCase | CornerCase] = {
+    **{name: case_of(name) for name in LINES},
+    **{case.id: case for case in (*TRAIN_STEP, *CORNERS)},
+}
 
 
 def examples(case: TrainCase) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.cases import CONV, MAX_POOL, TRAIN_STEP, VERY_LARGE
+from benchmarks.cases import CONV, MAX_POOL, TRAIN_STEP, VERY_LARGE, case_of
 from benchmarks.corners import CORNERS
 from benchmarks.problems import CONV_KINDS, Problem
 from benchmarks.worker import PEERS
 
-FLOAT32 = tuple(case.id for case in CONV if case.dtype == "float32")
-FLOAT64 = tuple(case.id for case in CONV if case.dtype == "float64")
-POOLS = tuple(case.id for case in MAX_POOL)
+FLOAT32 = tuple(name for name in CONV if case_of(name).dtype == "float32")
+FLOAT64 = tuple(name for name in CONV if case_of(name).dtype == "float64")
+POOLS = tuple(MAX_POOL)
 NETWORKS = tuple(case.id for case in TRAIN_STEP)
 
 #: Who computes gradients too.
@@ -105,7 +105,7 @@ CONTESTS = (
         "very-large",
         "A very large kernel",
         "63x63, forward: by FFT.",
-        ("forward",), tuple(case.id for case in VERY_LARGE), "fastconv", PEERS,
+        ("forward",), tuple(VERY_LARGE), "fastconv", PEERS,
     ),
     Contest(
         "corners",

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import fastconv
-from benchmarks.cases import ConvCase
+from benchmarks.cases import Case
 from benchmarks.problems import Problem
 from benchmarks.worker import make_engine
 
@@ -63,7 +63,7 @@ def extra_bytes(engine: str, problem: Problem, threads: int) -> int | None:
 def allowed_bytes(problem: Problem, threads: int) -> int:
     """The promise: packed weights and 8 MiB per thread. Winograd packs more weights than there are."""
     case = problem.case
-    assert isinstance(case, ConvCase)
+    assert isinstance(case, Case)
     weight_bytes = math.prod(case.weight_shape) * np.dtype(case.dtype).itemsize
     info = fastconv.conv_info(case.input_shape, case.weight_shape, dtype=case.dtype, **case.parameters)
     return max(weight_bytes, info.packed_weight_bytes) + threads * 8 * 2**20

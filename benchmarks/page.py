@@ -39,7 +39,11 @@ it is slower. Times are medians, ± half the distance of the quartiles; a differ
 **Share** is of the machine's peak in fused multiply-adds, measured in the same run; operations are counted
 as in the direct algorithm, whoever needs fewer, so that it may exceed 100%. **Error** is the rms error
 against float64 relative to the result's rms, over the first channels and images where all would take too
-long; a peer whose result is wrong is reported as failed, and its time not compared."""
+long; a peer whose result is wrong is reported as failed, and its time not compared.
+
+**Reproducing.** A case is a name for a line in benchmarks/cases.py, such as `conv2d n4 c64 56x56 k64 3x3 p1`.
+`python -m benchmarks rn50-64 "rn50-64 input_gradient"` measures cases again; a line in place of a name
+measures any other problem."""
 
 ROOFLINE = """\
 Forward convolutions on one thread over the arithmetic intensity of the case. A point above the sloping line

@@ -9,7 +9,7 @@ import numpy as np
 
 import fastconv
 from benchmarks import naive
-from benchmarks.cases import ConvCase, PoolCase, whole_numbers
+from benchmarks.cases import Case, whole_numbers
 
 #: What a result may differ by, relative to the largest element. The naive results are exact: whole numbers.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -26,9 +26,9 @@ class Pair:
     naive: Callable[[], np.ndarray]
 
 
-def conv_pair(case: ConvCase, name: str) -> Pair:
+def conv_pair(case: Case, name: str) -> Pair:
     """One of `CONV_PASSES`."""
-    rank = len(case.size)
+    rank = case.rank
     input = whole_numbers(case.input_shape, case.dtype, seed=1)
     weight = whole_numbers(case.weight_shape, case.dtype, seed=2)
     grad_output = whole_numbers(case.output_shape, case.dtype, seed=3)
@@ -47,18 +47,18 @@ def conv_pair(case: ConvCase, name: str) -> Pair:
     return Pair(lambda: fast(*arguments, **case.parameters), lambda: slow(*arguments, **case.parameters))
 
 
-def pure_pair(case: ConvCase) -> Pair:
+def pure_pair(case: Case) -> Pair:
     """The forward pass against loops over lists of Python numbers, the lists made beforehand."""
     fast = conv_pair(case, "forward").fastconv
     input = whole_numbers(case.input_shape, case.dtype, seed=1).tolist()
     weight = whole_numbers(case.weight_shape, case.dtype, seed=2).tolist()
-    return Pair(fast, lambda: naive.pure_conv2d(input, weight, case.padding))
+    return Pair(fast, lambda: naive.pure_conv2d(input, weight, case.parameters["padding"]))
 
 
-def pool_pair(case: PoolCase, name: str) -> Pair:
+def pool_pair(case: Case, name: str) -> Pair:
     """One of `POOL_PASSES`; the backward pass from the indices of the forward one."""
     input = whole_numbers(case.input_shape, "float32", seed=1)
-    window = (case.kernel, case.stride, case.padding)
+    window = (case.kernel, case.parameters["stride"], case.parameters["padding"])
     if name == "forward":
         return Pair(lambda: fastconv.max_pool2d(input, *window), lambda: naive.max_pool(input, *window)[0])
     output, indices = fastconv.max_pool2d(input, *window, return_indices=True)

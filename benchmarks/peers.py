@@ -5,7 +5,7 @@ its own making where it offers that. The inference engines also have their weigh
 how they are meant to be used; fastconv, torch, SciPy and the NumPy loops get them with each call. An engine
 raises `CannotError` for what it does not offer; one that is not installed raises `ImportError` when made.
 
-Nothing here imports fastconv.
+Of fastconv nothing is used here but the reader of lines, which says what is to be computed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from benchmarks.cases import (
     LEARNING_RATE,
     MOMENTUM,
     TIMED_LEARNING_RATE,
+    Case,
     Conv,
-    ConvCase,
     Pool,
-    PoolCase,
     TrainCase,
     examples,
     parameters,
 )
 from benchmarks.corners import CornerCase, corner_arrays, corner_call
-from benchmarks.problems import STEPS, Problem, conv_arrays, pool_input
+from benchmarks.problems import CONV_KINDS, STEPS, Problem, conv_arrays, conv_bias, pool_input
 
 #: Larger convolutions would take the loops over taps longer than anybody waits.
 LOOPS_FLOPS = 10**8
@@ -83,14 +82,28 @@ def train_job(make: Callable[[float], Callable[[], float]]) -> Job:
     return Job(make(TIMED_LEARNING_RATE), losses)
 
 
-def forward_case(problem: Problem, dtypes: tuple[str, ...] = ("float32",)) -> ConvCase:
-    """The case of a forward convolution, all that inference engines offer."""
+def forward_case(problem: Problem, dtypes: tuple[str, ...] = ("float32",)) -> Case:
+    """The case of a plain forward convolution, all that inference engines are asked for here."""
     case = problem.case
-    if problem.kind != "forward" or not isinstance(case, ConvCase):
+    if problem.kind != "forward" or not isinstance(case, Case):
         raise CannotError("inference only")
     if case.dtype not in dtypes:
         raise CannotError(f"no {case.dtype}")
+    return plain(case)
+
+
+def plain(case: Case) -> Case:
+    """The case, if it is a convolution and nothing else."""
+    if case.operation != "conv" or case.bias or case.activation:
+        raise CannotError("plain convolutions only")
     return case
+
+
+def one_padding(case: Case) -> list[int]:
+    """Per axis, for those that pad both ends alike."""
+    if any(before != after for before, after in case.padding_pairs):
+        raise CannotError("pads both ends of an axis alike")
+    return [before for before, _ in case.padding_pairs]
 
 
 class Torch(Engine):
@@ -108,13 +121,13 @@ class Torch(Engine):
         self._mode.close()
         self._mode.enter_context(self.torch.inference_mode(problem.kind not in ("train_step", "corner")))
         case = problem.case
-        if isinstance(case, ConvCase):
-            return self._conv(problem.kind, case)
         if isinstance(case, CornerCase):
             return corner_job("torch", case, self._tensor)
+        if problem.kind in CONV_KINDS:
+            return self._conv(problem.kind, case)
         if self.channels_last:
             raise CannotError("compared with contiguous tensors")
-        if isinstance(case, PoolCase):
+        if isinstance(case, Case):
             return self._pool(problem.kind, case)
         return train_job(lambda learning_rate: self._step(case, learning_rate))
 
@@ -126,13 +139,15 @@ class Torch(Engine):
         order = formats[array.ndim] if self.channels_last else torch.contiguous_format
         return torch.from_numpy(array).clone(memory_format=order)
 
-    def _conv(self, kind: str, case: ConvCase) -> Job:
+    def _conv(self, kind: str, case: Case) -> Job:
         input, weight, grad_output = map(self._tensor, conv_arrays(case))
-        rank, how = len(case.size), case.parameters
+        transposed = case.operation == "conv_transpose"
+        if transposed:  # the arrays are those of the convolution that it runs backwards
+            input, grad_output = grad_output, input
+        where = ([*case.stride], one_padding(case), [*case.dilation], transposed, [*case.output_padding])
         if kind == "forward":
-            conv = getattr(self.torch.nn.functional, f"conv{rank}d")
-            return Job(lambda: conv(input, weight, **how))
-        where = ([case.stride] * rank, [case.padding] * rank, [case.dilation] * rank, False, [0] * rank)
+            bias = conv_bias(case)
+            return self._forward(case, input, weight, None if bias is None else self.torch.from_numpy(bias))
         asked = [kind == "grad_input", kind == "grad_weight", False]
         backward = self.torch.ops.aten.convolution_backward.default
         return Job(
@@ -140,20 +155,32 @@ class Torch(Engine):
             lambda gradients: gradients[asked.index(True)].numpy(),
         )
 
-    def _pool(self, kind: str, case: PoolCase) -> Job:
-        max_pool = self.torch.nn.functional.max_pool2d
-        input = self._tensor(pool_input(case))
-        if kind == "max_pool":
-            return Job(lambda: max_pool(input, *case.window))
+    def _forward(self, case: Case, input: Any, weight: Any, bias: Any) -> Job:
+        functional = self.torch.nn.functional
+        function, how = getattr(functional, case.function), {**case.parameters, "padding": one_padding(case)}
+        if case.activation is None:
+            return Job(lambda: function(input, weight, bias, **how))
+        activation = getattr(functional, case.activation)
+        return Job(lambda: activation(function(input, weight, bias, **how), inplace=True))
+
+    def _pool(self, kind: str, case: Case) -> Job:
+        function = getattr(self.torch.nn.functional, case.function)
+        input, window = self._tensor(pool_input(case)), {**case.parameters, "padding": one_padding(case)}
+        if kind in ("max_pool", "avg_pool"):
+            return Job(lambda: function(input, **window))
         if kind == "max_pool_indices":
-            return Job(
-                lambda: max_pool(input, *case.window, return_indices=True), lambda pair: pair[0].numpy()
-            )
-        output, indices = max_pool(input, *case.window, return_indices=True)
-        backward = self.torch.ops.aten.max_pool2d_with_indices_backward.default
-        kernel, stride, padding = case.window
-        window = (list(kernel), [stride] * 2, [padding] * 2, [1, 1], False)
-        return Job(lambda: backward(output, input, *window, indices))
+            return Job(lambda: function(input, **window, return_indices=True), lambda pair: pair[0].numpy())
+        if case.rank == 1:
+            raise CannotError("no operator of its own in 1-D")
+        axes = ([*case.kernel], [*case.stride], one_padding(case))
+        backwards = self.torch.ops.aten
+        if case.operation == "avg_pool":
+            average = getattr(backwards, f"{case.function}_backward").default
+            output = function(input, **window)
+            return Job(lambda: average(output, input, *axes, case.ceil_mode, True, None))
+        output, indices = function(input, **window, return_indices=True)
+        maximum = getattr(backwards, f"{case.function}_with_indices_backward").default
+        return Job(lambda: maximum(output, input, *axes, [*case.dilation], case.ceil_mode, indices))
 
     def _step(self, case: TrainCase, learning_rate: float) -> Callable[[], float]:
         """Forward, loss, backward, step; the picture needs no gradient."""
@@ -212,15 +239,15 @@ class OnnxRuntime(Engine):
         binding.bind_ortvalue_output("output", output)
         return Job(lambda: session.run_with_iobinding(binding), lambda _: output.numpy())
 
-    def _model(self, case: ConvCase, weight: np.ndarray) -> bytes:
-        helper, rank = self.onnx.helper, len(case.size)
+    def _model(self, case: Case, weight: np.ndarray) -> bytes:
+        helper = self.onnx.helper
         node = helper.make_node(
             "Conv",
             ["input", "weight"],
             ["output"],
-            strides=[case.stride] * rank,
-            pads=[case.padding] * 2 * rank,
-            dilations=[case.dilation] * rank,
+            strides=[*case.stride],
+            pads=[*(before for before, _ in case.padding_pairs), *(after for _, after in case.padding_pairs)],
+            dilations=[*case.dilation],
             group=case.groups,
         )
         ends = [
@@ -246,10 +273,9 @@ class OpenVino(Engine):
     def job(self, problem: Problem, threads: int) -> Job:
         case = forward_case(problem)
         input, weight, _ = conv_arrays(case)
-        rank = len(case.size)
         source = self.operators.parameter(list(case.input_shape), np.float32)
-        padding = [case.padding] * rank
-        where = ([case.stride] * rank, padding, padding, [case.dilation] * rank)
+        before, after = ([pair[end] for pair in case.padding_pairs] for end in (0, 1))
+        where = ([*case.stride], before, after, [*case.dilation])
         if case.groups == 1:
             node = self.operators.convolution(source, self.operators.constant(weight), *where)
         else:
@@ -295,22 +321,22 @@ class Ncnn(Engine):
 
         return Job(run, lambda outputs: np.stack([np.array(output) for output in outputs]))
 
-    def _net(self, case: ConvCase, weight: np.ndarray, threads: int) -> Any:
+    def _net(self, case: Case, weight: np.ndarray, threads: int) -> Any:
         net = self.ncnn.Net()
         net.opt.num_threads = threads
         net.opt.use_winograd_convolution = True
         net.opt.use_vulkan_compute = False
         for option in self.HALF:
             setattr(net.opt, f"use_{option}", False)
-        rank = {1: "1D", 2: "", 3: "3D"}[len(case.size)]
+        rank = {1: "1D", 2: "", 3: "3D"}[case.rank]
         layer = "Convolution" + ("DepthWise" if case.groups > 1 else "") + rank
         numbers = {0: case.out_channels, 5: 0, 6: weight.size}
         if case.groups > 1:
             numbers[7] = case.groups
         # 1 to 4 are of width, 11 to 14 of height, 21 to 24 of depth
-        for axis, kernel in enumerate(reversed(case.kernel)):
-            numbers |= {10 * axis + 1: kernel, 10 * axis + 2: case.dilation, 10 * axis + 3: case.stride}
-            numbers[10 * axis + 4] = case.padding
+        axes = zip(case.kernel, case.dilation, case.stride, one_padding(case), strict=True)
+        for axis, values in enumerate(reversed([*axes])):
+            numbers |= {10 * axis + place: value for place, value in enumerate(values, 1)}
         settings = " ".join(f"{key}={value}" for key, value in numbers.items())
         text = f"7767517\n2 2\nInput input 0 1 input\n{layer} convolution 1 1 input output {settings}\n"
         with tempfile.TemporaryDirectory() as folder:
@@ -337,17 +363,19 @@ class SciPy(Engine):
         if isinstance(problem.case, CornerCase):
             return corner_job("scipy", problem.case)
         case = forward_case(problem, ("float32", "float64"))
-        if case.in_channels != case.groups or (case.stride, case.dilation) != (1, 1):
+        if case.in_channels != case.groups or {*case.stride, *case.dilation} != {1}:
             raise CannotError("no sum over channels, no stride")
         if threads > 1:
             raise CannotError("one thread only")
         input, weight, _ = conv_arrays(case)
-        axes = tuple(range(3, 3 + len(case.size)))
+        axes = tuple(range(3, 3 + case.rank))
         source = np.expand_dims(input, 2)  # (n, groups, 1, ...) with (1, groups, outputs of a group, ...)
         flipped = np.flip(weight, range(2, weight.ndim)).reshape(1, case.groups, -1, *case.kernel)
         inside = tuple(
-            slice(kernel - 1 - case.padding, kernel - 1 - case.padding + size)
-            for kernel, size in zip(case.kernel, case.output_shape[2:], strict=True)
+            slice(kernel - 1 - before, kernel - 1 - before + size)
+            for kernel, size, (before, _) in zip(
+                case.kernel, case.output_shape[2:], case.padding_pairs, strict=True
+            )
         )
 
         def run() -> np.ndarray:
@@ -364,14 +392,16 @@ class NumPyLoops(Engine):
 
     def job(self, problem: Problem, threads: int) -> Job:
         case = problem.case
-        if not isinstance(case, ConvCase):
+        if problem.kind not in CONV_KINDS or not isinstance(case, Case):
             raise CannotError("convolutions only")
-        if case.flops > LOOPS_FLOPS:
+        if problem.flops > LOOPS_FLOPS:
             raise CannotError("small cases only")
         if threads > 1:
             raise CannotError("one thread only")
-        input, weight, grad_output = conv_arrays(case)
+        input, weight, grad_output = conv_arrays(plain(case))
         how = case.parameters
+        if not all(isinstance(value, int) for value in how.values()):
+            raise CannotError("the same stride, padding and dilation on all axes")
         calls: dict[str, Callable[[], np.ndarray]] = {
             "forward": lambda: naive.conv(input, weight, **how),
             "grad_input": lambda: naive.conv_input(case.input_shape, weight, grad_output, **how),

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import ConvCase
 from benchmarks.contests import CONTESTS, Contest
 from benchmarks.results import Run, geomean
 from benchmarks.tables import Row, rows, threads_of
@@ -169,11 +168,10 @@ def roofline(pyplot: Any, run: Run) -> Any:
 
 
 def roofline_point(axes: Any, row: Row) -> tuple[float, float]:
-    """A case: where fastconv is, where its fastest peer is, and the way between; the place of fastconv."""
-    case = row.problem.case
-    assert isinstance(case, ConvCase)
-    intensity = case.flops / case.least_bytes
-    ours, peer = (case.flops / seconds / 1e9 for seconds in (row.ours.median, row.peer_seconds))
+    """A problem: where fastconv is, where its fastest peer is, and the way between; the place of fastconv."""
+    problem = row.problem
+    intensity = problem.flops / problem.least_bytes
+    ours, peer = (problem.flops / seconds / 1e9 for seconds in (row.ours.median, row.peer_seconds))
     colour = WIN if ours >= peer else LOSS
     axes.plot([intensity] * 2, [peer, ours], color=colour, linewidth=1.6, zorder=2)
     axes.plot(intensity, peer, "_", color=GREY, markersize=10, markeredgewidth=2, zorder=3)

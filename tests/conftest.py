@@ -86,7 +86,7 @@ def tiles(request: pytest.FixtureRequest) -> Iterator[Callable[[Target], Path]]:
 
 @pytest.fixture(scope="session", params=targets(), ids=str)
 def tile(request: pytest.FixtureRequest, tiles: Callable[[Target], Path]) -> tuple[Target, Path]:
-    """An instruction set and dtype, and its tile.c as setup.py compiles it."""
+    """An instruction set and dtype, and its csrc/tile/tile.c as setup.py compiles it."""
     target = request.param
     if target.missing and target.emulator:
         pytest.skip(target.missing)

@@ -65,7 +65,7 @@ def compile_c(target: Target, *arguments: str) -> None:
 
 
 def cross_compiled_tile(target: Target) -> Path:
-    """tile.c for a machine other than this one; it takes a minute, so it is kept while it is up to date."""
+    """csrc/tile/tile.c for another machine; it takes a minute, so it is kept while it is up to date."""
     compiled = ROOT / "build/cross" / f"{target}.o"
     if newer_group([ROOT / "setup.py", *(ROOT / "csrc").rglob("*.[ch]")], compiled):
         compiled.parent.mkdir(parents=True, exist_ok=True)

@@ -2,104 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from conv_cases import CONV, CONV_INPUT
 
 import fastconv
 from fastconv.algorithm import DIRECTIONS, choose
-from fastconv.geometry import conv_geometry
+from fastconv.functional.case import Case
+from fastconv.geometry import ConvGeometry
 
-# input and weight shape, stride, padding, dilation, groups; what computes output, input and weight gradient
-CHOICES: dict[str, tuple[tuple[Any, ...], tuple[str, str, str]]] = {
-    "3x3 of few channels": (((1, 16, 32, 32), (16, 16, 3, 3), 1, 1, 1, 1), ("sliding", "sliding", "direct")),
-    "3x3 of 64 channels": (
-        ((1, 64, 56, 56), (64, 64, 3, 3), 1, 1, 1, 1),
-        ("winograd", "winograd", "winograd"),
-    ),
-    "3x3 of 512 channels": (
-        ((1, 512, 7, 7), (512, 512, 3, 3), 1, 1, 1, 1),
-        ("winograd", "winograd", "winograd"),
-    ),
-    "3x3 of 128 channels, stride 2": (
-        ((1, 128, 56, 56), (128, 128, 3, 3), 2, 1, 1, 1),
-        ("sliding", "sliding", "direct"),
-    ),
-    "5x5 of 64 channels": (
-        ((1, 64, 27, 27), (192, 64, 5, 5), 1, 2, 1, 1),
-        ("sliding", "sliding", "winograd"),
-    ),
-    "pointwise": (((1, 64, 56, 56), (256, 64, 1, 1), 1, 0, 1, 1), ("direct", "direct", "direct")),
-    "first layer": (((1, 3, 224, 224), (64, 3, 7, 7), 2, 3, 1, 1), ("sliding", "sliding", "direct")),
-    "three outputs": (((1, 64, 128, 128), (3, 64, 3, 3), 1, 1, 1, 1), ("sliding", "sliding", "direct")),
-    "depthwise 3x3": (((1, 96, 56, 56), (96, 1, 3, 3), 1, 1, 1, 96), ("depthwise", "depthwise", "direct")),
-    "depthwise, far dilated": (
-        ((1, 64, 16384), (64, 1, 7), 1, 3072, 1024, 64),
-        ("depthwise", "depthwise", "direct"),
-    ),
-    "depthwise, three rows a class": (
-        ((1, 33, 28, 18, 21), (33, 1, 3, 2, 3), 1, 0, (6, 8, 5), 33),
-        ("sliding", "sliding", "direct"),
-    ),
-    "small planes": (((1, 6, 14, 14), (16, 6, 5, 5), 1, 0, 1, 1), ("sliding", "col2im", "direct")),
-    "two taps of 64 channels": (((1, 64, 16000), (64, 64, 2), 1, 0, 1, 1), ("sliding", "sliding", "direct")),
-    "two taps far apart": (((1, 64, 16000), (64, 64, 2), 1, 0, 512, 1), ("sliding", "sliding", "direct")),
-    "three taps of 256 channels": (
-        ((1, 256, 1000), (256, 256, 3), 1, 1, 1, 1),
-        ("winograd", "winograd", "winograd"),
-    ),
-    "dilated 3x3": (((1, 64, 64, 64), (64, 64, 3, 3), 1, 6, 6, 1), ("sliding", "sliding", "direct")),
-    "narrow columns": (((1, 1, 191, 4), (96, 1, 1, 2), 1, (0, 1), 1, 1), ("direct", "sliding", "direct")),
-    "a kernel nearly as large as the picture": (
-        ((1, 31, 16, 18), (45, 31, 14, 16), 1, (7, 0), 1, 1),
-        ("sliding", "col2im", "direct"),
-    ),
-    "one output": (((1, 64, 9, 9), (100, 64, 9, 9), 1, 0, 1, 1), ("direct", "direct", "direct")),
-    "latent to picture": (((1, 3, 64, 64), (64, 3, 64, 64), 1, 0, 1, 1), ("direct", "direct", "direct")),
-    "row over a column": (
-        ((1, 1, 1000, 1), (1, 1, 1, 1000), 1, (0, 999), 1, 1),
-        ("direct", "direct", "direct"),
-    ),
+#: What computes output, input gradient and weight gradient.
+CHOICES = {
+    "conv2d c16 32x32 k16 3x3 p1": ("sliding", "sliding", "direct"),  # 3x3 of few channels
+    "conv2d c64 56x56 k64 3x3 p1": ("winograd", "winograd", "winograd"),
+    "conv2d c512 7x7 k512 3x3 p1": ("winograd", "winograd", "winograd"),
+    "conv2d c128 56x56 k128 3x3 s2 p1": ("sliding", "sliding", "direct"),
+    "conv2d c64 27x27 k192 5x5 p2": ("sliding", "sliding", "winograd"),
+    "conv2d c64 56x56 k256 1x1": ("direct", "direct", "direct"),
+    "conv2d c3 224x224 k64 7x7 s2 p3": ("sliding", "sliding", "direct"),  # first layer
+    "conv2d c64 128x128 k3 3x3 p1": ("sliding", "sliding", "direct"),  # three outputs
+    "conv2d c96 56x56 k96 3x3 p1 g96": ("depthwise", "depthwise", "direct"),
+    "conv1d c64 16384 k64 7 p3072 d1024 g64": ("depthwise", "depthwise", "direct"),  # depthwise, far dilated
+    "conv3d c33 28x18x21 k33 3x2x3 d6x8x5 g33": ("sliding", "sliding", "direct"),  # three rows a class
+    "conv2d c6 14x14 k16 5x5": ("sliding", "col2im", "direct"),  # small planes
+    "conv1d c64 16000 k64 2": ("sliding", "sliding", "direct"),
+    "conv1d c64 16000 k64 2 d512": ("sliding", "sliding", "direct"),  # two taps far apart
+    "conv1d c256 1000 k256 3 p1": ("winograd", "winograd", "winograd"),
+    "conv2d c64 64x64 k64 3x3 p6 d6": ("sliding", "sliding", "direct"),
+    "conv2d c1 191x4 k96 1x2 p0x1": ("direct", "sliding", "direct"),  # narrow columns
+    "conv2d c31 16x18 k45 14x16 p7x0": ("sliding", "col2im", "direct"),  # a kernel like the picture
+    "conv2d c64 9x9 k100 9x9": ("direct", "direct", "direct"),  # one output
+    "conv2d c3 64x64 k64 64x64": ("direct", "direct", "direct"),  # latent to picture
+    "conv2d c1 1000x1 k1 1x1000 p0x999": ("direct", "direct", "direct"),  # row over a column
 }
 
 
-def choices(
-    input_shape: tuple[int, ...],
-    weight_shape: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-) -> tuple[str, ...]:
-    rank = len(weight_shape) - 2
-    geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, rank)
+def choices(line: str) -> tuple[str, ...]:
+    geometry = Case.parse(line).geometry
+    assert isinstance(geometry, ConvGeometry)
     return tuple(choose(geometry, direction, "highest") for direction in DIRECTIONS)
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_choices_of_named_shapes(name: str) -> None:
-    shapes, expected = CHOICES[name]
-    assert choices(*shapes) == expected
+@pytest.mark.parametrize("line", CHOICES)
+def test_choices_of_layers(line: str) -> None:
+    assert choices(line) == CHOICES[line]
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_the_choice_does_not_look_at_the_batch(name: str) -> None:
-    (input_shape, *rest), _ = CHOICES[name]
-    many = choices((32, *input_shape[1:]), *rest)
-    assert many[:2] == choices(input_shape, *rest)[:2]
+@pytest.mark.parametrize("line", CHOICES)
+def test_the_choice_does_not_look_at_the_batch(line: str) -> None:
+    assert choices(f"{line} n32")[:2] == CHOICES[line][:2]
 
 
-@pytest.mark.parametrize("name", ["small planes", "latent to picture", "depthwise 3x3"])
-def test_conv_info_tells_the_choice_of_each_direction(name: str) -> None:
-    (input_shape, weight_shape, *rest), expected = CHOICES[name]
-    for direction, algorithm in zip(DIRECTIONS[:2], expected, strict=False):
-        info = fastconv.conv_info(input_shape, weight_shape, *rest, direction=direction)
+@pytest.mark.parametrize("line", CHOICES)
+def test_conv_info_tells_the_choice_of_each_direction(line: str) -> None:
+    for direction, algorithm in zip(DIRECTIONS[:2], CHOICES[line], strict=False):
+        info = fastconv.conv_info(f"{line} {direction}")
         assert info.algorithm == algorithm
         assert min(info.threads, info.tasks, info.workspace_bytes) >= 1
+
+
+def test_conv_info_refuses_another_direction() -> None:
     with pytest.raises(ValueError, match="direction='backward'"):
-        fastconv.conv_info(input_shape, weight_shape, direction="backward")
+        fastconv.conv_info((1, 1, 9), (1, 1, 3), direction="backward")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,6 +9,7 @@ from hypothesis import given
 from reference import conv as reference
 
 import fastconv
+from fastconv.functional.case import Case
 from fastconv.runtime import runnable_isas
 
 
@@ -179,49 +180,47 @@ def test_integer_like_parameters_are_accepted() -> None:
 
 # ---- what is hardly a number -----------------------------------------------------------------------
 
-NON_FINITE_GEOMETRIES = {
-    # name: input (C, *size), weight (K, C, *kernel), stride, pads, dilation
-    "padded 3x3": ((3, 6, 7), (5, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    "asymmetric padding": ((2, 5, 6), (3, 2, 2, 4), (1, 1), ((2, 0), (0, 3)), (1, 1)),
-    "stride beyond the kernel": ((2, 9, 9), (3, 2, 2, 2), (3, 4), ((1, 0), (0, 0)), (1, 1)),
-    "dilated": ((2, 8, 9), (2, 2, 3, 2), (2, 1), ((2, 2), (1, 1)), (2, 3)),
-    "past one panel": ((1, 2, 75), (17, 1, 1, 3), (1, 1), ((0, 0), (1, 1)), (1, 1)),
-    "two chunks of depth": ((60, 4, 4), (2, 60, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    "1-D": ((2, 40), (3, 2, 5), (2,), ((2, 2),), (1,)),
-    "3-D": ((2, 3, 4, 5), (3, 2, 2, 3, 2), (1, 2, 1), ((1, 1), (1, 0), (0, 1)), (1, 1, 1)),
-    "grouped": ((6, 5, 6), (9, 2, 2, 3), (1, 1), ((0, 1), (1, 1)), (1, 1)),
-    "taken by Winograd": ((17, 11, 12), (16, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    "in pieces by Winograd": ((16, 7, 8), (16, 16, 4, 5), (1, 1), ((1, 2), (2, 1)), (1, 2)),
-    "depthwise": ((3, 5, 39), (3, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    "depthwise, strided and dilated": ((2, 9, 75), (2, 1, 3, 5), (2, 2), ((2, 1), (3, 4)), (2, 2)),
-}
+NON_FINITE_LINES = (
+    "conv2d c3 6x7 k5 3x3 p1",  # padded 3x3
+    "conv2d c2 5x6 k3 2x4 p2:0x0:3",  # asymmetric padding
+    "conv2d c2 9x9 k3 2x2 s3x4 p1:0x0",  # stride beyond the kernel
+    "conv2d c2 8x9 k2 3x2 s2x1 p2x1 d2x3",  # dilated
+    "conv2d c1 2x75 k17 1x3 p0x1",  # past one panel
+    "conv2d c60 4x4 k2 3x3 p1",  # two chunks of depth
+    "conv1d c2 40 k3 5 s2 p2",  # 1-D
+    "conv3d c2 3x4x5 k3 2x3x2 s1x2x1 p1x1:0x0:1",  # 3-D
+    "conv2d c6 5x6 k9 2x3 p0:1x1 g3",  # grouped
+    "conv2d c17 11x12 k16 3x3 p1",  # taken by Winograd
+    "conv2d c16 7x8 k16 4x5 p1:2x2:1 d1x2",  # in pieces by Winograd
+    "conv2d c3 5x39 k3 3x3 p1 g3",  # depthwise
+    "conv2d c2 9x75 k2 3x5 s2 p2:1x3:4 d2 g2",  # depthwise, strided and dilated
+)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("layout", ["C", "channels_last", "reversed"])
-@pytest.mark.parametrize("geometry", NON_FINITE_GEOMETRIES.values(), ids=NON_FINITE_GEOMETRIES)
+@pytest.mark.parametrize("line", NON_FINITE_LINES)
 def test_non_finite_input_reaches_exactly_the_windows_that_cover_it(
-    isa: str, geometry: tuple, layout: str, value: float
+    isa: str, line: str, layout: str, value: float
 ) -> None:
     """Neither more outputs nor fewer: beside padding, at tile edges, anywhere, also times a zero weight."""
-    input_shape, weight_shape, stride, pads, dilation = geometry
-    conv, groups = CONV[len(stride)], input_shape[0] // weight_shape[1]
-    weight = np.ones(weight_shape, np.float32)
+    case = Case.parse(line)
+    _, channels, *size = case.input_shape
+    weight = np.ones(case.weight_shape, np.float32)
     weight[::2] = 0  # 0 * inf and 0 * NaN are NaN: a covered output is never saved by its weight
-    spatial = reference.output_size(input_shape[1:], weight_shape[2:], stride, pads, dilation)
+    window = (case.size, case.kernel, case.stride, case.padding_pairs, case.dilation)
+    spatial = reference.output_size(*window)
     covering: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
-    for output, _, position in reference.meetings(input_shape[1:], weight_shape[2:], stride, pads, dilation):
+    for output, _, position in reference.meetings(*window):
         covering.setdefault(position, set()).add(output)
-    for index, position in enumerate(np.ndindex(*input_shape[1:])):
-        channel = index % input_shape[0]
-        values = np.ones((1, *input_shape), np.float32)
+    for index, position in enumerate(np.ndindex(*size)):
+        channel = index % channels
+        values = np.ones(case.input_shape, np.float32)
         values[(0, channel, *position)] = value
-        output = conv(
-            lay_out(values, layout, 1), weight, stride=stride, padding=pads, dilation=dilation, groups=groups
-        )
-        expected = np.zeros((groups, weight_shape[0] // groups, *spatial), bool)
+        output = CONV[case.rank](lay_out(values, layout, 1), weight, **case.parameters)
+        expected = np.zeros((case.groups, case.out_channels // case.groups, *spatial), bool)
         for o in covering.get(position, ()):
-            expected[(channel // weight_shape[1], slice(None), *o)] = True
+            expected[(channel // case.weight_shape[1], slice(None), *o)] = True
         affected = ~np.isfinite(output).reshape(expected.shape)
         np.testing.assert_array_equal(affected, expected, err_msg=f"{position} of channel {channel}")
 

@@ -145,6 +145,55 @@ def test_names_are_where_the_tour_sends_the_reader() -> None:
         assert re.search(rf"\b{name}\b", target.read_text(encoding="utf-8")), f"{name} is not in {target}"
 
 
+#: Where a name of a file may start from, beside the folder of the file that names it.
+STARTS = [ROOT, ROOT / "src" / "fastconv", ROOT / "src" / "fastconv" / "_kernels", ROOT / "csrc"]
+FILE_NAME = re.compile(r"(?<![\w/.*-])(?:\.\./)*[\w-][\w./-]*\.(?:pyx|pxd|pyi|py|c|h|md|toml)\b(?![*(/])")
+FOLDER_NAME = re.compile(r"`((?!/)[\w./]+/)`")
+
+#: What a source file says in words: docstrings and comments.
+WORDS = {
+    **dict.fromkeys([".py", ".pyx", ".pxd"], re.compile(r'"""(.*?)"""|#([^\n]*)', re.DOTALL)),
+    **dict.fromkeys([".c", ".h"], re.compile(r"/\*(.*?)\*/|//([^\n]*)", re.DOTALL)),
+}
+OTHERS = {"Python.h", "malloc.h"}  # not of this repository
+
+
+def named_files(path: Path) -> set[str]:
+    """Files and folders that a page or the words of a source file name."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        text = BLOCK.sub("", text)  # what readers' programs write is theirs
+        return {*FILE_NAME.findall(text), *FOLDER_NAME.findall(text)}
+    words = " ".join(a or b for a, b in WORDS[path.suffix].findall(text))
+    return set(FILE_NAME.findall(words))
+
+
+NAMING = [*PAGES, ROOT / "setup.py"]
+for folder in ("src", "csrc", "tests", "benchmarks"):
+    NAMING += sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in WORDS)
+
+
+@pytest.mark.parametrize("path", NAMING, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_that_is_named_exists(path: Path) -> None:
+    """From the root, the package, its kernels, csrc, or the folder of the file that names it."""
+    starts = [path.parent, *STARTS]
+    missing = {name for name in named_files(path) if not any((start / name).exists() for start in starts)}
+    assert missing <= OTHERS
+
+
+def test_names_of_files_are_found() -> None:
+    """The test above sees the names that the tour is full of."""
+    assert {"csrc/fc_api.h", "conv/direct.pyx", "nn/layers/"} <= named_files(ROOT / "CONTRIBUTING.md")
+    assert "conv/outer.pyx" in named_files(ROOT / "src" / "fastconv" / "functional" / "algorithm.py")
+
+
+def test_the_tour_goes_through_every_room_of_the_kernels() -> None:
+    """CONTRIBUTING.md's table of rooms names each folder of `_kernels`, and no other."""
+    rooms = {path.parent.name for path in (ROOT / "src" / "fastconv" / "_kernels").glob("*/__init__.py")}
+    tour = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `_kernels/(\w+)/` \|", tour, re.MULTILINE)) == rooms
+
+
 # ---- the differences from torch that the README lists ------------------------------------------------
 
 

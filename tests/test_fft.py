@@ -12,7 +12,7 @@ import fastconv
 from fastconv import grad
 from fastconv._kernels.fft import blocks as fft_blocks
 from fastconv._kernels.fft.weight_gradient import FftWeightGradientPlan
-from fastconv.algorithm import choose, weight_plan
+from fastconv.algorithm import choose, plan
 from fastconv.geometry import conv_geometry
 
 #: Input and weight shape, padding, dilation, groups, stride: several blocks, remainders, axes without taps.
@@ -292,7 +292,7 @@ def test_auto_takes_it_off_the_beaten_track(
     groups = input_shape[1] // weight_shape[1]
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, 1, groups, rank)
     assert {choose(geometry, direction, "highest") for direction in ("forward", "input_gradient")} == {"fft"}
-    assert isinstance(weight_plan(geometry, "auto"), FftWeightGradientPlan)
+    assert isinstance(plan(geometry, "weight_gradient", "auto", "highest"), FftWeightGradientPlan)
 
 
 def test_auto_takes_it_for_large_kernels_alone() -> None:

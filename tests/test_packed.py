@@ -17,6 +17,7 @@ import pytest
 
 import fastconv
 from fastconv import nn
+from fastconv.functional.case import Case
 from fastconv.functional.packed import PackedLinear
 
 RNG = np.random.default_rng(11)
@@ -30,35 +31,36 @@ def channels_last(a: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
 
 
-#: Shapes of input and weight and parameters: few and many pixels, every algorithm, every rank.
-CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
-    "toy": ((1, 1, 9, 9), (1, 1, 3, 3), {}),
-    "many channels, few pixels": ((2, 200, 5, 5), (70, 200, 3, 3), {"padding": 1}),
-    "1x1": ((2, 96, 30, 31), (130, 96, 1, 1), {}),
-    "winograd": ((2, 32, 30, 30), (48, 32, 3, 3), {"padding": "same"}),
-    "winograd, few tiles": ((1, 64, 8, 8), (80, 64, 3, 3), {"padding": 1}),
-    "winograd by name": ((1, 5, 12, 9), (7, 5, 3, 3), {"algorithm": "winograd"}),
-    "winograd, even kernel": ((2, 32, 20, 31), (48, 32, 4, 2), {"padding": (2, 1)}),
-    "winograd, strides": ((2, 3, 50, 51), (32, 3, 11, 11), {"stride": 4, "padding": 2}),
-    "fft by name": ((2, 3, 40, 41), (4, 3, 11, 11), {"algorithm": "fft", "padding": 5}),
-    "groups": ((2, 12, 17, 18), (18, 4, 3, 3), {"groups": 3, "stride": 2, "padding": ((1, 0), (0, 1))}),
-    "depthwise": ((2, 20, 21, 22), (20, 1, 3, 3), {"groups": 20, "padding": 1}),
-    "large kernel": ((1, 3, 40, 41), (20, 3, 11, 11), {"stride": (4, 3)}),
-    "dilated": ((1, 8, 20, 20), (9, 8, 3, 3), {"dilation": (2, 3), "padding": (2, 3)}),
-    "1-D": ((3, 10, 300), (20, 10, 5), {"padding": 2}),
-    "3-D": ((1, 4, 6, 9, 10), (5, 4, 3, 3, 3), {"padding": 1}),
-    "reference": ((1, 2, 6, 6), (3, 2, 3, 3), {"algorithm": "reference"}),
-}
+#: Few and many pixels, every algorithm, every rank.
+CASES = (
+    "conv2d c1 9x9 k1 3x3",  # toy
+    "conv2d n2 c200 5x5 k70 3x3 p1",  # many channels, few pixels
+    "conv2d n2 c96 30x31 k130 1x1",  # 1x1
+    "conv2d n2 c32 30x30 k48 3x3 psame",  # winograd
+    "conv2d c64 8x8 k80 3x3 p1",  # winograd, few tiles
+    "conv2d c5 12x9 k7 3x3 algorithm=winograd",  # winograd by name
+    "conv2d n2 c32 20x31 k48 4x2 p2x1",  # winograd, even kernel
+    "conv2d n2 c3 50x51 k32 11x11 s4 p2",  # winograd, strides
+    "conv2d n2 c3 40x41 k4 11x11 p5 algorithm=fft",  # fft by name
+    "conv2d n2 c12 17x18 k18 3x3 s2 p1:0x0:1 g3",  # groups
+    "conv2d n2 c20 21x22 k20 3x3 p1 g20",  # depthwise
+    "conv2d c3 40x41 k20 11x11 s4x3",  # large kernel
+    "conv2d c8 20x20 k9 3x3 p2x3 d2x3",  # dilated
+    "conv1d n3 c10 300 k20 5 p2",  # 1-D
+    "conv3d c4 6x9x10 k5 3x3x3 p1",  # 3-D
+    "conv2d c2 6x6 k3 3x3 algorithm=reference",  # reference
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CASES)
-def test_a_packed_convolution_gives_the_same_bits(case: str, dtype: Any, isa: str) -> None:
+@pytest.mark.parametrize("line", CASES)
+def test_a_packed_convolution_gives_the_same_bits(line: str, dtype: Any, isa: str) -> None:
     """The first time and later, in every memory order, on any threads, with other batches between."""
-    input_shape, weight_shape, parameters = CASES[case]
-    input, weight = array(*input_shape, dtype=dtype), array(*weight_shape, dtype=dtype)
-    bias = array(weight_shape[0], dtype=dtype)
-    conv = getattr(fastconv, f"conv{input.ndim - 2}d")
+    case = Case.parse(line)
+    parameters = {**case.parameters, **case.call_parameters}
+    input, weight = array(*case.input_shape, dtype=dtype), array(*case.weight_shape, dtype=dtype)
+    bias = array(case.out_channels, dtype=dtype)
+    conv = getattr(fastconv, case.function)
     packed = fastconv.pack_weight(weight, bias, **parameters, activation="leaky_relu")
     inputs = [input, channels_last(input), input[:1], input[0], input[..., ::-1], np.repeat(input, 3, axis=0)]
     for _ in range(2):
@@ -197,11 +199,12 @@ def test_more_shapes_than_a_packed_convolution_remembers() -> None:
 # ---- pickles and copies --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_pickled_convolution_gives_the_same_bits(case: str) -> None:
+@pytest.mark.parametrize("line", CASES)
+def test_a_pickled_convolution_gives_the_same_bits(line: str) -> None:
     """Before its first call and after; arrays still read-only, parameters as they were, in every protocol."""
-    input_shape, weight_shape, parameters = CASES[case]
-    input, weight, bias = array(*input_shape), array(*weight_shape), array(weight_shape[0])
+    case = Case.parse(line)
+    parameters = {**case.parameters, **case.call_parameters}
+    input, weight, bias = array(*case.input_shape), array(*case.weight_shape), array(case.out_channels)
     packed = fastconv.pack_weight(weight, bias, **parameters, activation="relu6")
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(packed, protocol))

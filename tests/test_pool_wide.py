@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,25 +24,31 @@ from reference import pool as reference
 
 import fastconv
 from fastconv import grad, nn
+from fastconv.functional.case import Case
 
 NAN, INF = math.nan, math.inf
 
-#: size, kernel, stride, padding, dilation, ceil_mode: what running windows treat in its own way
-CASES: list[tuple[Any, ...]] = [
-    ((40,), (37,), (1,), ((18, 18),), (1,), False),  # hardly a whole window
-    ((97,), (9,), (1,), ((4, 4),), (1,), False),  # around the border between the two ways
-    ((400,), (31,), (1,), ((15, 15),), (1,), False),  # long enough for stretches
-    ((400,), (21,), (3,), ((10, 0),), (1,), True),
-    ((400,), (20,), (7,), ((0, 10),), (2,), True),  # remainders by the dilation
-    ((61,), (12,), (5,), ((3, 5),), (4,), False),
-    ((9,), (40,), (1,), ((20, 20),), (1,), False),  # wider than the input
-    ((23, 21), (13, 11), (1, 1), ((6, 6), (5, 5)), (1, 1), False),
-    ((23, 21), (19, 1), (1, 1), ((9, 9), (0, 0)), (1, 1), False),  # a column
-    ((23, 21), (1, 19), (1, 2), ((0, 0), (9, 0)), (1, 1), True),  # a row
-    ((120, 1), (33, 1), (1, 1), ((16, 16), (0, 0)), (1, 1), False),  # a plane that is one column
-    ((25, 24), (8, 9), (2, 3), ((4, 2), (1, 8)), (2, 2), True),
-    ((9, 8, 10), (7, 6, 7), (1, 1, 1), ((3, 3), (3, 2), (3, 3)), (1, 1, 1), False),
-    ((9, 8, 10), (7, 1, 7), (1, 1, 2), ((3, 3), (0, 0), (3, 3)), (1, 1, 1), True),
+#: What running windows treat in its own way.
+LINES = (
+    "max_pool1d c2 40 37 s1 p18",  # hardly a whole window
+    "max_pool1d c2 97 9 s1 p4",  # around the border between the two ways
+    "max_pool1d c2 400 31 s1 p15",  # long enough for stretches
+    "max_pool1d c2 400 21 s3 p10:0 ceil_mode",
+    "max_pool1d c2 400 20 s7 p0:10 d2 ceil_mode",  # remainders by the dilation
+    "max_pool1d c2 61 12 s5 p3:5 d4",
+    "max_pool1d c2 9 40 s1 p20",  # wider than the input
+    "max_pool2d c2 23x21 13x11 s1 p6x5",
+    "max_pool2d c2 23x21 19x1 s1 p9x0",  # a column
+    "max_pool2d c2 23x21 1x19 s1x2 p0x9:0 ceil_mode",  # a row
+    "max_pool2d c2 120x1 33x1 s1 p16x0",  # a plane that is one column
+    "max_pool2d c2 25x24 8x9 s2x3 p4:2x1:8 d2 ceil_mode",
+    "max_pool3d c2 9x8x10 7x6x7 s1 p3x3:2x3",
+    "max_pool3d c2 9x8x10 7x1x7 s1x1x2 p3x0x3 ceil_mode",
+)
+#: size, kernel, stride, padding, dilation, ceil_mode
+CASES = [
+    (case.size, case.kernel, case.stride, case.padding_pairs, case.dilation, case.ceil_mode)
+    for case in map(Case.parse, LINES)
 ]
 LAYOUTS = ["C", "channels_last", "sliced"]
 ARRAYS = [

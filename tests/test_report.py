@@ -85,7 +85,7 @@ def test_the_ratio_is_to_the_fastest_peer(run: Run) -> None:
 def test_threads_are_compared_with_as_many(run: Run) -> None:
     (row,) = rows(run, FORWARD, 2)
     assert row.ratio == pytest.approx(2)
-    assert row.share == pytest.approx(CASES["rn50-64"].flops / 2e-3 / 200e9)
+    assert row.share == pytest.approx(Problem("forward", "rn50-64").flops / 2e-3 / 200e9)
 
 
 def test_without_peers_there_is_no_ratio(run: Run) -> None:
@@ -237,7 +237,7 @@ def test_the_part_that_is_compared_is_a_part_of_the_whole(
     for kind, computed in whole.items():
         cut = compared(Problem(kind, case_id), computed)
         assert cut.size > 0
-        assert relative_error(cut, conv_part(kind, case)) < 1e-14
+        assert relative_error(cut, conv_part(Problem(kind, case_id))) < 1e-14
 
 
 def test_a_result_of_another_shape_or_with_nan_is_infinitely_wrong() -> None:

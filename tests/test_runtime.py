@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import os
 import platform
 import subprocess
@@ -302,29 +303,19 @@ def test_conv_info_names_the_algorithm(algorithm: str) -> None:
 
 def test_workspace_stays_within_its_bound(isa: str) -> None:
     """8 MiB per thread, for every algorithm, dtype, layout and precision, on any shape."""
-    shapes = [
-        ((1, 1024, 7, 7), (1024, 1024, 3, 3), 1),
-        ((1, 3, 2000, 2000), (64, 3, 7, 7), 1),
-        ((64, 512, 28, 28), (512, 512, 3, 3), 1),
-        ((1, 2, 4096, 4096), (2, 1, 31, 31), 2),
-        ((1, 64, 3, 100_000), (64, 64, 3, 3), 1),
-        ((1, 1, 4, 2_000_000), (1, 1, 3, 3), 1),
-        ((1, 4096, 1, 1), (4096, 4096, 1, 1), 1),
-    ]
-    for input_shape, weight_shape, groups in shapes:
-        for precision in ("highest", "high"):
-            fastconv.set_precision(precision)
-            for dtype in ("float32", "float64"):
-                for channels_last in (False, True):
-                    info = fastconv.conv_info(
-                        input_shape,
-                        weight_shape,
-                        padding=1,
-                        groups=groups,
-                        dtype=dtype,
-                        channels_last=channels_last,
-                    )
-                    assert info.workspace_bytes <= 8 * 2**20, info
+    lines = (
+        "conv2d c1024 7x7 k1024 3x3 p1",
+        "conv2d c3 2000x2000 k64 7x7 p1",
+        "conv2d n64 c512 28x28 k512 3x3 p1",
+        "conv2d c2 4096x4096 k2 31x31 p1 g2",
+        "conv2d c64 3x100000 k64 3x3 p1",
+        "conv2d c1 4x2000000 k1 3x3 p1",
+        "conv2d c4096 1x1 k4096 1x1 p1",
+    )
+    ways = itertools.product(("highest", "high"), ("float32", "float64"), ("", "channels_last"))
+    for line, (precision, dtype, order) in itertools.product(lines, ways):
+        info = fastconv.conv_info(f"{line} {dtype} {order} precision={precision}")
+        assert info.workspace_bytes <= 8 * 2**20, info
 
 
 @pytest.mark.parametrize(

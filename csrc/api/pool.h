@@ -35,7 +35,7 @@ typedef struct fc_pool_part {
     int64_t position_plane, position_step;
     int64_t *indices;          /* flat place of each maximum in its plane; NULL: not wanted */
     int64_t index_plane, index_step;
-    void *scratch;             /* 64-byte aligned; see pool.h and pool_gradient.h for how much */
+    void *scratch;             /* 64-byte aligned; how much: tile/pool.h, tile/pool_gradient.h */
 } fc_pool_part;
 
 enum { FC_POSITIONS = 16, FC_POOL_TAPS = 256 };  /* a gradient's windows have no more taps, nor has a byte */
@@ -50,9 +50,9 @@ typedef struct fc_ends {
 /* Whether sums are divided by what their window counts, or (gradients) every element by what is counted at it. */
 typedef enum fc_counted { FC_COUNT_NONE = 0, FC_COUNT_OUTPUTS = 1, FC_COUNT_ELEMENTS = 2 } fc_counted;
 
-/* Outputs [output, output + outputs) along an axis, for `lanes` lanes side by side: see pool_running.h. Element k lies
- * at k * source_step in the source. Totals are rows of doubles in scratch memory, places the lane's index type there;
- * such rows have room for whole vectors. */
+/* Outputs [output, output + outputs) along an axis, for `lanes` lanes side by side: see tile/pool_running.h. Element k
+ * lies at k * source_step in the source. Totals are rows of doubles in scratch memory, places the lane's index type
+ * there; such rows have room for whole vectors. */
 typedef struct fc_running {
     fc_ends windows;
     int64_t block;             /* elements from pivot to pivot: no window that is not cut short has fewer, but at least 1 */
@@ -98,8 +98,8 @@ typedef struct fc_planes {
 } fc_planes;
 
 typedef struct fc_pool_kernels {
-    /* Maxima or averages of windows, and the gradients of both: see pool.h and pool_gradient.h. An average is summed in
-     * double precision. The gradients of an element are added in the order of the outputs they come from. */
+    /* Maxima or averages of windows, and the gradients of both: see tile/pool.h and tile/pool_gradient.h. An average is
+     * summed in double precision. The gradients of an element are added in the order of the outputs they come from. */
     void (*max)(const fc_pool *pool, const fc_pool_part *part);
     void (*average)(const fc_pool *pool, const fc_pool_part *part);
     void (*gradient)(const fc_pool *pool, const fc_pool_part *part);

@@ -1,4 +1,4 @@
-/* AVX2 and FMA: 16 vectors of 32 bytes; masks are vectors. What each name means stands in simd.h. */
+/* AVX2 and FMA: 16 vectors of 32 bytes; masks are vectors. What each name means stands in tile/simd.h. */
 #ifndef FC_ISA_H
 #define FC_ISA_H
 

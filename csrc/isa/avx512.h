@@ -1,4 +1,4 @@
-/* AVX-512 (F, VL, BW, DQ): 32 vectors of 64 bytes, and mask registers. What each name means stands in simd.h. */
+/* AVX-512 (F, VL, BW, DQ): 32 vectors of 64 bytes, and mask registers. What each name means stands in tile/simd.h. */
 #ifndef FC_ISA_H
 #define FC_ISA_H
 

@@ -1,4 +1,4 @@
-/* Activations and their gradients against long double, with the error bound that activation.py states. */
+/* Activations and their gradients against long double, with the error bound that functional/activation.py states. */
 #include "check.h"
 
 #include <float.h>

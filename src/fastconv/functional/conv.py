@@ -7,6 +7,7 @@ framework: the kernel is not flipped. `weight[..., ::-1]`, `[..., ::-1, ::-1]` a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from math import prod
 from types import NoneType
 from typing import Any
@@ -17,7 +18,9 @@ from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.door import Door
 from fastconv._kernels.engine.conv_pass import ConvPass
 from fastconv.algorithm import DIRECTIONS, check_algorithm, plan
+from fastconv.functional.case import Case
 from fastconv.geometry import (
+    ConvGeometry,
     as_array,
     as_sizes,
     check_out,
@@ -248,8 +251,8 @@ class ConvInfo:
 
 
 def conv_info(
-    input_shape: tuple[int, ...],
-    weight_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | str,
+    weight_shape: tuple[int, ...] | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -264,7 +267,13 @@ def conv_info(
 
     Parameters
     ----------
-    input_shape : tuple of int, (N, C, *spatial)
+    input_shape : tuple of int, (N, C, *spatial), or str
+        A line such as "conv2d n4 c64 56x56 k64 3x3 p1" says everything, so that nothing else may be given:
+        operation, images, channels, size, output channels, kernel; then, where they are not the default,
+        ``s`` stride, ``p`` padding (``p1``, ``p1x2`` per axis, ``p1:2`` before and after, ``psame``), ``d``
+        dilation, ``g`` groups, ``o`` output_padding, ``bias``, ``activation=relu``, ``float64``,
+        ``channels_last``, ``input_gradient``, ``algorithm=fft``, ``precision=high``. The operation may be
+        conv_transpose1d, 2d or 3d too.
     weight_shape : tuple of int, (K, C / groups, *kernel)
     stride, padding, dilation, groups, algorithm
         As for `conv2d`.
@@ -284,7 +293,12 @@ def conv_info(
     >>> import fastconv
     >>> fastconv.conv_info((1, 64, 56, 56), (64, 64, 3, 3), padding=1).flops
     231211008
+    >>> fastconv.conv_info("conv2d c64 56x56 k64 3x3 p1 input_gradient").algorithm
+    'winograd'
     """
+    if isinstance(input_shape, str):
+        others = (weight_shape, stride, padding, dilation, groups, dtype, channels_last, algorithm, direction)
+        return _line_info(input_shape, others)
     dtype = float_dtype("dtype", dtype)
     weight_shape = as_sizes("weight_shape", weight_shape, (3, 4, 5))
     spatial_rank = len(weight_shape) - 2
@@ -294,9 +308,42 @@ def conv_info(
     if direction not in DIRECTIONS:
         raise ValueError(f"direction={direction!r}: must be one of {', '.join(map(repr, DIRECTIONS))}")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
+    return _geometry_info(geometry, direction, algorithm, get_precision(), dtype, channels_last)
+
+
+def _line_info(line: str, others: tuple[Any, ...]) -> ConvInfo:
+    """`conv_info` of a line; `others` are its further arguments, which must be the defaults."""
+    parameters = list(signature(conv_info).parameters.values())[1:]
+    for parameter, value in zip(parameters, others, strict=True):
+        name, default = parameter.name, parameter.default
+        if type(value) is not type(default) or value != default:
+            raise ValueError(f"{name}={value!r}: must not be given beside the line {line!r}")
+    case = Case.parse(line)
+    geometry = case.geometry
+    if not isinstance(geometry, ConvGeometry):
+        raise ValueError(f"{case.function!r} in {line!r}: must be a convolution")
+    precision = case.precision or get_precision()
+    return _geometry_info(
+        geometry,
+        case.geometry_direction,
+        case.algorithm,
+        precision,
+        np.dtype(case.dtype),
+        case.channels_last,
+    )
+
+
+def _geometry_info(
+    geometry: ConvGeometry,
+    direction: str,
+    algorithm: str,
+    precision: str,
+    dtype: np.dtype,
+    channels_last: bool,
+) -> ConvInfo:
     shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     moved = sum(prod(shape) for shape in shapes) * dtype.itemsize
-    info = plan(geometry, direction, algorithm, get_precision()).info(dtype, channels_last)
+    info = plan(geometry, direction, algorithm, precision).info(dtype, channels_last)
     return ConvInfo(flops=geometry.flops, bytes=moved, **info)
 
 

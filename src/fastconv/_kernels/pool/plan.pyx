@@ -64,7 +64,7 @@ cdef double running_taps(const Pool *pool, Operation operation) noexcept nogil:
 
 
 cdef double window_taps(const Pool *pool, Operation operation, bint tiles) noexcept nogil:
-    """What one plane takes window by window: see pool.h, pool_gradient.h and walk.pyx."""
+    """What one plane takes window by window: see tile/pool.h, tile/pool_gradient.h and walk.pyx."""
     cdef const int64_t *kernel = &pool.kernel[0]
     cdef const int64_t *outputs = &pool.output_size[0]
     cdef double every = <double>outputs[0] * outputs[1] * outputs[2]

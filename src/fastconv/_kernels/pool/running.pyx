@@ -3,7 +3,7 @@
 A call is cut into *boxes* of outputs, a few planes deep. Within a box the windows of every row are taken first, then
 those of the columns of what that gave, then those of the planes. For maxima that is scan order: along a row the first
 column stays, among rows the first row. Sums add up the same elements in the same order wherever a box begins (see
-pool_running.h), so that boxes and threads, memory order and batch leave no trace in the bits.
+tile/pool_running.h), so that boxes and threads, memory order and batch leave no trace in the bits.
 
 Lanes are pixels of a row, or channels where those are neighbours; where windows run along the row itself, several rows
 lie side by side, and if there are few of them, stretches of one.

@@ -91,7 +91,7 @@ cdef bint tiles_serve(const fc_pool *pool) noexcept:
 
 
 cdef int64_t forward_bytes(const Parts *parts, int64_t rows, int64_t columns) noexcept nogil:
-    """Scratch that pool.h needs for a part: of each row of the input a value and a place per lane."""
+    """Scratch that tile/pool.h needs for a part: of each row of the input a value and a place per lane."""
     cdef const TileCall *call = parts.call
     cdef const fc_pool_axis *height = &call.pool.axis[1]
     cdef int64_t item = 8 if call.kind == AVG_PASS else kernels(call.dtype).item * (
@@ -101,7 +101,7 @@ cdef int64_t forward_bytes(const Parts *parts, int64_t rows, int64_t columns) no
 
 
 cdef int64_t gradient_bytes(const Parts *parts, int64_t rows, int64_t columns) noexcept nogil:
-    """Scratch that pool_gradient.h needs: rows of grad_output, and for each row who is over it."""
+    """Scratch that tile/pool_gradient.h needs: rows of grad_output, and for each row who is over it."""
     cdef const TileCall *call = parts.call
     cdef const fc_pool_axis *depth = &call.pool.axis[0]
     cdef const fc_pool_axis *height = &call.pool.axis[1]
