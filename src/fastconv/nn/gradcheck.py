@@ -15,7 +15,8 @@ import numpy as np
 
 from fastconv.geometry import as_array, flag, whole_number
 from fastconv.nn.arguments import Rng, generator, real
-from fastconv.nn.layers.base import Layer, vjp_of
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import vjp_of
 
 #: Step sizes tried, relative to the larger of 1 and the number moved; the first that sees a smooth function
 #: counts.

@@ -20,7 +20,8 @@ from fastconv.nn.archive import File, read_archive, write_archive
 from fastconv.nn.arguments import real
 from fastconv.nn.clipping import clip_grad_norm
 from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
-from fastconv.nn.layers.base import Layer, ParameterBackprop
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import ParameterBackprop
 from fastconv.nn.layers.learner import Learner
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.parameter import Parameter

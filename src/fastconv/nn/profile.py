@@ -11,7 +11,8 @@ import numpy as np
 
 from fastconv.geometry import as_array, whole_number
 from fastconv.nn.examples import check_net
-from fastconv.nn.layers.base import Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Shape
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastconv.geometry import whole_number
-from fastconv.nn.layers.base import Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Shape
 from fastconv.nn.parameter import Buffer, Parameter
 
 
