@@ -194,7 +194,7 @@ class Concat(Layer):
             output, backprop = vjp_of(branch, value, training)
             outputs.append(output)
             backprops.append(carried(branch, backprop, value, output))
-        split = self._splitter(outputs)
+        joined, split = self._join(outputs), self._splitter(outputs)
 
         def backward(*gradients: Any) -> Any:
             parts = split(gradients)
@@ -203,20 +203,20 @@ class Concat(Layer):
                 grad_input = added(grad_input, backprop(part))
             return together([None] * len(inputs)) if grad_input is None else grad_input
 
-        return self._join(outputs), backward
+        return joined, backward
 
     def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
         """See `Layer.vjp_parameters`: each branch ends at its first layer that learns."""
         value = as_value(inputs)
         outputs, learns = zip(*[_learning(branch, value) for branch in self.branches])
-        split = self._splitter(outputs)
+        joined, split = self._join(outputs), self._splitter(outputs)
 
         def backward(*gradients: Any) -> None:
             for learn, part in zip(learns, split(gradients)):
                 if learn is not None:
                     learn(part)
 
-        return self._join(outputs), backward
+        return joined, backward
 
     def _splitter(self, outputs: Sequence[Any]) -> Callable[[tuple[Any, ...]], list[Any]]:
         """What takes the gradients of joined outputs apart: a value for each branch."""
