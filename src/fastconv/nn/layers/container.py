@@ -208,11 +208,11 @@ class Sequential(Layer):
 
         def backward(*gradients: Any) -> Any:
             check_gradients("backprop", len(gradients), outputs)
-            gradient = together(gradients)
+            gradient = None if all(one is None for one in gradients) else together(gradients)
             for backprop in backprops:
-                gradient = backprop(gradient)
                 if gradient is None:  # nothing further in front has one
                     break
+                gradient = backprop(gradient)
             return together([None] * inputs) if gradient is None or not to_input else gradient
 
         return output, backward
