@@ -136,3 +136,26 @@ def numbered(count: int, seed: int = 0) -> tuple[tuple[np.ndarray, np.ndarray], 
 
 def looking_up() -> nn.Sequential:
     return nn.Sequential(Lookup(5, 4), nn.Linear(6, 8, rng=0), nn.Tanh(), nn.Linear(8, 2, rng=1))
+
+
+class Merging(nn.Layer):
+    """A net of one's own: a branch for each input, added, and a head."""
+
+    def __init__(self) -> None:
+        self.left, self.right = nn.Linear(3, 8, rng=0), nn.Linear(5, 8, rng=1)
+        self.sum, self.head = Add(), nn.Linear(8, 2, rng=2)
+
+    def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return self.head(self.sum(self.left(left), self.right(right)))
+
+    def vjp(self, left: np.ndarray, right: np.ndarray, training: bool = True) -> Any:
+        one, backprop_left = self.left.vjp(left, training=training)
+        two, backprop_right = self.right.vjp(right, training=training)
+        total, backprop_sum = self.sum.vjp(one, two, training=training)
+        output, backprop_head = self.head.vjp(total, training=training)
+
+        def backprop(grad_output: np.ndarray) -> Any:
+            grad_one, grad_two = backprop_sum(backprop_head(grad_output))
+            return backprop_left(grad_one), backprop_right(grad_two)
+
+        return output, backprop

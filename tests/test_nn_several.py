@@ -12,6 +12,7 @@ from several_cases import (
     Contrast,
     Heads,
     Lookup,
+    Merging,
     Twins,
     looking_up,
     numbered,
@@ -42,7 +43,9 @@ NETS: dict[str, Any] = {
         (draw(4, 3), draw(4, 3, seed=1)),
     ),
     "around by a shortcut": (
-        lambda: nn.Residual(Twins(nn.Linear(3, 2, rng=0)), Add(), shortcut=nn.Sequential(Add(), nn.Linear(3, 2, rng=1))),
+        lambda: nn.Residual(
+            Twins(nn.Linear(3, 2, rng=0)), Add(), shortcut=nn.Sequential(Add(), nn.Linear(3, 2, rng=1))
+        ),
         (draw(4, 3), draw(4, 3, seed=1)),
     ),
     "branches": (
@@ -53,7 +56,7 @@ NETS: dict[str, Any] = {
         lambda: nn.Sequential(nn.Concat(Heads(3, 2, 4), Heads(3, 3, 1)), Add()),
         draw(4, 3),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -134,27 +137,54 @@ def one_gradient() -> nn.Layer:
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda: nn.Sequential(Heads(3, 2, 2), nn.ReLU())(ONE), r"layer 1, ReLU\(\): ReLU takes 1 input, and was given 2"),
-        (lambda: nn.Sequential(Heads(3, 2, 2), nn.ReLU()).vjp(ONE), r"layer 1, ReLU\(\): ReLU takes 1 input, and was given 2"),
-        (lambda: nn.Sequential(nn.ReLU(), Add())(ONE), r"layer 1, Add\(\): Add takes 2 inputs, and was given 1"),
-        (lambda: nn.Sequential(nn.ReLU(), Add()).vjp(ONE), r"layer 1, Add\(\): Add takes 2 inputs, and was given 1"),
-        (lambda: nn.Sequential(Add()).vjp_parameters(ONE, ONE, ONE), "layer 0, .*takes 2 inputs, and was given 3"),
+        (
+            lambda: nn.Sequential(Heads(3, 2, 2), nn.ReLU())(ONE),
+            r"layer 1, ReLU\(\): ReLU takes 1 input, and was given 2",
+        ),
+        (
+            lambda: nn.Sequential(Heads(3, 2, 2), nn.ReLU()).vjp(ONE),
+            r"layer 1, ReLU\(\): ReLU takes 1 input, and was given 2",
+        ),
+        (
+            lambda: nn.Sequential(nn.ReLU(), Add())(ONE),
+            r"layer 1, Add\(\): Add takes 2 inputs, and was given 1",
+        ),
+        (
+            lambda: nn.Sequential(nn.ReLU(), Add()).vjp(ONE),
+            r"layer 1, Add\(\): Add takes 2 inputs, and was given 1",
+        ),
+        (
+            lambda: nn.Sequential(Add()).vjp_parameters(ONE, ONE, ONE),
+            "layer 0, .*takes 2 inputs, and was given 3",
+        ),
         (lambda: nn.Sequential(Add()).prepare()(ONE), "layer 0, .*takes 2 inputs, and was given 1"),
         (lambda: nn.Concat(nn.ReLU(), nn.ReLU())(ONE, ONE), "ReLU takes 1 input, and was given 2"),
         (lambda: nn.Sequential(Add())(), "input: is missing"),
         (lambda: nn.Sequential(Add())(ONE, 3.0), r"inputs\[1\]: must be an array"),
         (lambda: nn.Sequential(nn.ReLU()).vjp(ONE, False), "training=False: must be given by name"),
-        (lambda: two_headed().vjp(ONE)[1](ONE), "backprop: takes 2 gradients, one per output, and was given 1"),
-        (lambda: nn.Sequential(nn.ReLU()).vjp(ONE)[1](ONE, ONE), "backprop: takes 1 gradient, .* was given 2"),
+        (
+            lambda: two_headed().vjp(ONE)[1](ONE),
+            "backprop: takes 2 gradients, one per output, and was given 1",
+        ),
+        (
+            lambda: nn.Sequential(nn.ReLU()).vjp(ONE)[1](ONE, ONE),
+            "backprop: takes 1 gradient, .* was given 2",
+        ),
         (
             lambda: nn.Sequential(one_gradient(), nn.ReLU()).vjp(ONE, ONE)[1](ONE),
             "backprop of Forgets: must return 2 gradients, one per input .*, and returned 1",
         ),
-        (lambda: nn.summary(nn.Sequential(nn.ReLU()), ((2, 3), (2, 3))), "ReLU takes 1 input, and was given 2"),
-        (lambda: nn.MSELoss()((ONE, ONE), (ONE, ONE)), "MSELoss takes one output and one target, and was given 2 and 2"),
+        (
+            lambda: nn.summary(nn.Sequential(nn.ReLU()), ((2, 3), (2, 3))),
+            "ReLU takes 1 input, and was given 2",
+        ),
+        (
+            lambda: nn.MSELoss()((ONE, ONE), (ONE, ONE)),
+            "MSELoss takes one output and one target, and was given 2 and 2",
+        ),
         (lambda: HEADS((ONE, ONE), ONE), "LossPerOutput has 2 losses .* was given 2 and 1"),
     ],
-)  # fmt: skip
+)
 def test_counts_that_do_not_match_are_named(run: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         run()
@@ -185,18 +215,46 @@ IDS = np.array([0, 1])
 @pytest.mark.parametrize(
     ("net", "x", "y", "loss", "error", "message"),
     [
-        (looking_up, (ONE[:, :2], IDS[:1]), IDS, None, ValueError, r"x\[1\]: has 1 examples, x\[0\] 2; all must"),
+        (
+            looking_up,
+            (ONE[:, :2], IDS[:1]),
+            IDS,
+            None,
+            ValueError,
+            r"x\[1\]: has 1 examples, x\[0\] 2; all must",
+        ),
         (looking_up, (ONE[:, :2], IDS, IDS), IDS, None, TypeError, "Lookup takes 2 inputs, and was given 3"),
         (looking_up, ONE[:, :2], IDS, None, TypeError, "Lookup takes 2 inputs, and was given 1"),
         (looking_up, (), IDS, None, ValueError, "x: is an empty tuple"),
-        (looking_up, (ONE[:, :2].astype(float), IDS), IDS, None, TypeError, r"x\[0\]: dtype float64, but the net's"),
+        (
+            looking_up,
+            (ONE[:, :2].astype(float), IDS),
+            IDS,
+            None,
+            TypeError,
+            r"x\[0\]: dtype float64, but the net's",
+        ),
         (looking_up, (ONE[:, :2], "ab"), IDS, None, TypeError, r"x\[1\]: must be an array"),
-        (two_headed, ONE, (IDS, ONE), HEADS, ValueError, r"y \(the target\): target\[1\]: shape \(2, 3\) must"),
+        (
+            two_headed,
+            ONE,
+            (IDS, ONE),
+            HEADS,
+            ValueError,
+            r"y \(the target\): target\[1\]: shape \(2, 3\) must",
+        ),
         (two_headed, ONE, (IDS + 5, ONE[:, :2]), HEADS, ValueError, r"target\[0\]: labels from 5"),
-        (two_headed, ONE, (IDS, ONE), None, TypeError, "loss: CrossEntropyLoss takes one output and one target"),
+        (
+            two_headed,
+            ONE,
+            (IDS, ONE),
+            None,
+            TypeError,
+            "loss: CrossEntropyLoss takes one output and one target",
+        ),
         (two_headed, ONE, IDS, HEADS, TypeError, "loss: LossPerOutput has 2 losses"),
     ],
-)  # fmt: skip
+)
 def test_data_that_do_not_fit_are_refused_before_a_step(net, x, y, loss, error, message) -> None:
     """By fit, evaluate and learn alike; nothing has moved."""
     net, loss = net(), loss or nn.CrossEntropyLoss()
@@ -355,6 +413,20 @@ def test_a_part_of_a_net_of_tuples_learns(frozen: str) -> None:
     expected = {name for name, p in net.named_parameters().items() if any(p is one for one in learned)}
     neither = {"0.body.1.running_mean", "0.body.1.running_var", "0.body.0.bias"}  # norm takes the bias out
     assert moved - neither == expected - neither
+
+
+@pytest.mark.parametrize("part", ["left", "right", "sum", "head", "all"])
+def test_a_part_of_a_net_of_ones_own_learns_as_in_the_whole(part: str) -> None:
+    """What lies in front of it asks for no gradients; its own gradients are those of the whole net."""
+    left, right, y = draw(8, 3).astype(np.float32), draw(8, 5).astype(np.float32), np.arange(8) % 2
+    nets = Merging(), Merging()
+    for net, learned in zip(nets, (nets[0], nets[1] if part == "all" else getattr(nets[1], part))):
+        nn.SGD(learned.parameters(), 0.1).learn(net, nn.CrossEntropyLoss(), (left, right), y)
+    start = Merging().state_dict()
+    for name, value in nets[1].state_dict().items():
+        learns = part == "all" or name.startswith(f"{part}.")
+        np.testing.assert_array_equal(value, nets[0].state_dict()[name] if learns else start[name])
+    assert nn.gradcheck(Merging(), (draw(4, 3), draw(4, 5)))
 
 
 # ---- looked at -----------------------------------------------------------------------------------------

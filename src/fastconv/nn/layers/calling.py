@@ -99,11 +99,7 @@ def check_inputs(layer: Any, count: int) -> None:
         return
     takes = f"{fewest} to {most}" if fewest < most < math.inf else f"{fewest}"
     takes = f"at least {fewest}" if most == math.inf else takes
-    raise TypeError(f"{kind.__name__} takes {takes} {_inputs(fewest)}, and was given {count}")
-
-
-def _inputs(count: int) -> str:
-    return "input" if count == 1 else "inputs"
+    raise TypeError(f"{kind.__name__} takes {takes} input{'s' if most > 1 else ''}, and was given {count}")
 
 
 def call(layer: Any, value: Any) -> Any:
