@@ -417,7 +417,7 @@ def test_a_part_of_a_net_of_tuples_learns(frozen: str) -> None:
 
 @pytest.mark.parametrize("part", ["left", "right", "sum", "head", "all"])
 def test_a_part_of_a_net_of_ones_own_learns_as_in_the_whole(part: str) -> None:
-    """What lies in front of it asks for no gradients; its own gradients are those of the whole net."""
+    """Whatever stays, in front of it or behind: what learns moves by the gradients of the whole net."""
     left, right, y = draw(8, 3).astype(np.float32), draw(8, 5).astype(np.float32), np.arange(8) % 2
     nets = Merging(), Merging()
     for net, learned in zip(nets, (nets[0], nets[1] if part == "all" else getattr(nets[1], part))):
