@@ -106,7 +106,7 @@ def fit(
         learned from as they come, one batch in memory at a time; `batch_size`, `drop_last` and `rng` do not
         concern them. An iterator, such as a generator, gives its batches once, so for one epoch.
         For a net with several inputs a tuple of arrays of one length, in batches too; integers and booleans
-        may be among them, such as indices and masks.
+        may be among them, such as indices and masks: `(indices,)` is one input of integers.
     y : array, length N
         Targets, as `loss` takes them: a tuple of arrays if it takes several.
     loss : Loss
