@@ -2,9 +2,9 @@
 
 `y = net(x)` is inference. `y, backprop = net.vjp(x)` is training: `backprop(grad_y)` adds into the `grad` of
 every parameter and returns the gradient of x; `net.vjp(x, training=False)` is the gradient of inference, and
-changes nothing. A layer is a function with parameters; it keeps nothing else
-between calls (but the running statistics of batch norm and the generator of dropout), so one layer may stand
-twice in a net and one net may run on several threads.
+changes nothing. A layer is a function with parameters; it keeps nothing else between calls (but the running
+statistics of batch norm and the generator of dropout), so one layer may stand twice in a net and one net may
+run on several threads. It may take several arrays, and return a tuple of several.
 
 | module | question it answers |
 |---|---|

@@ -2,18 +2,23 @@
 
 Every public way into training comes through here: `learn` checks the batch it is given, `fit` and `evaluate`
 a whole data set once, and of batches from an iterable each as it comes.
+
+Inputs and targets are an array, or a tuple of arrays of one length: for nets with several inputs, losses with
+several targets.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv.geometry import as_array, as_ndarray
 from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Value, ValueShape, call, each, each_shape, shape_of, together
 from fastconv.nn.layers.inside import Contents
 from fastconv.nn.losses.base import Loss, as_sample_weight, check_takes_weights
 from fastconv.nn.parameter import Buffer, Parameter
@@ -21,16 +26,19 @@ from fastconv.nn.parameter import Buffer, Parameter
 #: Shapes of input whose output shape is remembered; nets that meet more start to remember afresh.
 SHAPES = 64
 
-Shape = tuple[int, ...]
-
 
 class Batch(NamedTuple):
     """Examples that are learned from together; `targets` and `weights` as the loss takes them."""
 
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: Value
+    targets: Any
     weights: np.ndarray | None
     where: slice | np.ndarray  # which examples of the data these are
+
+    @property
+    def size(self) -> int:
+        """How many examples these are."""
+        return len(each(self.inputs)[0])
 
     @property
     def extra(self) -> tuple[np.ndarray, ...]:
@@ -80,7 +88,7 @@ class KnownNet:
         self._first = parameters[0] if parameters else None
         #: What a training pass moves although nobody learns it.
         self.statistics: list[Buffer] = [b for b in buffers if not isinstance(b, Parameter)]
-        self._shapes: dict[Shape, Shape] = {}
+        self._shapes: dict[ValueShape, tuple[ValueShape, np.dtype]] = {}
 
     def __reduce__(self) -> tuple[type[KnownNet], tuple[()]]:
         return KnownNet, ()
@@ -112,40 +120,66 @@ class KnownNet:
         TypeError, ValueError
             Naming the argument, its value and the rule.
         """
-        x = as_array(names.inputs, x)
-        if x.ndim < 2 or len(x) == 0:
-            raise ValueError(f"{names.inputs}: shape {x.shape} must be (N, ...) with at least one example")
-        if self.dtype is not None and x.dtype != self.dtype:
-            raise TypeError(
-                f"{names.inputs}: dtype {x.dtype}, but the net's parameters are {self.dtype}; "
-                f"{names.inputs}.astype(np.{self.dtype}) converts it"
-            )
-        shape = (len(x), *self._output_shape(names.inputs, x))
+        if isinstance(x, tuple):
+            x = self._several(names.inputs, x)
+        else:
+            x = as_array(names.inputs, x)
+            if x.ndim < 2 or len(x) == 0:
+                raise ValueError(
+                    f"{names.inputs}: shape {x.shape} must be (N, ...) with at least one example"
+                )
+            self._check_dtype(names.inputs, x)
+        count = len(each(x)[0])
+        one, dtype = self._output(names.inputs, x)
+        shape = together([(count, *own) for own in each_shape(one)])
         try:
-            targets = loss.prepare(shape, x.dtype, as_ndarray("target", y))
+            targets = loss._prepared(shape, dtype, y)
             if weights is not None:
                 check_takes_weights(loss)
-                weights = as_sample_weight(weights, shape)
+                weights = as_sample_weight(weights, each_shape(shape)[0])
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(_renamed(names, str(error))) from error
-        return Batch(x, targets, weights, slice(0, len(x)))
+        return Batch(x, targets, weights, slice(0, count))
 
-    def _output_shape(self, name: str, x: np.ndarray) -> Shape:
-        """The shape of the net's output for one example of x, without its batch axis."""
-        one = x.shape[1:]
-        shape = self._shapes.get(one)
-        if shape is None:
+    def _several(self, name: str, x: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """Inputs of one length; those that are not integers or booleans in the dtype of the net."""
+        arrays = as_arrays(name, x)
+        if len(arrays[0]) == 0:
+            raise ValueError(f"{name}[0]: shape {arrays[0].shape} must have at least one example")
+        for i, array in enumerate(arrays):
+            if array.dtype.kind not in "iub":
+                self._check_dtype(f"{name}[{i}]", as_array(f"{name}[{i}]", array))
+        return arrays
+
+    def _check_dtype(self, name: str, x: np.ndarray) -> None:
+        if self.dtype is not None and x.dtype != self.dtype:
+            raise TypeError(
+                f"{name}: dtype {x.dtype}, but the net's parameters are {self.dtype}; "
+                f"{name}.astype(np.{self.dtype}) converts it"
+            )
+
+    def _output(self, name: str, x: Any) -> tuple[ValueShape, np.dtype]:
+        """Shape and dtype of the net's output for one example of x, the shape without its batch axis."""
+        one = together([array.shape[1:] for array in each(x)])
+        found = self._shapes.get(one)
+        if found is None:
             assert self.net is not None
-            whole = self.net.output_shape((1, *one))
-            if len(whole) < 1 or whole[0] != 1:
-                raise ValueError(
-                    f"net: turns one example of {name} into shape {whole}; it must keep the batch axis"
-                )
+            if isinstance(x, tuple):  # zeros might not do: integers may stand for anything
+                first = call(self.net, together([array[:1] for array in x]))
+                whole, dtype = shape_of(first), each(first)[0].dtype
+            else:
+                whole, dtype = self.net.output_shape((1, *one)), x.dtype
+            for own in each_shape(whole):
+                if len(own) < 1 or own[0] != 1:
+                    raise ValueError(
+                        f"net: turns one example of {name} into shape {own}; it must keep the batch axis"
+                    )
             if len(self._shapes) >= SHAPES:
                 self._shapes.clear()
-            shape = self._shapes[one] = tuple(whole[1:])
-        return shape
+            found = together([tuple(own[1:]) for own in each_shape(whole)]), dtype
+            self._shapes[one] = found
+        return found
 
 
 def _renamed(names: Names, message: str) -> str:
@@ -164,8 +198,8 @@ def check_something_counts(names: Names, loss: Loss, batch: Batch) -> None:
 
 def not_finite(names: Names, batch: Batch) -> str | None:
     """The first place of a batch that is infinite or NaN, in words; None if there is none."""
-    for name, array in ((names.inputs, batch.inputs), (names.targets, batch.targets)):
-        if array.dtype.kind != "f":
+    for name, array in [*_named(names.inputs, batch.inputs), *_named(names.targets, batch.targets)]:
+        if getattr(array, "dtype", np.dtype(int)).kind != "f":
             continue
         for i, example in enumerate(array):
             if not np.isfinite(example).all():
@@ -175,34 +209,68 @@ def not_finite(names: Names, batch: Batch) -> str | None:
     return None
 
 
+def _named(name: str, value: Any) -> list[tuple[str, Any]]:
+    """The arrays of a value, each with what the caller calls it."""
+    if not isinstance(value, tuple):
+        return [(name, value)]
+    return [(f"{name}[{i}]", array) for i, array in enumerate(value)]
+
+
+def as_arrays(name: str, x: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+    """Several inputs as arrays of one length.
+
+    Raises
+    ------
+    TypeError, ValueError
+        None at all, something that is no array, or another number of examples than in the first.
+    """
+    arrays = tuple(as_ndarray(f"{name}[{i}]", array) for i, array in enumerate(x))
+    if not arrays:
+        raise ValueError(f"{name}: is an empty tuple; it must hold an array for each input of the net")
+    for i, array in enumerate(arrays):
+        if array.ndim < 1:
+            raise ValueError(f"{name}[{i}]: shape {array.shape} must be (N, ...)")
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{name}[{i}]: has {len(array)} examples, {name}[0] {len(arrays[0])}; all must have as many"
+            )
+    return arrays
+
+
+def chosen(value: Any, which: Any) -> Any:
+    """Some of the examples in an array, or in each of several."""
+    return tuple(array[which] for array in value) if isinstance(value, tuple) else value[which]
+
+
 class Examples:
     """Arrays of examples, shown in batches."""
 
     def __init__(self, names: Names, examples: Batch, batch_size: int, drop_last: bool = False) -> None:
         self.names, self._examples = names, examples
         self._batch_size = batch_size
-        count = len(examples.inputs)
+        count = examples.size
         self.steps: int | None = count // batch_size if drop_last else math.ceil(count / batch_size)
         if self.steps == 0:
             raise ValueError(f"drop_last=True: {count} examples do not fill a batch of {batch_size}")
 
-    def single(self) -> np.ndarray | None:
+    def single(self) -> Value | None:
         """An example that will make a batch alone; None if none does."""
-        count, inputs = len(self._examples.inputs), self._examples.inputs
+        count = self._examples.size
         alone = self._batch_size == 1 or count == 1
         alone |= count % self._batch_size == 1 and self.steps != count // self._batch_size
-        return inputs[:1] if alone else None
+        return chosen(self._examples.inputs, slice(0, 1)) if alone else None
 
     def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
         """Every example once; in random order, if there is a generator."""
         x, y, weights, _ = self._examples
-        order = None if rng is None else rng.permutation(len(x))
+        order = None if rng is None else rng.permutation(self._examples.size)
         for number in range(self.steps or 0):
             start = number * self._batch_size
-            chosen: Any = slice(start, start + self._batch_size)
+            which: Any = slice(start, start + self._batch_size)
             if order is not None:
-                chosen = order[chosen]
-            yield Batch(x[chosen], y[chosen], None if weights is None else weights[chosen], chosen)
+                which = order[which]
+            some = None if weights is None else weights[which]
+            yield Batch(chosen(x, which), chosen(y, which), some, which)
 
 
 class Stream:
@@ -212,25 +280,22 @@ class Stream:
         self._name, self._source, self._net, self._loss = name, source, net, loss
         self.names = Names(f"{name}: x of a batch")
         #: Batches in an epoch, if that is known.
-        self.steps: int | None = len(source) if hasattr(source, "__len__") else None
+        self.steps: int | None = length_of(source)
 
     def single(self) -> None:
         """Nobody knows what will come."""
 
     def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
         """The batches in the order in which they come, each checked."""
-        opened = self._source() if callable(self._source) else self._source
-        if not isinstance(opened, Iterable):
-            raise TypeError(
-                f"{self._name}: the function must return an iterable, not {type(opened).__name__}"
-            )
         number = 0
-        for number, item in enumerate(opened, 1):
+        for number, item in enumerate(opened(self._name, self._source), 1):
             where = f"{self._name}: batch {number}"
             if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
                 raise TypeError(f"{where}: must be (x, y) or (x, y, sample_weight), not {_described(item)}")
             self.names = Names(f"{where}: x", f"{where}: y", f"{where}: sample_weight")
-            yield self._net.take(self.names, self._loss, *item)
+            # loaders collate several arrays to lists as well as to tuples
+            parts = [tuple(part) if isinstance(part, list) else part for part in item]
+            yield self._net.take(self.names, self._loss, *parts)
         if number == 0:
             raise ValueError(f"{self._name}: gave no batch; an iterator gives its batches only once")
         self.steps = number
@@ -243,6 +308,21 @@ def _described(item: Any) -> str:
     if isinstance(item, (tuple, list)):
         return f"{len(item)} things"
     return type(item).__name__
+
+
+def opened(name: str, source: Any) -> Iterable[Any]:
+    """The batches of an iterable, or of a function that makes one."""
+    batches = source() if callable(source) else source
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"{name}: the function must return an iterable, not {type(batches).__name__}")
+    return batches
+
+
+def length_of(source: Any) -> int | None:
+    """How many batches a source says it has; some have a length that they cannot tell."""
+    with suppress(TypeError, NotImplementedError):
+        return len(source) if isinstance(source, Sized) else None
+    return None
 
 
 def is_stream(x: Any) -> bool:
@@ -277,7 +357,7 @@ def open_source(
         )
     if weights is not None:
         raise ValueError(f"{names.weights}: of batches, give it as the third of (x, y, sample_weight)")
-    if times > 1 and not callable(x) and iter(x) is x:
+    if times > 1 and not callable(x) and isinstance(x, Iterator):
         raise ValueError(
             f"{name}: an iterator gives its batches only once, not in {times} epochs; give a function that "
             "makes one"

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array, flag, whole_number
+from fastconv.geometry import as_array, as_ndarray, flag, whole_number
 from fastconv.nn.arguments import Rng, generator, real
-from fastconv.nn.layers.base import Layer, vjp_of
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import each, together, vjp_of
 
 #: Step sizes tried, relative to the larger of 1 and the number moved; the first that sees a smooth function
 #: counts.
@@ -27,7 +28,7 @@ ROUNDING = 64 * float(np.finfo(np.float64).eps)
 #: Slopes smaller than this share of the largest anywhere are compared as if they had that size.
 FLOOR = 1e-3
 
-Function = Callable[[np.ndarray], tuple[Any, Callable[[Any], Any]]]
+Function = Callable[..., tuple[Any, Callable[..., Any]]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Kink:
     Attributes
     ----------
     place : str
-        "input[0, 0, 2, 1]" or "0.weight[1, 0]".
+        "input[0, 0, 2, 1]" or "0.weight[1, 0]"; "inputs[1][0, 2]" of several inputs.
     below, above : float
         Slopes on both sides.
     backprop : float
@@ -124,8 +125,11 @@ def gradcheck(
     Parameters
     ----------
     net : Layer, or function from an array to (output, backprop)
-        The output of a function may be an array or a number.
-    x : array, float32 or float64
+        The output of a function may be an array or a number. Of several outputs, a tuple of arrays, the
+        weighted sum of all is differentiated.
+    x : array, float32 or float64; or tuple of arrays
+        Several inputs, one argument each. Integers and booleans among them are given as they are and not
+        moved; backprop returns None for those.
     training : bool, default True
         Which gradient of a layer to check: see `Layer.vjp`.
     tolerance : float, default 1e-6
@@ -160,7 +164,7 @@ def gradcheck(
     tolerance = real("tolerance", tolerance, above=0)
     limit = whole_number("limit", limit, 1)
     draw = generator("rng", rng)
-    x = as_array("x", x).astype(np.float64)
+    x = _as_inputs(x)
     training = flag("training", training)
     twin = net.astype(np.float64) if isinstance(net, Layer) else None
     if twin is None and not callable(net):
@@ -168,28 +172,79 @@ def gradcheck(
     run = _Repeatable(twin if twin is not None else net, training)
     output, backprop = run(x)
     again, _ = run(x)
-    if not np.array_equal(output, again, equal_nan=True):
+    first, second = _row(output), _row(again)
+    if not np.array_equal(first, second, equal_nan=True):
         raise ValueError("net: gives two different outputs for the same input; there is nothing to compare")
-    if not np.isfinite(output).all():
+    if not np.isfinite(first).all():
         raise ValueError("net: gives NaN or infinity for this x; there is nothing to compare")
-    weights = draw.standard_normal(np.shape(output))
+    weights = draw.standard_normal(first.shape)
     parameters = twin.named_parameters() if twin is not None and training else {}
     for parameter in parameters.values():
         parameter.zero_grad()
-    grad_x = np.asarray(backprop(weights if np.ndim(output) else float(weights)))
-    if grad_x.shape != x.shape:
-        raise ValueError(f"net: backprop returns shape {grad_x.shape} for an input of shape {x.shape}")
-    arrays = [_Array("input", x, grad_x.copy(), *_choose(x, limit, draw))]
+    arrays = _moved_inputs(x, backprop(*_like(output, weights)), limit, draw)
     for name, parameter in parameters.items():
         arrays.append(
             _Array(name, parameter.value, parameter.grad.copy(), *_choose(parameter.value, limit, draw))
         )
     kinks = [
-        kink
-        for array in arrays
-        for kink in _measure(array, lambda: np.asarray(run(x)[0]), weights, tolerance)
+        kink for array in arrays for kink in _measure(array, lambda: _row(run(x)[0]), weights, tolerance)
     ]
     return _report(arrays, kinks, tolerance)
+
+
+def _as_inputs(x: Any) -> Any:
+    """The inputs, those that are moved in float64: copies, so that the caller's stay as they are."""
+    if not isinstance(x, tuple):
+        return as_array("x", x).astype(np.float64)
+    arrays = [as_ndarray(f"x[{i}]", array) for i, array in enumerate(x)]
+    if not any(array.dtype.kind == "f" for array in arrays):
+        raise TypeError("x: holds no float32 or float64 array, so that there is nothing to move")
+    return tuple(
+        array if array.dtype.kind in "iub" else as_array(f"x[{i}]", array).astype(np.float64)
+        for i, array in enumerate(arrays)
+    )
+
+
+def _row(output: Any) -> np.ndarray:
+    """An output as one array: several end to end."""
+    if isinstance(output, tuple):
+        return np.concatenate([np.ravel(array) for array in output])
+    return np.asarray(output)
+
+
+def _like(output: Any, row: np.ndarray) -> tuple[Any, ...]:
+    """A row of weights as an array (or number) for each output; None for one of integers."""
+    if not isinstance(output, tuple):
+        return (row if row.ndim else float(row),)
+    ends = np.cumsum([np.size(array) for array in output])[:-1]
+    return tuple(
+        part.reshape(np.shape(array)) if np.asarray(array).dtype.kind == "f" else None
+        for part, array in zip(np.split(row, ends), output)
+    )
+
+
+def _moved_inputs(x: Any, gradients: Any, limit: int, rng: np.random.Generator) -> list[_Array]:
+    """The inputs that are moved, with what backprop returned for them."""
+    inputs, found = each(x), each(gradients)
+    if len(found) != len(inputs):
+        raise ValueError(f"net: backprop returns {len(found)} gradients for {len(inputs)} inputs")
+    arrays = []
+    for i, (array, gradient) in enumerate(zip(inputs, found)):
+        name = "input" if len(inputs) == 1 else f"inputs[{i}]"
+        if array.dtype.kind != "f":
+            if gradient is not None:
+                raise ValueError(
+                    f"net: backprop returns a gradient for {name}, of {array.dtype}; it has none"
+                )
+            continue
+        gradient = np.zeros_like(array) if gradient is None else np.array(gradient)
+        if gradient.shape != array.shape:
+            what = "an input" if len(inputs) == 1 else name
+            raise ValueError(
+                f"net: backprop returns shape {gradient.shape} for {what} of shape {array.shape}"
+            )
+        arrays.append(_Array(name, array, gradient, *_choose(array, limit, rng)))
+    return arrays
 
 
 class _Repeatable:
@@ -197,15 +252,16 @@ class _Repeatable:
 
     def __init__(self, net: Any, training: bool) -> None:
         is_layer = isinstance(net, Layer)
-        self._function: Function = (lambda x: vjp_of(net, x, training)) if is_layer else net
+        run_layer = lambda *x: vjp_of(net, together(x), training)  # noqa: E731
+        self._function: Function = run_layer if is_layer else net
         layers = net.walk() if is_layer else ()
         self._generators = [g for _, layer in layers for g in layer._own(np.random.Generator).values()]
         self._states = [value.bit_generator.state for value in self._generators]
 
-    def __call__(self, x: np.ndarray) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(self, x: Any) -> tuple[Any, Callable[..., Any]]:
         for draw, state in zip(self._generators, self._states):
             draw.bit_generator.state = state
-        return self._function(x)
+        return self._function(*each(x))
 
 
 def _choose(values: np.ndarray, limit: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ import numpy as np
 from fastconv.nn.arguments import real
 from fastconv.nn.clipping import clip_grad_norm
 from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
-from fastconv.nn.layers.base import Layer, ParameterBackprop
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import ParameterBackprop, Value, call, each, together
 from fastconv.nn.layers.container import Sequential
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.optim import SGD
@@ -92,11 +93,9 @@ class Nudge(SGD):
                     f"optimizer: {parameter!r} belongs to no layer of the net; {HOW_TO_MAKE_ONE}"
                 )
 
-    def _learn(
-        self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None
-    ) -> tuple[float, np.ndarray]:
+    def _learn(self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None) -> tuple[float, Any]:
         """See `Optimizer._learn`. Nothing moves either if a nudge is lost in rounding beside its number."""
-        prediction = net(batch.inputs)
+        prediction = net(*each(batch.inputs))
         value = loss.value(prediction, batch.targets, *batch.extra)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
@@ -107,8 +106,8 @@ class Nudge(SGD):
         self.step()
         return value, prediction
 
-    def _forward(self, net: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        return net(input), lambda grad_output: None
+    def _forward(self, net: Layer, inputs: Value) -> tuple[Any, ParameterBackprop]:
+        return net(*each(inputs)), lambda *grad_outputs: None
 
     def cost(self, net: Layer, input: Any, target: Any, *, loss: Loss) -> NudgeCost:
         """What a step costs beside backprop, measured on one batch; nothing moves, no gradient is touched.
@@ -131,12 +130,12 @@ class Nudge(SGD):
         statistics = net.state_dict()  # a training pass moves those of batch norm
         try:
             began = time.perf_counter()
-            slopes = [s for _, s in self._slopes(net, loss, batch, net(batch.inputs))]
+            slopes = [s for _, s in self._slopes(net, loss, batch, net(*each(batch.inputs)))]
             nudged = time.perf_counter() - began
             self.zero_grad()
             began = time.perf_counter()
-            prediction, backprop = self._learning(net).vjp_parameters(batch.inputs)
-            backprop(loss.gradient(prediction, batch.targets)[1])
+            prediction, backprop = self._learning(net).vjp_parameters(*each(batch.inputs))
+            backprop(*each(loss.gradient(prediction, batch.targets)[1]))
             propagated = time.perf_counter() - began
             furthest = max(float(np.abs(p.grad - s).max()) for p, s in zip(self.parameters, slopes))
         finally:
@@ -146,13 +145,13 @@ class Nudge(SGD):
         return NudgeCost(self.evaluations_per_step, nudged, propagated, furthest)
 
     def _slopes(
-        self, net: Layer, loss: Loss, batch: Batch, prediction: np.ndarray
+        self, net: Layer, loss: Loss, batch: Batch, prediction: Value
     ) -> Iterator[tuple[Parameter, np.ndarray]]:
         """Each parameter with the slope of the error along each of its numbers."""
         stages = _stages(net)
         inputs = [batch.inputs]
         for stage in stages[:-1]:
-            inputs.append(stage(inputs[-1]))
+            inputs.append(call(stage, inputs[-1]))
         _check_independent(stages, batch.inputs, prediction)
         inside = [set(map(id, stage.parameters())) for stage in stages]
         for parameter in self.parameters:
@@ -166,7 +165,7 @@ class Nudge(SGD):
         parameter: Parameter,
         front: list[Layer],
         behind: list[Layer],
-        input: np.ndarray,
+        input: Value,
         loss: Loss,
         batch: Batch,
     ) -> np.ndarray:
@@ -175,7 +174,7 @@ class Nudge(SGD):
         slopes = np.empty(numbers.size)
         first = 0
         while first < numbers.size:
-            outputs: list[np.ndarray] = []
+            outputs: list[Value] = []
             widths: list[float] = []
             for number in range(first, numbers.size):
                 kept = numbers[number]
@@ -190,10 +189,9 @@ class Nudge(SGD):
                     numbers[number] = kept
                 if widths[-1] == 0:
                     raise FloatingPointError(f"a nudge of {self.amount:g} is lost beside {float(kept):g}")
-                if (len(outputs) + 2) * outputs[0].nbytes > BATCH_BYTES:
+                if (len(outputs) + 2) * sum(array.nbytes for array in each(outputs[0])) > BATCH_BYTES:
                     break
-            predictions = _run(behind, np.concatenate(outputs))
-            parts = np.split(predictions, len(outputs))
+            parts = _apart(_run(behind, _stacked(outputs)), len(outputs))
             errors = [loss.value(part, batch.targets, *batch.extra) for part in parts]
             for i, width in enumerate(widths):
                 slopes[first + i] = (errors[2 * i] - errors[2 * i + 1]) / width
@@ -235,16 +233,27 @@ def _stages(net: Layer) -> list[Layer]:
     return [net]
 
 
-def _run(stages: list[Layer], input: np.ndarray) -> np.ndarray:
+def _run(stages: list[Layer], value: Value) -> Any:
     for stage in stages:
-        input = stage(input)
-    return input
+        value = call(stage, value)
+    return value
 
 
-def _check_independent(stages: list[Layer], input: np.ndarray, prediction: np.ndarray) -> None:
+def _stacked(values: list[Value]) -> Any:
+    """Batches as one: of several arrays, each of them."""
+    return together([np.concatenate(arrays) for arrays in zip(*map(each, values))])
+
+
+def _apart(value: Value, count: int) -> list[Any]:
+    """A batch in so many of equal length."""
+    return [together(arrays) for arrays in zip(*[np.split(array, count) for array in each(value)])]
+
+
+def _check_independent(stages: list[Layer], input: Value, prediction: Value) -> None:
     """Nudges are evaluated as one batch, which is right only if examples do not influence each other."""
-    twice = _run(stages, np.concatenate([input, input]))
-    if not np.array_equal(twice, np.concatenate([prediction, prediction]), equal_nan=True):
+    twice = each(_run(stages, _stacked([input, input])))
+    expected = each(_stacked([prediction, prediction]))
+    if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(twice, expected)):
         raise ValueError(
             "net: mixes the examples of a batch; nudging needs each output to depend on one example"
         )

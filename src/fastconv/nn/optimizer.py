@@ -20,7 +20,8 @@ from fastconv.nn.archive import File, read_archive, write_archive
 from fastconv.nn.arguments import real
 from fastconv.nn.clipping import clip_grad_norm
 from fastconv.nn.examples import LEARN, Batch, KnownNet, check_loss, check_net
-from fastconv.nn.layers.base import Layer, ParameterBackprop
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import ParameterBackprop, Value, each, output_gradients
 from fastconv.nn.layers.learner import Learner
 from fastconv.nn.losses.base import Loss
 from fastconv.nn.parameter import Parameter
@@ -199,7 +200,7 @@ class Optimizer:
         sample_weight: Any = None,
         *,
         max_grad_norm: float | None = None,
-    ) -> tuple[float, np.ndarray]:
+    ) -> tuple[float, Any]:
         """One training step on one batch: predict, compare, backprop, move.
 
         Parameters
@@ -208,8 +209,9 @@ class Optimizer:
             With at least one of this optimizer's parameters.
         loss : Loss
         input : array, shape (N, ...), dtype of the net's parameters
+            Or a tuple of arrays for a net with several inputs; integers and booleans may be among those.
         target : array, length N
-            As `loss` takes it.
+            As `loss` takes it: maybe a tuple, too.
         sample_weight : array, shape (N,), optional
             What each example counts.
         max_grad_norm : float, optional
@@ -260,20 +262,21 @@ class Optimizer:
         if not any(id(parameter) in known.parameters for parameter in self.parameters):
             raise ValueError(f"optimizer: has none of the net's parameters; {HOW_TO_MAKE_ONE}")
 
-    def _learn(
-        self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None
-    ) -> tuple[float, np.ndarray]:
+    def _learn(self, net: Layer, loss: Loss, batch: Batch, max_grad_norm: float | None) -> tuple[float, Any]:
         """`learn` on a batch that has been checked."""
         put_back = self._know(net).keep_statistics()
         try:
             prediction, backprop = self._forward(net, batch.inputs)
-            value, grad_prediction = loss.gradient(prediction, batch.targets, *batch.extra)
+            value, gradients = loss.gradient(prediction, batch.targets, *batch.extra)
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value}")
             for parameter in self.parameters:
                 parameter.forget_grad()
             try:
-                backprop(grad_prediction)
+                if isinstance(prediction, tuple):
+                    name = f"the gradient of {type(loss).__name__}"
+                    gradients = output_gradients(name, each(gradients), prediction)
+                backprop(*each(gradients))
             finally:
                 for parameter in self.parameters:
                     parameter.settle_grad()
@@ -291,9 +294,9 @@ class Optimizer:
             self._learner = Learner(net, self.parameters)
         return self._learner.layer
 
-    def _forward(self, net: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+    def _forward(self, net: Layer, inputs: Value) -> tuple[Any, ParameterBackprop]:
         """What a step makes the net do first."""
-        return self._learning(net).vjp_parameters(input)
+        return self._learning(net).vjp_parameters(*each(inputs))
 
     def _before_step(self) -> None:
         """What a step needs once, not per row."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import as_array, whole_number
+from fastconv.geometry import as_array, as_ndarray, whole_number
 from fastconv.nn.examples import check_net
-from fastconv.nn.layers.base import Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Shape, ValueShape, call, each, each_shape, shape_of, together
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ProfileRow:
     path, text : str
         Where it stands ("", "0", "2.1") and what it is; of a layer that holds others only the name.
     output_shape : tuple of int
+        Of several outputs, a tuple of shapes.
     seconds : float
         Median time of a call, with the layers inside. 0 for an activation that the layer in front applies
         as it stores.
@@ -36,7 +38,7 @@ class ProfileRow:
 
     path: str
     text: str
-    output_shape: Shape
+    output_shape: ValueShape
     seconds: float
     share: float
     flops: int
@@ -55,13 +57,14 @@ class Profile:
     Attributes
     ----------
     input_shape : tuple of int
+        Of several inputs, a tuple of shapes.
     rows : tuple of ProfileRow
         The net, then the layers inside in the order they run, each before the layers inside it. Layers are
         timed one by one, so their times need not add up to the net's.
     repeats : int
     """
 
-    input_shape: Shape
+    input_shape: ValueShape
     rows: tuple[ProfileRow, ...]
     repeats: int
 
@@ -98,8 +101,8 @@ class _Stage:
     layer: Layer
     text: str
     call: Layer | None
-    input: np.ndarray
-    output_shape: Shape
+    input: Any
+    output_shape: ValueShape
     flops: int
 
 
@@ -110,7 +113,7 @@ def profile(net: Layer, x: Any, repeats: int = 10) -> Profile:
     ----------
     net : Layer
     x : array
-        An input, batch included.
+        An input, batch included; a tuple of arrays for a net with several inputs.
     repeats : int, default 10
         Rounds over all layers; each row is the median of so many times, after one call that warms up.
 
@@ -154,7 +157,10 @@ def profile(net: Layer, x: Any, repeats: int = 10) -> Profile:
         input (4, 1, 9, 9): median of 10 times
     """
     check_net(net)
-    x = as_array("x", x)
+    if isinstance(x, tuple):
+        x = tuple(as_ndarray(f"x[{i}]", array) for i, array in enumerate(x))
+    else:
+        x = as_array("x", x)
     repeats = whole_number("repeats", repeats, 1)
     stages: list[_Stage] = []
     _add_stages(stages, "", net, net, x)
@@ -163,7 +169,7 @@ def profile(net: Layer, x: Any, repeats: int = 10) -> Profile:
         for stage, seconds in zip(stages, times):
             began = time.perf_counter()
             if stage.call is not None:
-                stage.call(stage.input)
+                stage.call(*each(stage.input))
             seconds.append(time.perf_counter() - began if stage.call is not None else 0.0)
     medians = [median(seconds) for seconds in times]
     rows = [
@@ -178,30 +184,31 @@ def profile(net: Layer, x: Any, repeats: int = 10) -> Profile:
         )
         for stage, seconds in zip(stages, medians)
     ]
-    return Profile(x.shape, tuple(rows), repeats)
+    return Profile(shape_of(x), tuple(rows), repeats)
 
 
-def _add_stages(
-    stages: list[_Stage], path: str, layer: Layer, call: Layer | None, input: np.ndarray
-) -> np.ndarray:
+def _add_stages(stages: list[_Stage], path: str, layer: Layer, run: Layer | None, input: Any) -> Any:
     """Append a layer and those inside it; returns what it makes of the input."""
-    output = input if call is None else call(input)
-    inner = layer.trace(input.shape)
+    output = input if run is None else call(run, input)
+    inner = layer.trace(shape_of(input))
     text = type(layer).__name__ if inner else repr(layer)
-    flops = layer.flops(input.shape)
-    stages.append(_Stage(path, layer, text, call, input, output.shape, flops))
-    arrays = [input]
+    flops = layer.flops(shape_of(input))
+    stages.append(_Stage(path, layer, text, run, input, shape_of(output), flops))
+    arrays = list(each(input))
     skip = False
     for i, (name, child, shape) in enumerate(inner):
-        # the layers inside say by the shape what they read: the newest array that has it
-        read = next((array for array in reversed(arrays) if array.shape == shape), None)
-        if read is None:
-            read = np.ones(shape, input.dtype)
+        read = together([_newest(arrays, one) for one in each_shape(shape)])
         fused = None if skip or i + 1 == len(inner) else _fused(child, inner[i + 1][1])
         inside = f"{path}.{name}" if path else name
-        arrays.append(_add_stages(stages, inside, child, None if skip else fused or child, read))
+        arrays += each(_add_stages(stages, inside, child, None if skip else fused or child, read))
         skip = fused is not None
     return output
+
+
+def _newest(arrays: list[np.ndarray], shape: Shape) -> np.ndarray:
+    """What a layer inside reads: it only says of which shape that is."""
+    found = next((array for array in reversed(arrays) if array.shape == shape), None)
+    return np.ones(shape, arrays[0].dtype) if found is None else found
 
 
 def _fused(layer: Layer, following: Layer) -> Layer | None:

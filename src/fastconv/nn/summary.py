@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastconv.geometry import whole_number
-from fastconv.nn.layers.base import Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import ValueShape, each_shape, together
 from fastconv.nn.parameter import Buffer, Parameter
 
 
@@ -21,6 +22,7 @@ class Row:
     text : str
         Its repr; of a layer that holds others only the name.
     output_shape : tuple of int
+        Of several outputs, a tuple of shapes.
     parameters : int
         Numbers learned, its own and those of layers inside.
     flops : int
@@ -31,7 +33,7 @@ class Row:
 
     path: str
     text: str
-    output_shape: Shape
+    output_shape: ValueShape
     parameters: int
     flops: int
     shared: bool
@@ -44,6 +46,7 @@ class Summary:
     Attributes
     ----------
     input_shape : tuple of int
+        Of several inputs, a tuple of shapes.
     rows : tuple of Row
         The net, then the layers inside in the order they run, each before the layers inside it.
     parameters, buffers : int
@@ -52,7 +55,7 @@ class Summary:
         Multiplications, additions, comparisons and function values for one input of this shape.
     """
 
-    input_shape: Shape
+    input_shape: ValueShape
     rows: tuple[Row, ...]
     parameters: int
     buffers: int
@@ -93,7 +96,7 @@ def summary(net: Layer, input_shape: Any) -> Summary:
     ----------
     net : Layer
     input_shape : tuple of int
-        Batch included: (1, 1, 9, 9).
+        Batch included: (1, 1, 9, 9). Of a net with several inputs a tuple of shapes.
 
     Returns
     -------
@@ -122,7 +125,9 @@ def summary(net: Layer, input_shape: Any) -> Summary:
         raise TypeError(f"net: must be a layer, not {type(net).__name__}")
     if not isinstance(input_shape, (tuple, list)):
         raise TypeError(f"input_shape={input_shape!r}: must be a shape, batch included")
-    shape = tuple(whole_number("input_shape", size, 1) for size in input_shape)
+    shape = together(
+        [tuple(whole_number("input_shape", size, 1) for size in one) for one in each_shape(input_shape)]
+    )
     rows: list[Row] = []
     _add_rows(rows, set(), "", net, shape)
     buffers = net.named_buffers().values()
@@ -135,7 +140,7 @@ def summary(net: Layer, input_shape: Any) -> Summary:
     )
 
 
-def _add_rows(rows: list[Row], seen: set[int], path: str, layer: Layer, input_shape: Shape) -> None:
+def _add_rows(rows: list[Row], seen: set[int], path: str, layer: Layer, input_shape: Any) -> None:
     inner = layer.trace(input_shape)
     text = type(layer).__name__ if inner else repr(layer)
     shape, flops = layer.output_shape(input_shape), layer.flops(input_shape)

@@ -103,9 +103,12 @@ def fit(
     x : array, shape (N, ...), dtype of the net's parameters
         Or, with y left out, batches for data larger than memory: an iterable of (x, y) or (x, y,
         sample_weight), or a function without arguments that returns one, called for every epoch. They are
-        learned from as they come; `batch_size`, `drop_last` and `rng` do not concern them.
+        learned from as they come, one batch in memory at a time; `batch_size`, `drop_last` and `rng` do not
+        concern them. An iterator, such as a generator, gives its batches once, so for one epoch.
+        For a net with several inputs a tuple of arrays of one length, in batches too; integers and booleans
+        may be among them, such as indices and masks: `(indices,)` is one input of integers.
     y : array, length N
-        Targets, as `loss` takes them.
+        Targets, as `loss` takes them: a tuple of arrays if it takes several.
     loss : Loss
     optimizer : Optimizer
         Made with parameters of `net`; `nn.Nudge` learns without backprop.
@@ -118,7 +121,8 @@ def fit(
     sample_weight : array, shape (N,), optional
         What each example counts in the loss; accuracies count examples.
     validation : (x, y) or (x, y, sample_weight), optional
-        Examples that are not learned from; their loss is taken after every epoch. Or batches, as x.
+        Examples that are not learned from; their loss is taken after every epoch. Or batches, as x; a tuple
+        of two or three is taken for examples.
     validation_batch_size : int, optional
         Examples of them computed together: bounds the memory. Without it `batch_size`.
     patience : int, optional
@@ -282,7 +286,8 @@ def _held_out(net: KnownNet, loss: Loss, validation: Any, batch_size: int, epoch
     if validation is None:
         return None
     listed = isinstance(validation, (tuple, list))
-    if (listed and validation and all(isinstance(entry, tuple) for entry in validation)) or (
+    pair = isinstance(validation, tuple) and len(validation) in (2, 3)  # a tuple of them is several inputs
+    if (listed and not pair and validation and all(isinstance(b, (tuple, list)) for b in validation)) or (
         not listed and is_stream(validation)
     ):
         return open_source(VALIDATION, net, loss, (validation, None, None), batch_size, times=epochs)
@@ -473,7 +478,7 @@ class _Training:
 
 def _learning(
     optimizer: Optimizer, net: Layer, loss: Loss, max_grad_norm: float | None
-) -> Callable[[Batch], tuple[float, np.ndarray]]:
+) -> Callable[[Batch], tuple[float, Any]]:
     """A step on a batch that has been checked; an optimizer with a `learn` of its own is asked for that."""
     if type(optimizer).learn is Optimizer.learn:
         return lambda batch: optimizer._learn(net, loss, batch, max_grad_norm)

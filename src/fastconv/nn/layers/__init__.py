@@ -1,4 +1,4 @@
-"""Layers: functions of one array, with parameters; one module per family."""
+"""Layers: functions of arrays, with parameters; one module per family."""
 
 from fastconv.nn.layers.activation import (
     CELU,
@@ -37,7 +37,8 @@ from fastconv.nn.layers.adaptive_pool import (
     GlobalMaxPool,
 )
 from fastconv.nn.layers.base import Layer
-from fastconv.nn.layers.container import Concat, Residual, Sequential
+from fastconv.nn.layers.branches import Concat, Residual
+from fastconv.nn.layers.container import Sequential
 from fastconv.nn.layers.conv import (
     Conv1d,
     Conv2d,

@@ -12,7 +12,8 @@ from fastconv import functional, grad
 from fastconv.functional.elementwise import check_approximate, check_bounds
 from fastconv.geometry import LIMIT, as_array, axis_number, layout_hint, real_number, whole_number
 from fastconv.nn.arguments import float_dtype, frozen
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape
 
 
 class Activation(Layer):

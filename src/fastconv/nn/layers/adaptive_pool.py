@@ -12,7 +12,8 @@ from fastconv.functional.adaptive_pool import adaptive_plan
 from fastconv.geometry import PoolGeometry, adaptive_pool_geometry, as_array, check_rank
 from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape
 
 # Per rank: forward and gradient; of maxima the latter is in `max_pool_vjp`.
 _ADAPTIVE_AVG = {

@@ -1,8 +1,8 @@
-"""What every layer is: a function of one array, with parameters.
+"""What every layer is: a function of arrays, with parameters.
 
 `y = layer(x)` is inference and keeps nothing. `y, backprop = layer.vjp(x)` is training, and with
 `training=False` the gradient of inference: whatever a gradient needs lives in the closure, so a layer may be
-used twice in a net and by several threads at once.
+used twice in a net and by several threads at once. How several inputs and outputs go through is in `calling`.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fastconv.geometry import as_array, as_sizes, check_allocation, check_shape
 from fastconv.nn.arguments import float_dtype
-from fastconv.nn.layers.inside import containers_inside, replaced, things_inside
+from fastconv.nn.layers.calling import (
+    Backprop,
+    ParameterBackprop,
+    Shape,
+    call,
+    each,
+    each_shape,
+    shape_of,
+    together,
+)
+from fastconv.nn.layers.inside import containers_inside, put_at, replaced, things_inside
 from fastconv.nn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from fastconv.nn.layers.prepared import Prepared
-
-Shape = tuple[int, ...]
-
-#: From the gradient of the output to the gradient of the input.
-Backprop = Callable[[np.ndarray], np.ndarray]
-
-#: As `Backprop`, but only parameters get a gradient; whatever it returns means nothing.
-ParameterBackprop = Callable[[np.ndarray], object]
 
 _Self = TypeVar("_Self", bound="Layer")
 _Kind = TypeVar("_Kind")
@@ -45,6 +46,10 @@ class Layer:
 
     A `vjp` that takes `training` can also give the gradient of inference; one that takes only `input` trains.
     `vjp_parameters` may be defined as well, where it saves something that nobody wants the input's gradient.
+
+    A layer may take several arrays, one argument each, and return a tuple of several. Its backprop then takes
+    one gradient per output and returns a tuple of one per input, None for an input that has none. In a
+    `Sequential` the outputs of a layer are the inputs of the next.
 
     Examples
     --------
@@ -70,21 +75,36 @@ class Layer:
     array([2., 2.])
     >>> net.parameters()[0].grad
     array([4.])
+
+    Two inputs:
+
+    >>> class Product(nn.Layer):
+    ...     def __call__(self, left, right):
+    ...         return left * right
+    ...     def vjp(self, left, right, training=True):
+    ...         return left * right, lambda grad: (grad * right, grad * left)
+    >>> y, backprop = nn.Sequential(Product(), nn.ReLU()).vjp(np.full((1, 2), 3.0), np.full((1, 2), 4.0))
+    >>> grad_left, grad_right = backprop(np.ones_like(y))
+    >>> grad_left, grad_right
+    (array([[4., 4.]]), array([[3., 3.]]))
     """
 
     #: The attribute whose entries are named by their position alone: "0", not "layers.0".
     _positional: ClassVar[str] = ""
 
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        """The output for `input`: dropout off, batch norm by its running statistics, nothing kept."""
+    # (*Any, **Any) lets a layer of one's own name its inputs as it likes
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """The output for the inputs: dropout off, batch norm by its running statistics, nothing kept."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, *inputs: Any, **options: Any) -> tuple[Any, Backprop]:
         """Output and backprop: in training mode, or with `training=False` those of inference.
 
         Parameters
         ----------
-        input : ndarray
+        *inputs : ndarray
+            Mostly one.
         training : bool, default True
             True: dropout on, batch norm by the statistics of this batch, which move the running ones. False:
             the output is that of a call, and backprop its gradient; running statistics are used and stay,
@@ -92,15 +112,18 @@ class Layer:
 
         Returns
         -------
-        output : ndarray
+        output : ndarray, or tuple of ndarray
         backprop : function
-            `grad_input = backprop(grad_output)` returns the gradient of `input` and, in training, adds into
-            the `grad` of every parameter used. `input` and parameters must not change between the two calls.
+            `grad_input = backprop(grad_output)` returns the gradient of the input and, in training, adds into
+            the `grad` of every parameter used. Inputs and parameters must not change between the two calls.
+            Of several outputs it takes one gradient each (None for one that is not used); of several inputs
+            it returns a tuple of one gradient each (None for one that has none, such as integers).
 
         Raises
         ------
         TypeError
             With `training=False`: a layer of one's own inside, which the message names, only knows training.
+            Another number of inputs than a layer takes, or of gradients than it has outputs.
 
         Examples
         --------
@@ -114,9 +137,9 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} must define vjp")
 
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """As `vjp` in training, but nobody wants the gradient of `input`: for the front of a net."""
-        return self.vjp(input)
+    def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
+        """As `vjp` in training, but nobody wants the gradients of the inputs: for the front of a net."""
+        return self.vjp(*inputs)
 
     def prepare(self, example: Any = None) -> Prepared:
         """This layer as it is now, made ready for inference: `prepared(x)` gives what `layer(x)` gives.
@@ -129,7 +152,7 @@ class Layer:
         ----------
         example : array or tuple of int, optional
             An input, or the shape of one, batch included: run once, so that the first call is as fast as any.
-            Other shapes may be given later.
+            Other shapes may be given later. Of several inputs, a tuple of these.
 
         Examples
         --------
@@ -144,10 +167,14 @@ class Layer:
         from fastconv.nn.layers.prepared import Prepared
 
         prepared = Prepared(self)
-        if isinstance(example, (tuple, list)):
-            example = self._zeros(as_sizes("example", example, (len(example),)))
+        if isinstance(example, list) or (isinstance(example, tuple) and not _are_arrays(example)):
+            several = any(isinstance(shape, (tuple, list)) for shape in example)
+            shapes = [
+                as_sizes("example", shape, (len(shape),)) for shape in (example if several else [example])
+            ]
+            example = together(self.example(together(shapes)))
         if example is not None:
-            prepared(example)
+            prepared(*each(example))
         return prepared
 
     def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray] | None:
@@ -166,37 +193,54 @@ class Layer:
         """A layer with the same parameters that applies an activation as it stores, if there is one."""
         return None
 
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input of this shape (batch included), without computing it.
 
-        A layer that does not define it is run with zeros.
+        Of several inputs, or outputs, it is a tuple of shapes. A layer that does not define it is run with
+        its `example`.
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             The layer does not take such an input.
         """
-        return self(self._zeros(input_shape)).shape
+        return shape_of(call(self, self.example(input_shape)))
 
-    def flops(self, input_shape: Shape) -> int:
+    def flops(self, input_shape: Any) -> int:
         """Multiplications, additions, comparisons and function values for one input of this shape.
 
         Of a layer that does not define it: those of the layers inside, as far as it calls them.
         """
         return sum(layer.flops(shape) for _, layer, shape in self.trace(input_shape))
 
-    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+    def trace(self, input_shape: Any) -> list[tuple[str, Layer, Any]]:
         """(name, layer, shape of its input) of the layers inside, in the order they run; mostly none.
 
-        A layer that does not define it, but has layers inside, is run with zeros to see what it calls.
+        A layer that does not define it, but has layers inside, is run with its `example` to see what it
+        calls. Of several inputs the shape is a tuple of shapes.
         """
         from fastconv.nn.layers.observed import observe
 
-        return observe(self, self._zeros(input_shape)) if self.children() else []
+        return observe(self, self.example(input_shape)) if self.children() else []
 
-    def _zeros(self, shape: Shape) -> np.ndarray:
+    def example(self, input_shape: Any) -> tuple[np.ndarray, ...]:
+        """Inputs to run this layer with where only shapes are known: zeros, in the dtype of the parameters.
+
+        A layer of your own that takes integers defines it, so that shapes can be told without data.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, or tuple of such shapes
+            Of the input, or of several.
+
+        Returns
+        -------
+        tuple of ndarray
+            One per input.
+        """
         parameter = next(iter(self.parameters()), None)
-        return np.zeros(shape, np.float32 if parameter is None else parameter.value.dtype)
+        dtype = np.float32 if parameter is None else parameter.value.dtype
+        return tuple(np.zeros(shape, dtype) for shape in each_shape(input_shape))
 
     # ---- what stands inside --------------------------------------------------------------------------
 
@@ -224,6 +268,70 @@ class Layer:
         """Ask `replace` about every layer, parameter and buffer inside; for a copy that nobody else has."""
         for name, value in vars(self).items():
             vars(self)[name] = replaced(value, (Layer, Buffer), replace)
+
+    def replaced(self: _Self, path: int | str, layer: Layer) -> _Self:
+        """This net with another layer in one place: a new head for a trained body, say.
+
+        What is returned shares every other layer, and its parameters, with this net, which stays what it is.
+        Nothing of it is copied but the containers on the way to that place.
+
+        Parameters
+        ----------
+        path : int or str
+            The place: a position in a `Sequential`, which may count from the end, or a path as
+            `named_parameters` has it, such as "features.3". A layer that stands in other places, too, stays
+            there.
+        layer : Layer
+
+        Raises
+        ------
+        TypeError, ValueError
+            No layer is at `path`, or `layer` is none.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 10))
+        >>> tuned = net.replaced(-1, nn.Linear(4, 2))
+        >>> tuned[-1].out_features, net[-1].out_features
+        (2, 10)
+        >>> tuned[1] is net[1]
+        True
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer: must be a layer, not {type(layer).__name__}")
+        place = self._place(path)
+        children = self.children()
+        name = next((name for name in children if f"{place}.".startswith(f"{name}.")), None)
+        if name is None:
+            raise ValueError(f"path={path!r}: no layer is there, but at {', '.join(children) or 'no path'}")
+        if place != name:
+            try:
+                layer = children[name].replaced(place[len(name) + 1 :], layer)
+            except ValueError as error:
+                raise ValueError(f"path={path!r}: {error}") from None
+        twin = copy.copy(self)
+        twin._put(name, layer)
+        return twin
+
+    def _place(self, path: int | str) -> str:
+        """The path of a place that is given as a path or by its number."""
+        if isinstance(path, str):
+            return path
+        if isinstance(path, bool) or not hasattr(path, "__index__"):
+            raise TypeError(f"path={path!r}: must be a position or a path such as 'features.3'")
+        entries = vars(self).get(self._positional)
+        if entries is None:
+            raise ValueError(f"path={path!r}: {type(self).__name__} does not number its layers; give a name")
+        if not -len(entries) <= path < len(entries):
+            raise ValueError(f"path={path!r}: {type(self).__name__} has {len(entries)} layers")
+        return str(range(len(entries))[path])
+
+    def _put(self, name: str, layer: Layer) -> None:
+        """Replace the layer inside that has this name; for a copy that nobody else has."""
+        for attribute, value in vars(self).items():
+            start = "" if attribute == self._positional else attribute
+            vars(self)[attribute] = put_at(value, Layer, name, layer, start)
 
     def _may_grow(self) -> list[list[Any] | dict[Any, Any]]:
         """The lists and dicts among the attributes of this layer and all inside."""
@@ -319,9 +427,9 @@ class Layer:
         for _, layer in self.walk():
             buffer = next(iter(layer.named_buffers().values()), None)
             told = dtype if buffer is None else buffer.value.dtype
-            for each in (layer, *layer._variants()):
-                if told is not None and "dtype" in vars(each):
-                    vars(each)["dtype"] = told
+            for run in (layer, *layer._variants()):
+                if told is not None and "dtype" in vars(run):
+                    vars(run)["dtype"] = told
 
     def walk(self) -> Iterator[tuple[str, Layer]]:
         """(path, layer) of this layer and all inside, each once; the path ends in a dot, or is empty."""
@@ -386,33 +494,8 @@ class Layer:
         raise AttributeError(f"{type(self).__name__}.{name}: a layer does not change; make a new one")
 
 
-@lru_cache(maxsize=256)
-def _names_training(vjp: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(vjp).parameters.values()
-    return any(p.name == "training" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-
-
-def takes_training(layer: Layer) -> bool:
-    """Whether a layer's `vjp` can be asked for the gradient of inference."""
-    return _names_training(type(layer).vjp)
-
-
-def vjp_of(layer: Layer, input: np.ndarray, training: bool) -> tuple[np.ndarray, Backprop]:
-    """`layer.vjp(input, training)`, also of a layer that only knows training where that is asked for.
-
-    Raises
-    ------
-    TypeError
-        Inference is asked for, and the layer's class does not say what that is.
-    """
-    if training:
-        return layer.vjp(input)
-    if not takes_training(layer):
-        raise TypeError(
-            f"training=False: {type(layer).__name__}.vjp only knows training; define it as "
-            "vjp(self, input, training=True) to say what the gradient of inference is"
-        )
-    return layer.vjp(input, training=False)
+def _are_arrays(example: tuple[Any, ...]) -> bool:
+    return any(getattr(entry, "shape", ()) != () for entry in example)
 
 
 def _argument(layer: Layer, name: str) -> Any:

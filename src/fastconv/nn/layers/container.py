@@ -1,4 +1,4 @@
-"""Layers made of layers: one after the other, beside the input, side by side."""
+"""Layers one after the other: the container that most nets are."""
 
 from __future__ import annotations
 
@@ -10,8 +10,24 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastconv.geometry import LIMIT, as_ndarray, axis_number, new_output, per_axis, whole_number
-from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape, vjp_of
+from fastconv.geometry import new_output, per_axis
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import (
+    Backprop,
+    ParameterBackprop,
+    as_value,
+    call,
+    carried,
+    check_gradients,
+    check_inputs,
+    dtype_of,
+    each,
+    each_shape,
+    parameters_vjp_of,
+    shape_of,
+    together,
+    vjp_of,
+)
 from fastconv.nn.layers.conv import Conv
 from fastconv.nn.layers.pool import AvgPool, MaxPool
 
@@ -76,10 +92,9 @@ def _rectified(stages: _Stages, pooled: Sequence[tuple[int, Conv]]) -> dict[int,
     }
 
 
-def _parameter_vjp(layer: Layer, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop | None]:
-    """The output, and backprop to the parameters if there are any."""
-    output, learn = layer.vjp_parameters(input)
-    return output, learn if layer._learns() else None
+def _output_of(layer: Layer, value: Any) -> Any:
+    """As `call`, but of one array nothing is checked: this is every call's path."""
+    return call(layer, value) if isinstance(value, tuple) else layer(value)
 
 
 class _Plan:
@@ -93,6 +108,9 @@ class _Plan:
 
 class Sequential(Layer):
     """Layers one after the other; each reads what the one before it wrote.
+
+    The outputs of a layer that has several are the inputs of the next, one argument each; the net takes what
+    its first layer takes, and returns what its last returns.
 
     Parameters
     ----------
@@ -121,8 +139,8 @@ class Sequential(Layer):
         self.layers = check_layers("layers", layers, 0)
         self._plan = _Plan(_stages(layers))
 
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        return self._infer(self._plan.stages, input)
+    def __call__(self, *inputs: Any) -> Any:
+        return self._infer(self._plan.stages, as_value(inputs))
 
     def _variants(self) -> Iterable[Layer]:
         return [stage for i, stage in self._plan.stages if stage is not self.layers[i]]
@@ -132,20 +150,25 @@ class Sequential(Layer):
         super()._replace_inside(replace)
         vars(self)["_plan"] = _Plan(tuple(stages))
 
-    def _infer(self, stages: _Stages, input: Any) -> np.ndarray:
-        """The output; large batches pass a convolution and the pool behind it in blocks."""
-        input = given = as_ndarray("input", input)
-        if input.nbytes < SMALL_BYTES:
-            return self._run(stages, input, given)
-        done = 0
-        for k, conv in self._plan.pooled:
-            input = self._run(stages[done:k], input, given)
-            input = self._run_blocks(stages[k : k + 2], conv, input, given)
-            done = k + 2
-        return self._run(stages[done:], input, given)
+    def _put(self, name: str, layer: Layer) -> None:
+        super()._put(name, layer)
+        vars(self)["_plan"] = _Plan(_stages(self.layers))
 
-    def _run_blocks(self, stages: _Stages, conv: Conv, input: np.ndarray, given: np.ndarray) -> np.ndarray:
+    def _infer(self, stages: _Stages, given: Any) -> Any:
+        """The output; large batches pass a convolution and the pool behind it in blocks."""
+        if isinstance(given, tuple) or given.nbytes < SMALL_BYTES:
+            return self._run(stages, given, given)
+        done, value = 0, given
+        for k, conv in self._plan.pooled:
+            value = self._run(stages[done:k], value, given)
+            value = self._run_blocks(stages[k : k + 2], conv, value, given)
+            done = k + 2
+        return self._run(stages[done:], value, given)
+
+    def _run_blocks(self, stages: _Stages, conv: Conv, input: Any, given: np.ndarray) -> Any:
         """A convolution and the pool behind it: an image's result does not depend on its neighbours."""
+        if isinstance(input, tuple):
+            return self._run(stages, input, given)
         between_bytes = input.nbytes // conv.in_channels * conv.out_channels  # padding aside
         between_bytes //= math.prod(per_axis("stride", conv.stride, conv.spatial_rank, 1))
         if input.ndim != conv.spatial_rank + 2 or between_bytes < LARGE_BYTES:
@@ -160,76 +183,88 @@ class Sequential(Layer):
         assert output is not None  # an empty batch is not large
         return output
 
-    def _run(self, stages: _Stages, input: np.ndarray, given: np.ndarray) -> np.ndarray:
+    def _run(self, stages: _Stages, value: Any, given: Any) -> Any:
         """The stages one after the other; `given` is what the net was called with."""
         i = 0
         try:
             for i, stage in stages:  # noqa: B007 - the message below names the layer
-                input = stage(input)
+                value = _output_of(stage, value)
         except (TypeError, ValueError) as error:
-            raise self._located(i, error, given.shape, given.dtype) from error
-        return input
+            raise self._located(i, error, value, shape_of(given), dtype_of(given)) from error
+        return value
 
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, *inputs: Any, training: bool = True) -> tuple[Any, Backprop]:
         """See `Layer.vjp`."""
-        output, backprops = self._backprops(input, True, training)
+        return self._vjp(as_value(inputs), True, training)
 
-        def backward(grad_output: np.ndarray) -> np.ndarray:
-            for backprop in backprops:
-                grad_output = backprop(grad_output)
-            return grad_output
-
-        return output, backward
-
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+    def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
         """See `Layer.vjp_parameters`: gradients go back as far as the first layer that learns."""
-        output, backprops = self._backprops(input, False, True)
+        return self._vjp(as_value(inputs), False, True)
 
-        def backward(grad_output: np.ndarray) -> None:
-            gradient: Any = grad_output
+    def _vjp(self, given: Any, to_input: bool, training: bool) -> tuple[Any, Backprop]:
+        """The output, and how gradients go back: to the inputs, or to the parameters."""
+        output, backprops = self._backprops(given, to_input, training)
+        outputs, inputs = len(each(output)), len(each(given))
+
+        def backward(*gradients: Any) -> Any:
+            check_gradients("backprop", len(gradients), outputs)
+            gradient = None if all(one is None for one in gradients) else together(gradients)
             for backprop in backprops:
+                if gradient is None:  # nothing further in front has one
+                    break
                 gradient = backprop(gradient)
+            return together([None] * inputs) if gradient is None or not to_input else gradient
 
         return output, backward
 
-    def _backprops(self, input: np.ndarray, to_input: bool, training: bool) -> tuple[np.ndarray, list[Any]]:
-        """The output, and how gradients go back, last layer first: to the input, or to the parameters."""
+    def _backprops(self, given: Any, to_input: bool, training: bool) -> tuple[Any, list[Any]]:
+        """The output, and how gradients go back, last layer first: from value to value."""
         backprops: list[Any] = []
-        input = given = as_ndarray("input", input)
-        i, front, rectified = 0, input, self._plan.rectified
+        i, value, front, rectified = 0, given, given, self._plan.rectified
         try:
             for k, (i, layer) in enumerate(self._plan.stages):  # noqa: B007 - named in the message
                 further = to_input or bool(backprops)  # whether what lies in front wants a gradient
                 if k in rectified:
-                    front, input = input, layer(input)
+                    front, value = value, _output_of(layer, value)
                 elif k - 1 in rectified:
-                    input, unpool = vjp_of(layer, input, training)
+                    value, unpool = vjp_of(layer, value, training)
                     conv = rectified[k - 1]
-                    backprops.append(conv.backprop_behind_pool(front, input, unpool, further, training))
+                    backprops.append(conv.backprop_behind_pool(front, value, unpool, further, training))
                 elif further:
-                    input, backprop = vjp_of(layer, input, training)
-                    backprops.append(backprop)
+                    output, backprop = vjp_of(layer, value, training)
+                    backprops.append(carried(layer, backprop, value, output))
+                    value = output
                 else:
-                    input, learn = layer.vjp_parameters(input)
+                    output, learn = parameters_vjp_of(layer, value)
                     if layer._learns():
-                        backprops.append(learn)
+                        backprops.append(carried(layer, learn, value, output, False))
+                    value = output
         except (TypeError, ValueError) as error:
-            raise self._located(i, error, given.shape, given.dtype) from error
-        return input, backprops[::-1]
+            raise self._located(i, error, value, shape_of(given), dtype_of(given)) from error
+        return value, backprops[::-1]
 
-    def _located(self, i: int, error: Exception, given: Shape, dtype: np.dtype | None = None) -> Exception:
-        """The same error, saying which layer it is about and what may be wrong with what was given."""
+    def _located(self, i: int, error: Exception, value: Any, given: Any, dtype: Any = None) -> Exception:
+        """The same error, saying which layer it is about and what may be wrong with what was given.
+
+        `value` is what the layer was to read; if it takes another number of inputs, that is the error.
+        """
         if type(error) not in (TypeError, ValueError):
             return error
+        try:
+            check_inputs(self.layers[i], len(each(value)))
+        except TypeError as miscounted:
+            error = miscounted
         text = f"layer {i}, {self.layers[i]!r}: {error}"
         advice = self._advice(given, dtype)
         return type(error)(text if advice in text else f"{text}; {advice}")
 
-    def _advice(self, given: Shape, dtype: np.dtype | None) -> str:
+    def _advice(self, given: Any, dtype: np.dtype | None) -> str:
         """What would help an input of this shape and dtype through the net, if that is easily said."""
         own = {parameter.value.dtype for parameter in self.parameters()}
         if dtype is not None and own and dtype not in own:
             return f"the net's parameters are {' and '.join(sorted(map(str, own)))}, its input is {dtype}"
+        if len(each_shape(given)) > 1:
+            return ""
         readings = {
             given: "",  # the shape is not what is wrong
             (1, *given): "the batch axis seems to be missing: x[None] has it",
@@ -241,29 +276,31 @@ class Sequential(Layer):
                 return words
         return ""
 
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def output_shape(self, input_shape: Any) -> Any:
         """See `Layer.output_shape`."""
         return self._inner_shapes(input_shape)[-1]
 
-    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+    def trace(self, input_shape: Any) -> list[tuple[str, Layer, Any]]:
         """See `Layer.trace`."""
         shapes = self._inner_shapes(input_shape)
         return [(str(i), layer, shape) for i, (layer, shape) in enumerate(zip(self.layers, shapes))]
 
-    def _inner_shapes(self, input_shape: Shape) -> list[Shape]:
-        shapes: list[Shape] = []
+    def _inner_shapes(self, input_shape: Any) -> list[Any]:
+        shapes: list[Any] = []
         try:
             for shape in self._shapes(input_shape):
                 shapes.append(shape)
         except (TypeError, ValueError) as error:
-            raise self._located(len(shapes) - 1, error, tuple(input_shape)) from error
+            i, read = len(shapes) - 1, each_shape(shapes[-1])
+            raise self._located(i, error, read, shapes[0]) from error
         return shapes
 
-    def _shapes(self, input_shape: Shape) -> Iterator[Shape]:
+    def _shapes(self, input_shape: Any) -> Iterator[Any]:
         """The shape of the input, and of what each layer makes of it."""
-        shape = tuple(input_shape)
+        shape = together(each_shape(input_shape))
         yield shape
         for layer in self.layers:
+            check_inputs(layer, len(each_shape(shape)))
             shape = layer.output_shape(shape)
             yield shape
 
@@ -280,202 +317,3 @@ class Sequential(Layer):
     def __getitem__(self, index: int | slice) -> Layer | Sequential:
         """One layer, or for a slice a `Sequential` of the same layers, which shares their parameters."""
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-
-class Residual(Sequential):
-    """Layers one after the other, and their input added to what comes out: `layers(x) + shortcut(x)`.
-
-    Parameters
-    ----------
-    *layers : Layer
-        At least one.
-    shortcut : Layer, optional
-        What the input goes through on its way around; needed where `layers` change the shape.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something that is no layer; no layer at all; when run, two ways that end in different shapes.
-
-    Notes
-    -----
-    He et al., "Deep residual learning for image recognition", arXiv:1512.03385.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv import nn
-    >>> block = nn.Residual(nn.Conv2d(4, 4, 3, padding=1, activation="relu"), nn.Conv2d(4, 4, 3, padding=1))
-    >>> block(np.ones((1, 4, 8, 8), np.float32)).shape
-    (1, 4, 8, 8)
-    """
-
-    def __init__(self, *layers: Layer, shortcut: Layer | None = None) -> None:
-        check_layers("layers", layers, 1)
-        super().__init__(*layers)
-        if shortcut is not None:
-            check_layers("shortcut", (shortcut,), 1)
-        self.shortcut = shortcut
-
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        input = as_ndarray("input", input)
-        output = super().__call__(input)
-        around = input if self.shortcut is None else self.shortcut(input)
-        return self._sum(output, around)
-
-    def _sum(self, output: np.ndarray, around: np.ndarray) -> np.ndarray:
-        self._check_ends(output.shape, around.shape)
-        total: np.ndarray = output + around
-        return total
-
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
-        """See `Layer.vjp`."""
-        input = as_ndarray("input", input)
-        output, backprop = super().vjp(input, training)
-        around, around_backprop = input, None
-        if self.shortcut is not None:
-            around, around_backprop = vjp_of(self.shortcut, input, training)
-        self._check_ends(output.shape, around.shape)
-
-        def backward(grad_output: np.ndarray) -> np.ndarray:
-            grad_around = grad_output if around_backprop is None else around_backprop(grad_output)
-            grad_input: np.ndarray = backprop(grad_output) + grad_around
-            return grad_input
-
-        return output + around, backward
-
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """See `Layer.vjp_parameters`: both ways end at their first layer that learns."""
-        output, learn = super().vjp_parameters(input)
-        around, around_learn = input, None
-        if self.shortcut is not None:
-            around, around_learn = _parameter_vjp(self.shortcut, input)
-        total = self._sum(output, around)
-
-        def backward(grad_output: np.ndarray) -> None:
-            learn(grad_output)
-            if around_learn is not None:
-                around_learn(grad_output)
-
-        return total, backward
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer.output_shape`."""
-        shape = super().output_shape(input_shape)
-        self._check_ends(
-            shape, input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape)
-        )
-        return shape
-
-    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        """See `Layer.trace`."""
-        around = [] if self.shortcut is None else [("shortcut", self.shortcut, tuple(input_shape))]
-        return [*super().trace(input_shape), *around]
-
-    def flops(self, input_shape: Shape) -> int:
-        """See `Layer.flops`; the sum of the two ways counts one per element."""
-        return super().flops(input_shape) + math.prod(self.output_shape(input_shape))
-
-    def _check_ends(self, output_shape: Shape, around_shape: Shape) -> None:
-        if tuple(output_shape) != tuple(around_shape):
-            raise ValueError(
-                f"Residual: the layers end in shape {output_shape}, the way around them in {around_shape}; "
-                "both must agree (give shortcut=, a layer that makes them)"
-            )
-
-
-class Concat(Layer):
-    """Branches side by side: each reads the same input, their outputs are joined along one axis.
-
-    Parameters
-    ----------
-    *branches : Layer
-        At least one; `nn.Identity()` passes the input on.
-    dim : int, default 1
-        Axis along which outputs are joined, the channels of (N, C, *spatial).
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something that is no layer; no branch at all; when run, outputs that differ along another axis.
-
-    Notes
-    -----
-    Szegedy et al., "Going deeper with convolutions", arXiv:1409.4842.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv import nn
-    >>> fan = nn.Concat(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 8, 3, padding=1), nn.Identity())
-    >>> fan(np.ones((1, 3, 6, 6), np.float32)).shape
-    (1, 15, 6, 6)
-    """
-
-    _positional = "branches"
-
-    def __init__(self, *branches: Layer, dim: int = 1) -> None:
-        self.branches = check_layers("branches", branches, 1)
-        self.dim = whole_number("dim", dim, -LIMIT)
-
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        return self._join([branch(input) for branch in self.branches])
-
-    def _join(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
-        self._joined([output.shape for output in outputs])
-        return np.concatenate(outputs, axis=self.dim)
-
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
-        """See `Layer.vjp`."""
-        input = as_ndarray("input", input)
-        outputs, backprops = zip(*[vjp_of(branch, input, training) for branch in self.branches])
-        output = self._join(outputs)
-        split = self._splitter(outputs)
-
-        def backward(grad_output: np.ndarray) -> np.ndarray:
-            parts = split(grad_output)
-            grad_input: np.ndarray = backprops[0](parts[0])
-            for backprop, part in zip(backprops[1:], parts[1:]):
-                grad_input = grad_input + backprop(part)
-            return grad_input
-
-        return output, backward
-
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """See `Layer.vjp_parameters`: each branch ends at its first layer that learns."""
-        outputs, learns = zip(*[_parameter_vjp(branch, input) for branch in self.branches])
-        output = self._join(outputs)
-        split = self._splitter(outputs)
-
-        def backward(grad_output: np.ndarray) -> None:
-            for learn, part in zip(learns, split(grad_output)):
-                if learn is not None:
-                    learn(part)
-
-        return output, backward
-
-    def _splitter(self, outputs: Sequence[np.ndarray]) -> Callable[[np.ndarray], list[np.ndarray]]:
-        """What takes the gradient of joined outputs apart."""
-        dim = self.dim
-        ends = np.cumsum([output.shape[dim] for output in outputs])[:-1]
-        return lambda grad_output: np.split(grad_output, ends, axis=dim)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer.output_shape`."""
-        return self._joined([branch.output_shape(input_shape) for branch in self.branches])
-
-    def trace(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        """See `Layer.trace`."""
-        return [(str(i), branch, tuple(input_shape)) for i, branch in enumerate(self.branches)]
-
-    def _joined(self, shapes: list[Shape]) -> Shape:
-        """The shape that outputs of these shapes join to."""
-        rank = len(shapes[0])
-        dim = axis_number("dim", self.dim, rank)
-        others = [(*shape[:dim], *shape[dim + 1 :]) for shape in shapes]
-        if any(len(shape) != rank for shape in shapes) or any(other != others[0] for other in others):
-            raise ValueError(
-                f"Concat: branches end in shapes {', '.join(map(str, shapes))}; all but axis "
-                f"{self.dim} must agree"
-            )
-        return (*shapes[0][:dim], sum(shape[dim] for shape in shapes), *shapes[0][dim + 1 :])

@@ -25,7 +25,8 @@ from fastconv.geometry import (
 from fastconv.grad.bias import through_activation
 from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
 from fastconv.nn.init import fans, he_uniform
-from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, ParameterBackprop, Shape
 from fastconv.nn.parameter import Buffer, Parameter
 
 # Per rank: forward, gradient of the input, gradient of the weight.

@@ -6,7 +6,8 @@ import numpy as np
 
 from fastconv.geometry import as_array
 from fastconv.nn.arguments import Rng, generator, real
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape
 
 
 class Dropout(Layer):

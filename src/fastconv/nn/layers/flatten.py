@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from fastconv.geometry import LIMIT, as_ndarray, axis_number, whole_number
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape
 
 
 class Identity(Layer):

@@ -55,6 +55,11 @@ def replaced(
         return value
     before = list(value.values() if isinstance(value, dict) else value)
     after = [replaced(entry, kind, replace, (*within, value)) for entry in before]
+    return _like(value, before, after)
+
+
+def _like(value: Any, before: list[Any], after: list[Any]) -> Any:
+    """A container as `value`, with other entries; itself if they are the same."""
     if all(new is old for new, old in zip(after, before)):
         return value
     if isinstance(value, dict):
@@ -62,6 +67,25 @@ def replaced(
     if isinstance(value, tuple):
         return type(value)(*after) if hasattr(value, "_fields") else tuple(after)
     return after
+
+
+def put_at(value: Any, kind: type, place: str, new: Any, path: str, within: tuple[Any, ...] = ()) -> Any:
+    """`value` with another thing where `things_inside` finds one at `place`; `path` is that of `value`.
+
+    Only containers on the way are copied.
+    """
+    if isinstance(value, kind):
+        return new if path == place else value
+    if not isinstance(value, _CONTAINERS) or any(value is outer for outer in within):
+        return value
+    names = list(value if isinstance(value, dict) else range(len(value)))
+    before = list(value.values() if isinstance(value, dict) else value)
+    inside = (*within, value)
+    after = [
+        put_at(entry, kind, place, new, f"{path}.{name}" if path else str(name), inside)
+        for name, entry in zip(names, before)
+    ]
+    return _like(value, before, after)
 
 
 class Contents:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.layers.base import Backprop, Layer, ParameterBackprop, takes_training
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, ParameterBackprop, each, takes_training, together
 from fastconv.nn.layers.inside import Contents
 from fastconv.nn.layers.stand_in import Copies, StandIn, stand_in, take_role
 from fastconv.nn.parameter import Buffer, Held, Parameter
@@ -104,19 +105,22 @@ class _For(StandIn):
 class _Frozen(_For):
     """Trains as the original infers."""
 
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, *inputs: Any, training: bool = True) -> tuple[Any, Backprop]:
+        inputs = tuple(
+            input for input in inputs if not isinstance(input, bool)
+        )  # `training` without its name
         # a layer of one's own may only know training; its parameters are held, what is inside it is frozen
         options = {"training": False} if takes_training(self._layer) else {}
-        return super().vjp(input, **options)  # type: ignore[misc,no-any-return]
+        return super().vjp(*inputs, **options)  # type: ignore[misc,no-any-return]
 
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        return self._layer(input), _nothing
+    def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
+        return self._layer(*inputs), _nothing
 
     def _own(self, kind: Any) -> dict[str, Any]:
         return {}  # to those who ask what there is to learn
 
 
-def _nothing(grad_output: np.ndarray) -> None:
+def _nothing(*grad_outputs: np.ndarray) -> None:
     """Backprop to parameters that do not learn."""
 
 
@@ -152,12 +156,13 @@ _unasked: ContextVar[_Unasked | None] = ContextVar("unasked", default=None)
 class _FromItsFront(StandIn):
     """Runs its own `vjp`, telling the layers inside that the gradient of the input is not asked for."""
 
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
+    def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
         unasked = _Unasked()
-        unasked.add(input)
+        for input in inputs:
+            unasked.add(input)
         token = _unasked.set(unasked)
         try:
-            return self.vjp(input)  # type: ignore[attr-defined,no-any-return]
+            return self.vjp(*inputs)  # type: ignore[attr-defined,no-any-return]
         finally:
             _unasked.reset(token)
 
@@ -165,21 +170,22 @@ class _FromItsFront(StandIn):
 class _PerhapsInFront(_For):
     """Computes no gradient of an input that is known not to need one: what it returns for it is zeros."""
 
-    def vjp(self, input: np.ndarray, *others: Any, **options: Any) -> tuple[np.ndarray, Backprop]:
+    def vjp(self, *inputs: Any, **options: Any) -> tuple[Any, Backprop]:
         unasked, layer = _unasked.get(), self._layer
-        if others or options or unasked is None or input not in unasked:
-            return layer.vjp(input, *others, **options)
-        output, learn = layer.vjp_parameters(input)
-        learns, shape, dtype = layer._learns(), input.shape, input.dtype
+        if options or unasked is None or not all(input in unasked for input in inputs):
+            return layer.vjp(*inputs, **options)
+        output, learn = layer.vjp_parameters(*inputs)
+        learns, blanks = layer._learns(), [(input.shape, input.dtype) for input in inputs]
         if not learns:
-            unasked.add(output)
+            for array in each(output):
+                unasked.add(array)
 
-        def backprop(grad_output: np.ndarray) -> np.ndarray:
+        def backprop(*grad_outputs: np.ndarray) -> Any:
             if learns:
-                learn(grad_output)
-            return np.zeros(shape, dtype)
+                learn(*grad_outputs)
+            return together([np.zeros(*blank) if blank[1].kind == "f" else None for blank in blanks])
 
         return output, backprop
 
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        return self._layer.vjp_parameters(input)
+    def vjp_parameters(self, *inputs: Any) -> tuple[Any, ParameterBackprop]:
+        return self._layer.vjp_parameters(*inputs)

@@ -13,7 +13,8 @@ from fastconv.geometry import as_array, check_shape, flag, layout_hint, real_num
 from fastconv.grad.norm import measured_batch_norm as measured_batch_norm_gradient
 from fastconv.grad.norm import measured_layer_norm as measured_layer_norm_gradient
 from fastconv.nn.arguments import float_dtype, real
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape
 
 
 def _ones(array: np.ndarray) -> None:

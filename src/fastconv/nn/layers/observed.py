@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.layers.base import Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import call, together
 from fastconv.nn.layers.stand_in import Copies, StandIn, take_role
 
 
@@ -15,18 +16,18 @@ class _Watched(StandIn):
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         path, layer, notes = vars(self)["_watch"]
-        shape = getattr(arguments[0], "shape", None) if arguments else None
-        if shape is not None:
-            notes.append((path, layer, tuple(shape)))
+        shapes = [tuple(value.shape) for value in arguments if hasattr(value, "shape")]
+        if shapes:
+            notes.append((path, layer, together(shapes)))
         return layer(*arguments, **options)
 
 
-def observe(layer: Layer, input: np.ndarray) -> list[tuple[str, Layer, Shape]]:
+def observe(layer: Layer, inputs: tuple[np.ndarray, ...]) -> list[tuple[str, Layer, Any]]:
     """(path, layer, shape of its input) of the layers that calling `layer` calls, in that order.
 
     A copy is run, in which the layers inside are watched, so others may use the layer meanwhile.
     """
-    notes: list[tuple[str, Layer, Shape]] = []
+    notes: list[tuple[str, Layer, Any]] = []
     paths = {id(inner): path.rstrip(".") for path, inner in layer.walk()}
     copies = Copies()
 
@@ -40,5 +41,5 @@ def observe(layer: Layer, input: np.ndarray) -> list[tuple[str, Layer, Shape]]:
 
     twin = copies.of(layer, watched)
     with np.errstate(all="ignore"):
-        twin(input)
+        call(twin, inputs)
     return notes

@@ -24,7 +24,8 @@ from fastconv.geometry import (
 )
 from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
-from fastconv.nn.layers.base import Backprop, Layer, Shape
+from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import Backprop, Shape, each_shape
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
@@ -280,27 +281,29 @@ class MaxUnpool(Layer):
         padding_pairs(padding, self.spatial_rank, kernel, pool_strides(stride, kernel))
         self.kernel_size, self.stride, self.padding = frozen(kernel_size), frozen(stride), frozen(padding)
 
-    def __call__(  # type: ignore[override]  # takes what max-pool returned, as torch's does
+    def __call__(  # takes what max-pool returned, as torch's does
         self, input: np.ndarray, indices: np.ndarray, output_size: Shape | None = None
     ) -> np.ndarray:
         forward = _UNPOOL[self.spatial_rank][0]
         return forward(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
-    def vjp(  # type: ignore[override]
+    def vjp(
         self, input: np.ndarray, indices: np.ndarray, output_size: Shape | None = None, training: bool = True
     ) -> tuple[np.ndarray, Backprop]:
-        """Output and backprop to `input`; see `Layer.vjp`."""
+        """Output and backprop to `input`, None being the gradient of the indices; see `Layer.vjp`."""
         input = as_array("input", input)
         gradient, shape = _UNPOOL[self.spatial_rank][1], input.shape
-        return self(input, indices, output_size), lambda grad_output: gradient(shape, indices, grad_output)
+        output = self(input, indices, output_size)
+        return output, lambda grad_output: (gradient(shape, indices, grad_output), None)
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer.output_shape`: without `output_size`."""
+    def output_shape(self, input_shape: Any) -> Shape:
+        """See `Layer.output_shape`: without `output_size`; of the input, or of input and indices."""
+        input_shape = each_shape(input_shape)[0]
         check_rank("input", tuple(input_shape), self.spatial_rank)
         options = (self.kernel_size, self.stride, self.padding, None)
         return unpool_shape(tuple(input_shape), *options, self.spatial_rank)
 
-    def flops(self, input_shape: Shape) -> int:
+    def flops(self, input_shape: Any) -> int:
         """See `Layer.flops`: values are only moved."""
         return 0
 
@@ -314,7 +317,8 @@ class MaxUnpool1d(MaxUnpool):
 class MaxUnpool2d(MaxUnpool):
     """Puts values back where `fastconv.max_pool2d(..., return_indices=True)` found them, zeros elsewhere.
 
-    Called with two arrays, as in torch, so it stands in a layer of your own rather than in a `Sequential`.
+    Called with two arrays, as in torch: in a `Sequential` behind a layer that gives both. The gradient of the
+    indices is None.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ _SAYS_HOW = ("__call__", "_packed")
 
 
 class Prepared:
-    """A net made ready for inference, as it was when `Layer.prepare` made this; call it with an input.
+    """A net made ready for inference, as it was when `Layer.prepare` made this; call it as the net.
 
     Several threads may call it at once, with inputs of any shape that the net takes. It can be pickled; the
     packed forms are made again where it is loaded. Nothing changes it, so a copy is the object itself.
@@ -30,9 +30,9 @@ class Prepared:
     def __init__(self, layer: Layer) -> None:
         self._net = _ready(layer)
 
-    def __call__(self, input: Any) -> np.ndarray:
-        """What the net gives for `input`, to the bit."""
-        return self._net(input)
+    def __call__(self, *inputs: Any) -> Any:
+        """What the net gives for these inputs, to the bit."""
+        return self._net(*inputs)
 
     def __copy__(self) -> Prepared:
         return self

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.geometry import as_array, as_ndarray, check_shape
+from fastconv.nn.layers.calling import ValueShape, each, each_shape, shape_of
 
 Shape = tuple[int, ...]
 
@@ -22,6 +23,10 @@ REDUCTIONS = ("mean", "sum", "none")
 
 class Loss:
     """Base of all losses. A loss of your own defines `prepare`, `value` and `gradient`.
+
+    Of a net with several outputs, `prediction` is a tuple of arrays, `shape` a tuple of their shapes, `dtype`
+    that of the first, and `gradient` gives a tuple of gradients (None for an output that does not matter).
+    `target` is a tuple where it was given as one. `nn.LossPerOutput` has a loss for each.
 
     Those of `fastconv.nn` also take `sample_weight`, one number per example. A loss of your own may: give
     `value`, `gradient` and `divisor` that argument. It is only passed where there are weights.
@@ -40,7 +45,7 @@ class Loss:
         Parameters
         ----------
         prediction, target : array
-            Shapes and dtypes as the loss says.
+            Shapes and dtypes as the loss says. Of a net with several outputs, what it returns: a tuple.
         sample_weight : array, shape (N,), optional
             What each example of the batch counts; the mean is weighted as well. What counts 0 is as if it
             were not there, whatever is in it; a batch in which nothing counts has the loss 0.
@@ -58,27 +63,43 @@ class Loss:
         prediction, target, extra = self._checked(prediction, target, sample_weight)
         return self.value(prediction, target, *extra)
 
-    def vjp(self, prediction: Any, target: Any, sample_weight: Any = None) -> tuple[Any, np.ndarray]:
+    def vjp(self, prediction: Any, target: Any, sample_weight: Any = None) -> tuple[Any, Any]:
         """The loss and its gradient with respect to `prediction`; arguments and errors as when called.
 
         Returns
         -------
         value : float
-        grad_prediction : ndarray, shape and dtype of `prediction`
+        grad_prediction : ndarray, shape and dtype of `prediction`; of several, a tuple
             With `reduction="none"` each loss's own gradient, which is that of their sum.
         """
         prediction, target, extra = self._checked(prediction, target, sample_weight)
         return self.gradient(prediction, target, *extra)
 
     def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-        prediction = as_array("prediction", prediction)
-        target = self.prepare(prediction.shape, prediction.dtype, as_ndarray("target", target))
+        if isinstance(prediction, tuple):
+            prediction = tuple(as_ndarray(f"prediction[{i}]", array) for i, array in enumerate(prediction))
+        else:
+            prediction = as_array("prediction", prediction)
+        shape = shape_of(prediction)
+        target = self._prepared(shape, each(prediction)[0].dtype, target)
         if sample_weight is None:
             return prediction, target, ()
         check_takes_weights(self)
-        return prediction, target, (as_sample_weight(sample_weight, prediction.shape),)
+        return prediction, target, (as_sample_weight(sample_weight, each_shape(shape)[0]),)
 
-    def prepare(self, shape: Shape, dtype: np.dtype, target: Any) -> np.ndarray:
+    def _prepared(self, shape: ValueShape, dtype: np.dtype, target: Any) -> Any:
+        """`prepare` of what a caller gave: an array, or a tuple of them."""
+        if isinstance(target, tuple):
+            target = tuple(as_ndarray(f"target[{i}]", array) for i, array in enumerate(target))
+        else:
+            target = as_ndarray("target", target)
+        self._check_counts(len(each_shape(shape)), len(each(target)))
+        return self.prepare(shape, dtype, target)
+
+    def _check_counts(self, outputs: int, targets: int) -> None:
+        """Raise `TypeError` if the loss does not take so many outputs and targets."""
+
+    def prepare(self, shape: Any, dtype: np.dtype, target: Any) -> Any:
         """`target` in the form that `value` and `gradient` take, for predictions of this shape and dtype.
 
         Raises
@@ -88,29 +109,29 @@ class Loss:
         """
         raise NotImplementedError(f"{type(self).__name__} must define prepare")
 
-    def value(self, prediction: np.ndarray, target: np.ndarray) -> Any:
+    def value(self, prediction: Any, target: Any) -> Any:
         """The loss; nothing is checked."""
         raise NotImplementedError(f"{type(self).__name__} must define value")
 
-    def gradient(self, prediction: np.ndarray, target: np.ndarray) -> tuple[Any, np.ndarray]:
+    def gradient(self, prediction: Any, target: Any) -> tuple[Any, Any]:
         """The loss and its gradient; nothing is checked."""
         raise NotImplementedError(f"{type(self).__name__} must define gradient")
 
-    def divisor(self, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    def divisor(self, target: Any, sample_weight: np.ndarray | None = None) -> float:
         """What a mean over these prepared targets is divided by: the number of examples, or their weights.
 
         The values of several batches times their divisors, added up and divided by the sum of these, are the
         value of all the examples in one batch.
         """
-        return float(len(target)) if sample_weight is None else float(sample_weight.sum())
+        return float(len(each(target)[0])) if sample_weight is None else float(sample_weight.sum())
 
-    def correct(self, prediction: np.ndarray, target: np.ndarray) -> float | None:
+    def correct(self, prediction: Any, target: Any) -> float | None:
         """How many examples of the batch are right; None for a loss that does not choose among classes."""
         return None
 
-    def judged(self, target: np.ndarray) -> float:
+    def judged(self, target: Any) -> float:
         """Of how many examples `correct` speaks: all but those without a label."""
-        return float(len(target))
+        return float(len(each(target)[0]))
 
     def __repr__(self) -> str:
         shown = []

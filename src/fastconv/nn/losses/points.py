@@ -26,6 +26,13 @@ class PointLoss(Loss):
     def __init__(self, reduction: str) -> None:
         self.reduction = check_reduction(reduction)
 
+    def _check_counts(self, outputs: int, targets: int) -> None:
+        if (outputs, targets) != (1, 1):
+            raise TypeError(
+                f"{type(self).__name__} takes one output and one target, and was given {outputs} and "
+                f"{targets}; nn.LossPerOutput has a loss for each"
+            )
+
     def value(
         self, prediction: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> Any:
