@@ -85,6 +85,10 @@ class PoolCase:
         counts = (extent if count is None else count for extent, count in zip(self.size, self.wanted))
         return [reference.adaptive_windows(*axis) for axis in zip(self.size, counts)]
 
+    def is_padded_by_half(self) -> bool:
+        """Whether the padding suits the window itself, and not only the dilated one."""
+        return all(max(pair) <= width // 2 for pair, width in zip(self.pads, self.kernel))
+
     def values(self, shape: tuple[int, ...], role: int, layout: str, positive: bool = False) -> np.ndarray:
         """Data of an array: small integers, so that many are equal, or reals of one order of magnitude."""
         generator = np.random.default_rng([self.seed, role])

@@ -44,7 +44,7 @@ cdef Geometry unpack(geometry):
     return g
 
 
-def _as_3d(array, batched=True):
+def as_3d(array, batched=True):
     """View (N, C, *spatial) or (C, *spatial) as (N, C, D, H, W)."""
     if not batched:
         array = array[None]
@@ -72,7 +72,7 @@ def conv_forward(geometry, input, weight, bias, int activation, out):
     """output[n, k, o] = activation(bias[k] + sum over c, t of input[n, c, source(o, t)] * weight[k, c, t])."""
     if bias is None:
         bias = np.zeros(geometry.out_channels, input.dtype)
-    args = (_as_3d(input, geometry.batched), _as_3d(weight), bias, _as_3d(out, geometry.batched))
+    args = (as_3d(input, geometry.batched), as_3d(weight), bias, as_3d(out, geometry.batched))
     if input.dtype == np.float32:
         forward[float](unpack(geometry), *args, activation)
     else:
@@ -115,8 +115,8 @@ def conv_input_gradient(geometry, weight, grad_output, bias, out):
 
     With a bias (of the input's channels) it is a transposed convolution.
     """
-    total = np.zeros(_as_3d(out, geometry.batched).shape, np.float64)
-    args = (_as_3d(weight), _as_3d(grad_output, geometry.batched), total)
+    total = np.zeros(as_3d(out, geometry.batched).shape, np.float64)
+    args = (as_3d(weight), as_3d(grad_output, geometry.batched), total)
     if weight.dtype == np.float32:
         input_gradient[float](unpack(geometry), *args)
     else:
@@ -213,7 +213,7 @@ class ReferenceWeightGradientPlan:
     def run(self, input, grad_output, out):
         """grad_weight[k, c, t] = sum over n, o of input[n, c, source(o, t)] * grad_output[n, k, o]."""
         batched = self.geometry.batched
-        args = (_as_3d(input, batched), _as_3d(grad_output, batched), _as_3d(out))
+        args = (as_3d(input, batched), as_3d(grad_output, batched), as_3d(out))
         if input.dtype == np.float32:
             weight_gradient[float](unpack(self.geometry), *args)
         else:
