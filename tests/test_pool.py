@@ -96,9 +96,7 @@ def test_plain_adaptive_pools_equal_float64_loops(case: PoolCase) -> None:
     grad_output = case.make_grad_output(reference.output_size(windows))
     gradient = ADAPTIVE_AVG_INPUT[case.rank](case.shape, grad_output, algorithm="reference")
     assert_close(case.batch(gradient), reference.avg_pool_input(case.size, case.batch(grad_output), windows))
-    maxima, indices = ADAPTIVE_MAX[case.rank](
-        input, case.wanted, return_indices=True, algorithm="reference"
-    )
+    maxima, indices = ADAPTIVE_MAX[case.rank](input, case.wanted, return_indices=True, algorithm="reference")
     expected, places = reference.max_pool(case.batch(input), windows)
     np.testing.assert_array_equal(case.batch(maxima), expected)
     np.testing.assert_array_equal(case.batch(indices), places)
@@ -224,9 +222,7 @@ def test_adaptive_pools_equal_plain_algorithm(case: PoolCase) -> None:
     assert_close(gradient, expected)
 
     maxima, indices = ADAPTIVE_MAX[case.rank](input, case.wanted, return_indices=True)
-    expected, places = ADAPTIVE_MAX[case.rank](
-        exact, case.wanted, return_indices=True, algorithm="reference"
-    )
+    expected, places = ADAPTIVE_MAX[case.rank](exact, case.wanted, return_indices=True, algorithm="reference")
     np.testing.assert_array_equal(maxima, expected)
     np.testing.assert_array_equal(indices, places)
     np.testing.assert_array_equal(ADAPTIVE_MAX[case.rank](input, case.wanted), maxima)
