@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from forked import Server
 from hypothesis import HealthCheck, settings
 from targets import Target, built_tiles, cross_compiled_tile, targets
 
@@ -108,3 +109,11 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_forked() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """As `run_python`, but in a fork of a process that has imported fastconv and not used it yet."""
+    server = Server()
+    yield server.run
+    server.close()
