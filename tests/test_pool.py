@@ -40,18 +40,28 @@ NAN, INF = math.nan, math.inf
 
 # ---- the plain algorithm, the oracle of all others, against loops that share nothing with it -----------
 
+#: Which elements an average counts, and what a norm's power is.
+OPTIONS = {
+    "counting": st.tuples(st.booleans(), st.sampled_from([None, None, 1, 7, -2])),
+    "norm_type": st.sampled_from([1, 2, 3, 2.5, 0.5, INF, -INF]),
+}
+Counting = tuple[bool, int | None]
 
-#: Which elements an average counts.
-COUNTED = {"count_include_pad": st.booleans(), "divisor_override": st.sampled_from([None, None, 1, 7, -2])}
-NORM_TYPES = st.sampled_from([1, 2, 3, 2.5, 0.5, INF, -INF])
+
+@given(case=pool_cases(), **OPTIONS)
+@examples(150)
+def test_plain_algorithm_equals_float64_loops(case: PoolCase, counting: Counting, norm_type: float) -> None:
+    """`algorithm="reference"` of every pooling and gradient, whatever the options."""
+    plain_max_pool_equals_loops(case)
+    plain_avg_pool_equals_loops(case.narrow(), counting)
+    plain_adaptive_pools_equal_loops(case)
+    plain_lp_pool_equals_loops(case, norm_type)
 
 
-@given(case=pool_cases())
-@examples(100)
-def test_plain_max_pool_equals_float64_loops(case: PoolCase) -> None:
-    """`algorithm="reference"`: values, indices and gradient, of windows of every kind."""
+def plain_max_pool_equals_loops(case: PoolCase) -> None:
     input, windows = case.make_input(), case.windows()
-    assume(is_allowed(windows))
+    if not is_allowed(windows):
+        return
     parameters = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
     values, indices = MAX_POOL[case.rank](input, **parameters, return_indices=True, algorithm="reference")
     expected, places = reference.max_pool(case.batch(input), windows)
@@ -66,16 +76,10 @@ def test_plain_max_pool_equals_float64_loops(case: PoolCase) -> None:
     assert gradient.dtype == input.dtype
 
 
-@given(case=pool_cases(), **COUNTED)
-@examples(100)
-def test_plain_avg_pool_equals_float64_loops(
-    case: PoolCase, count_include_pad: bool, divisor_override: int | None
-) -> None:
-    """`algorithm="reference"`: averages and gradient, whatever is counted."""
-    case = replace(case, dilation=(1,) * case.rank)
+def plain_avg_pool_equals_loops(case: PoolCase, counting: Counting) -> None:
     input, windows = case.make_input(), case.windows()
-    assume(case.is_padded_by_half() and is_allowed(windows))
-    counting = (count_include_pad, divisor_override)
+    if not is_allowed(windows):
+        return
     parameters = (case.kernel, case.stride, case.pads, case.ceil_mode, *counting)
     values = AVG_POOL[case.rank](input, *parameters, algorithm="reference")
     assert values.dtype == input.dtype
@@ -86,10 +90,7 @@ def test_plain_avg_pool_equals_float64_loops(
     assert_close(case.batch(gradient), expected)
 
 
-@given(case=pool_cases())
-@examples(60)
-def test_plain_adaptive_pools_equal_float64_loops(case: PoolCase) -> None:
-    """`algorithm="reference"`: uneven windows, averages with gradient and maxima with indices."""
+def plain_adaptive_pools_equal_loops(case: PoolCase) -> None:
     input, windows = case.make_input(), case.adaptive_windows()
     averages = ADAPTIVE_AVG[case.rank](input, case.wanted, algorithm="reference")
     assert_close(case.batch(averages), reference.avg_pool(case.batch(input), windows))
@@ -102,13 +103,11 @@ def test_plain_adaptive_pools_equal_float64_loops(case: PoolCase) -> None:
     np.testing.assert_array_equal(case.batch(indices), places)
 
 
-@given(case=pool_cases(), norm_type=NORM_TYPES)
-@examples(100)
-def test_plain_lp_pool_equals_float64_loops(case: PoolCase, norm_type: float) -> None:
-    """`algorithm="reference"`: norms and gradient."""
+def plain_lp_pool_equals_loops(case: PoolCase, norm_type: float) -> None:
     case = replace(case, ties=case.ties and norm_type >= 1)  # below 1 the gradient at 0 is infinite
     windows = case.windows(dilated=False, padded=False)
-    assume(is_allowed(windows))
+    if not is_allowed(windows):
+        return
     input = case.make_input(positive=True)
     values = LP_POOL[case.rank](input, norm_type, **case.parameters, algorithm="reference")
     assert_close(case.batch(values), reference.lp_pool(case.batch(input), windows, norm_type, case.kernel))
@@ -126,81 +125,67 @@ def test_plain_lp_pool_equals_float64_loops(case: PoolCase, norm_type: float) ->
 # ---- against the plain algorithm, in doubles ---------------------------------------------------------
 
 
-@given(case=pool_cases())
-@examples(2000)
-def test_max_pool_equals_plain_algorithm(case: PoolCase) -> None:
-    """Values, indices (the first of equal maxima) and gradient; refused where the loops find no window."""
+@given(case=pool_cases(), **OPTIONS)
+@examples(1200)
+def test_poolings_equal_plain_algorithm(case: PoolCase, counting: Counting, norm_type: float) -> None:
+    """Every pooling, its gradient and its layer, on any geometry, layout and data.
+
+    Maxima have the plain algorithm's values and indices (the first of equal ones). Windows that cover nothing
+    are refused by name. No input is written.
+    """
+    max_pool_equals_plain(case)
+    avg_pool_equals_plain(case.narrow(), counting)
+    adaptive_pools_equal_plain(case)
+    lp_pool_equals_plain(case, norm_type)
+
+
+def max_pool_equals_plain(case: PoolCase) -> None:
     input, windows = case.make_input(), case.windows()
-    before = input.copy()
+    before, exact = input.copy(), input.astype(np.float64)
     parameters = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
+    pool, gradient = MAX_POOL[case.rank], MAX_POOL_INPUT[case.rank]
     if not is_allowed(windows):
         with pytest.raises(ValueError, match=r"^(kernel_size|dilation)="):
-            MAX_POOL[case.rank](input, **parameters)
+            pool(input, **parameters)
         return
-    values, indices = MAX_POOL[case.rank](input, **parameters, return_indices=True)
-    expected, places = MAX_POOL[case.rank](
-        input.astype(np.float64), **parameters, return_indices=True, algorithm="reference"
-    )
+    values, indices = pool(input, **parameters, return_indices=True)
+    expected, places = pool(exact, **parameters, return_indices=True, algorithm="reference")
     assert (values.dtype, indices.dtype) == (input.dtype, np.int64)
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(indices, places)
-    np.testing.assert_array_equal(MAX_POOL[case.rank](input, **parameters), values)
+    np.testing.assert_array_equal(pool(input, **parameters), values)
 
     grad_output = case.make_grad_output(reference.output_size(windows))
-    gradient = MAX_POOL_INPUT[case.rank](case.shape, case.lay_out(indices), grad_output)
-    assert_close(gradient, plain_max_pool_input(case, places, grad_output))
-    assert gradient.dtype == input.dtype
-    np.testing.assert_array_equal(input, before)
+    expected = gradient(case.shape, places, grad_output.astype(np.float64), algorithm="reference")
+    result = gradient(case.shape, case.lay_out(indices), grad_output)
+    assert_close(result, expected)
+    assert result.dtype == input.dtype
 
-
-def plain_max_pool_input(case: PoolCase, indices: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-    grad_output = grad_output.astype(np.float64)
-    return MAX_POOL_INPUT[case.rank](case.shape, indices, grad_output, algorithm="reference")
-
-
-@given(case=pool_cases())
-@examples(1000)
-def test_max_pool_layers_equal_plain_algorithm(case: PoolCase) -> None:
-    """Output and gradient without indices: a layer keeps positions in windows."""
-    input, windows = case.make_input(), case.windows()
-    assume(is_allowed(windows))
-    options = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
-    layer = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[case.rank - 1](**options)
-    output, backprop = layer.vjp(input)
-    expected, indices = MAX_POOL[case.rank](
-        input.astype(np.float64), **options, return_indices=True, algorithm="reference"
-    )
-    np.testing.assert_array_equal(output, expected)
-    grad_output = case.make_grad_output(reference.output_size(windows))
-    expected = plain_max_pool_input(case, indices, grad_output)
+    layer = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[case.rank - 1](**parameters)
+    output, backprop = layer.vjp(input)  # keeps positions in windows, not indices
+    np.testing.assert_array_equal(output, values)
     for _ in range(2):  # what it keeps is not used up
         assert_close(backprop(grad_output), expected)
     with pytest.raises(ValueError, match=r"^grad_output: shape"):
         backprop(grad_output[..., :-1])
+    np.testing.assert_array_equal(input, before)
 
 
-@given(case=pool_cases(), **COUNTED)
-@examples(2000)
-def test_avg_pool_equals_plain_algorithm(
-    case: PoolCase, count_include_pad: bool, divisor_override: int | None
-) -> None:
-    """Averages and gradient, whatever is counted; refused where the loops find no window."""
-    case = replace(case, dilation=(1,) * case.rank)
+def avg_pool_equals_plain(case: PoolCase, counting: Counting) -> None:
     parameters = {
         **case.parameters,
         "padding": case.pads,
-        "count_include_pad": count_include_pad,
-        "divisor_override": divisor_override,
+        "count_include_pad": counting[0],
+        "divisor_override": counting[1],
     }
+    plain = {**parameters, "algorithm": "reference"}
     input, windows = case.make_input(), case.windows()
-    assume(case.is_padded_by_half())
     if not is_allowed(windows):
         with pytest.raises(ValueError, match=r"^kernel_size="):
             AVG_POOL[case.rank](input, **parameters)
         return
     values = AVG_POOL[case.rank](input, **parameters)
     assert values.dtype == input.dtype
-    plain = {**parameters, "algorithm": "reference"}
     assert_close(values, AVG_POOL[case.rank](input.astype(np.float64), **plain))
 
     grad_output = case.make_grad_output(reference.output_size(windows))
@@ -208,10 +193,8 @@ def test_avg_pool_equals_plain_algorithm(
     assert_close(gradient, AVG_POOL_INPUT[case.rank](case.shape, grad_output.astype(np.float64), **plain))
 
 
-@given(case=pool_cases())
-@examples(600)
-def test_adaptive_pools_equal_plain_algorithm(case: PoolCase) -> None:
-    """Average and maximum to any output size, larger than the input too, with gradients."""
+def adaptive_pools_equal_plain(case: PoolCase) -> None:
+    """To any output size, larger than the input too."""
     input, size = case.make_input(), reference.output_size(case.adaptive_windows())
     grad_output = case.make_grad_output(size)
     exact, exact_grad_output = input.astype(np.float64), grad_output.astype(np.float64)
@@ -231,13 +214,12 @@ def test_adaptive_pools_equal_plain_algorithm(case: PoolCase) -> None:
     assert_close(gradient, expected)
 
 
-@given(case=pool_cases(), norm_type=NORM_TYPES)
-@examples(600)
-def test_lp_pool_equals_plain_algorithm(case: PoolCase, norm_type: float) -> None:
-    """Norms and gradient; a norm of 0 has no gradient, and only the first of equal extremes has one."""
+def lp_pool_equals_plain(case: PoolCase, norm_type: float) -> None:
+    """A norm of 0 has no gradient, and only the first of equal extremes has one."""
     case = replace(case, ties=case.ties and norm_type >= 1)  # below 1 the gradient at 0 is infinite
     windows = case.windows(dilated=False, padded=False)
-    assume(is_allowed(windows))
+    if not is_allowed(windows):
+        return
     input, plain = case.make_input(positive=True), {**case.parameters, "algorithm": "reference"}
     values = LP_POOL[case.rank](input, norm_type, **case.parameters)
     exact = input.astype(np.float64)
@@ -253,7 +235,7 @@ def test_lp_pool_equals_plain_algorithm(case: PoolCase, norm_type: float) -> Non
 
 
 @given(case=pool_cases(), data=st.data())
-@examples(500)
+@examples(250)
 def test_max_unpool_equals_loops(case: PoolCase, data: st.DataObject) -> None:
     """Values to any places, of several in one the last stays; every allowed output size; the gradient."""
     usual = [

@@ -64,14 +64,16 @@ def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callabl
     Where few windows overlap, that function holds a byte per output in place of an index.
     """
     output, positions = plan.maximum_and_positions(input)
+    indices = None
     if output is None or positions is None:
         output, indices = plan.maximum(input, True)
-        shape, spatial_rank = input.shape, plan.geometry.spatial_rank
-        return output, lambda grad_output: max_pool_input(spatial_rank, shape, indices, grad_output)
+    shape, spatial_rank = input.shape, plan.geometry.spatial_rank
 
     def backprop(grad_output: np.ndarray) -> np.ndarray:
         grad_output = as_array("grad_output", grad_output)
         check_shape("grad_output", grad_output, plan.geometry.output_shape)
+        if positions is None:
+            return max_pool_input(spatial_rank, shape, indices, grad_output)
         return plan.position_gradient(positions, grad_output)
 
     return output, backprop
