@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from forked import Server
 from hypothesis import HealthCheck, settings
 from targets import Target, built_tiles, cross_compiled_tile, targets
 
@@ -72,11 +73,17 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def tiles(request: pytest.FixtureRequest) -> Iterator[Callable[[Target], Path]]:
-    """The object of a target, once it is there: what is not built yet takes a minute each, on all CPUs."""
+def asked_targets(request: pytest.FixtureRequest) -> set[Target]:
+    """The targets that the tests of this run ask for, and that can be had here."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     asked = (item.callspec.params.get("tile") for item in items if hasattr(item, "callspec"))
-    wanted = {target for target in asked if target is not None and target.emulator and not target.missing}
+    return {target for target in asked if target is not None and not target.missing}
+
+
+@pytest.fixture(scope="session")
+def tiles(asked_targets: set[Target]) -> Iterator[Callable[[Target], Path]]:
+    """The object of a target, once it is there: what is not built yet takes a minute each, on all CPUs."""
+    wanted = [target for target in asked_targets if target.emulator]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         built = pool.submit(built_tiles)
         crossed = {target: pool.submit(cross_compiled_tile, target) for target in wanted}
@@ -108,3 +115,11 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_forked() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """As `run_python`, but in a fork of a process that has imported fastconv and not used it yet."""
+    server = Server()
+    yield server.run
+    server.close()

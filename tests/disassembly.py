@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+LABEL = re.compile(r"[0-9a-f]+ <(.+)>:$")
 #: x86-64 in AT&T syntax, and aarch64.
 JUMP = re.compile(r"(?:notrack )?(?:j\w+|b|b\.\w+|cbn?z|tbn?z|br)\s")
 ALWAYS = re.compile(r"(?:notrack )?(?:jmp\w*|b|br|ret\w*|ud2|brk)(?:\s|$)")
@@ -54,10 +55,11 @@ def disassemble(objdump: str, path: Path) -> dict[str, list[Instruction]]:
     functions: dict[str, list[Instruction]] = {}
     body: list[Instruction] = []
     for line in printed.splitlines():
-        if label := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+        address, is_instruction, text = line.partition(":\t")
+        if is_instruction:
+            body.append((int(address, 16), text))
+        elif label := LABEL.match(line):
             body = functions.setdefault(label[1], [])
-        elif instruction := re.match(r"\s+([0-9a-f]+):\s+(\S.*)$", line):
-            body.append((int(instruction[1], 16), instruction[2]))
     return functions
 
 
@@ -100,11 +102,12 @@ def flow(body: list[Instruction]) -> tuple[dict[int, list[Instruction]], dict[in
     """Blocks of instructions by the address of the first, and which blocks may follow each."""
     places = [address for address, _ in body]
     known = set(places)
+    jumps = [(address, text) for address, text in body if JUMP.match(text)]
     target = {}
-    for address, text in body:
-        if JUMP.match(text) and (place := PLACE.search(text)) and int(place[1], 16) in known:
+    for address, text in jumps:
+        if (place := PLACE.search(text)) and int(place[1], 16) in known:
             target[address] = int(place[1], 16)
-    ends = {address for address, text in body if JUMP.match(text) or ALWAYS.match(text)}
+    ends = {address for address, _ in jumps} | {address for address, text in body if ALWAYS.match(text)}
     begins = {places[0], *target.values(), *(b for a, b in pairwise(places) if a in ends)}
     blocks: dict[int, list[Instruction]] = {}
     for address, text in body:

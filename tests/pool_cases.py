@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,14 @@ class PoolCase:
     def adaptive_windows(self) -> list[list[reference.Window]]:
         counts = (extent if count is None else count for extent, count in zip(self.size, self.wanted))
         return [reference.adaptive_windows(*axis) for axis in zip(self.size, counts)]
+
+    def narrow(self) -> PoolCase:
+        """The same without dilation, and no more padding than such windows allow."""
+        pads = tuple(
+            (min(before, width // 2), min(after, width // 2))
+            for (before, after), width in zip(self.pads, self.kernel)
+        )
+        return replace(self, dilation=(1,) * self.rank, pads=pads)
 
     def values(self, shape: tuple[int, ...], role: int, layout: str, positive: bool = False) -> np.ndarray:
         """Data of an array: small integers, so that many are equal, or reals of one order of magnitude."""

@@ -229,12 +229,12 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("call", BOMBS.values(), ids=BOMBS)
-def test_a_size_that_cannot_be_allocated_is_a_memory_error(call: str, run_python: Callable) -> None:
+def test_a_size_that_cannot_be_allocated_is_a_memory_error(call: str, run_forked: Callable) -> None:
     """Broadcast arrays are small and claim to be huge: refused at once, in a process that lives on.
 
     Each of these needs 2**50 bytes or more, beyond the address space of any machine.
     """
-    result = run_python(
+    result = run_forked(
         "import resource, numpy, fastconv\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
         "def one(*shape): return numpy.broadcast_to(numpy.float32(1), shape)\n"

@@ -26,7 +26,7 @@ def loops(case: ConvCase, input: np.ndarray, weight: np.ndarray, bias: np.ndarra
 
 
 @given(case=conv_cases(kinds=("small", "depthwise")))
-@examples(400)
+@examples(200)
 def test_plain_algorithm_equals_float64_loops(case: ConvCase) -> None:
     """`algorithm="reference"`, the oracle of all others, against loops that share nothing with it."""
     input, weight, bias = case.make_input(), case.make_weight(), case.make_bias()
@@ -39,7 +39,7 @@ def test_plain_algorithm_equals_float64_loops(case: ConvCase) -> None:
 
 
 @given(case=conv_cases())
-@examples(2000)
+@examples(1500)
 def test_every_isa_equals_plain_algorithm(case: ConvCase) -> None:
     """Any geometry, layout of every array and algorithm, on every instruction set; only `out` is written."""
     input, weight, bias = case.make_input(), case.make_weight(), case.make_bias()

@@ -29,12 +29,12 @@ def with_batch(array: np.ndarray, case: ConvCase) -> np.ndarray:
     return array if case.batched else array[None]
 
 
-# ---- input gradient --------------------------------------------------------------------------------
+# ---- both gradients of generated cases --------------------------------------------------------------
 
 
 @given(case=conv_cases(kinds=("small", "depthwise")))
-@examples(400)
-def test_plain_input_gradient_equals_float64_loops(case: ConvCase) -> None:
+@examples(200)
+def test_plain_gradients_equal_float64_loops(case: ConvCase) -> None:
     """`algorithm="reference"`, the oracle of all others, against loops that share nothing with it."""
     weight, grad_output = case.make_weight(), case.make_grad_output(case.layouts[0])
     result = CONV_INPUT[case.rank](
@@ -47,10 +47,26 @@ def test_plain_input_gradient_equals_float64_loops(case: ConvCase) -> None:
     )
     assert_close(with_batch(result, case), expected, case.exact)
 
+    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
+    result = CONV_WEIGHT[case.rank](
+        input, case.weight_shape, grad_output, **case.parameters, algorithm="reference"
+    )
+    assert result.dtype == np.dtype(case.dtype)
+    expected = reference.conv_weight_gradient(
+        with_batch(input, case), case.weight_shape, with_batch(grad_output, case), **case.loop_parameters
+    )
+    assert_close(result, expected, case.exact)
 
-@given(case=conv_cases())
-@examples(2000)
-def test_input_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase) -> None:
+
+@given(case=conv_cases(), weight_algorithm=st.sampled_from(["auto", "direct", "winograd", "fft"]))
+@examples(1500)
+def test_gradients_on_every_isa_equal_plain_algorithm(case: ConvCase, weight_algorithm: str) -> None:
+    """Any geometry, layout and algorithm, on every instruction set; no input is written."""
+    input_gradient_equals_plain_algorithm(case)
+    weight_gradient_equals_plain_algorithm(case, weight_algorithm)
+
+
+def input_gradient_equals_plain_algorithm(case: ConvCase) -> None:
     weight, grad_output = case.make_weight(), case.make_grad_output(case.layouts[0])
     before = weight.copy(), grad_output.copy()
     gradient = CONV_INPUT[case.rank]
@@ -62,6 +78,28 @@ def test_input_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase) -> N
         assert_close(result, expected, case.exact, f"{case.gradient_algorithm} on {isa}")
     np.testing.assert_array_equal(weight, before[0])
     np.testing.assert_array_equal(grad_output, before[1])
+
+
+def weight_gradient_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
+    if algorithm == "winograd" and not case.for_winograd:
+        algorithm = "auto"
+    if algorithm == "fft" and not (case.for_fft and not (case.exact and case.dtype == "float64")):
+        algorithm = "auto"
+    positions = case.n * math.prod(case.output_shape[case.channel + 1 :])
+    exact = case.exact and not (case.for_winograd and positions >= 576)  # F(3, 4) rounds
+    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
+    before = input.copy(), grad_output.copy()
+    gradient = CONV_WEIGHT[case.rank]
+    arguments = (input, case.weight_shape, grad_output)
+    expected = gradient(*arguments, **case.parameters, algorithm="reference")
+    for isa in runnable_isas():
+        fastconv.set_isa(isa)
+        assert_close(gradient(*arguments, **case.parameters, algorithm=algorithm), expected, exact, isa)
+    np.testing.assert_array_equal(input, before[0])
+    np.testing.assert_array_equal(grad_output, before[1])
+
+
+# ---- input gradient --------------------------------------------------------------------------------
 
 
 def test_input_gradient_worked_example(isa: str) -> None:
@@ -214,42 +252,6 @@ def test_depthwise_channels_are_right_where_they_are_read_in_place(
 
 
 # ---- weight gradient -------------------------------------------------------------------------------
-
-
-@given(case=conv_cases(kinds=("small", "depthwise")))
-@examples(400)
-def test_plain_weight_gradient_equals_float64_loops(case: ConvCase) -> None:
-    """`algorithm="reference"`, the oracle of all others, against loops that share nothing with it."""
-    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
-    result = CONV_WEIGHT[case.rank](
-        input, case.weight_shape, grad_output, **case.parameters, algorithm="reference"
-    )
-    assert result.dtype == np.dtype(case.dtype)
-    expected = reference.conv_weight_gradient(
-        with_batch(input, case), case.weight_shape, with_batch(grad_output, case), **case.loop_parameters
-    )
-    assert_close(result, expected, case.exact)
-
-
-@given(case=conv_cases(), algorithm=st.sampled_from(["auto", "direct", "winograd", "fft"]))
-@examples(2000)
-def test_weight_gradient_on_every_isa_equals_plain_algorithm(case: ConvCase, algorithm: str) -> None:
-    if algorithm == "winograd" and not case.for_winograd:
-        algorithm = "auto"
-    if algorithm == "fft" and not (case.for_fft and not (case.exact and case.dtype == "float64")):
-        algorithm = "auto"
-    positions = case.n * math.prod(case.output_shape[case.channel + 1 :])
-    exact = case.exact and not (case.for_winograd and positions >= 576)  # F(3, 4) rounds
-    input, grad_output = case.make_input(), case.make_grad_output(case.layouts[1])
-    before = input.copy(), grad_output.copy()
-    gradient = CONV_WEIGHT[case.rank]
-    arguments = (input, case.weight_shape, grad_output)
-    expected = gradient(*arguments, **case.parameters, algorithm="reference")
-    for isa in runnable_isas():
-        fastconv.set_isa(isa)
-        assert_close(gradient(*arguments, **case.parameters, algorithm=algorithm), expected, exact, isa)
-    np.testing.assert_array_equal(input, before[0])
-    np.testing.assert_array_equal(grad_output, before[1])
 
 
 def test_weight_gradient_worked_example(isa: str) -> None:

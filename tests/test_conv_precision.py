@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +12,22 @@ from conv_cases import assert_close, lay_out, rms
 from reference import conv as reference
 
 import fastconv
+
+
+class Problem(NamedTuple):
+    """Two operands, what is exactly right, and the rms error allowed: found once for all algorithms."""
+
+    operands: tuple[np.ndarray, np.ndarray]
+    exact: np.ndarray
+    bound: float
+
+    def check(self, result: np.ndarray) -> None:
+        assert rms(result - self.exact) <= self.bound
+
+
+def problem(left: np.ndarray, right: np.ndarray, exact: np.ndarray, plain: np.ndarray) -> Problem:
+    """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
+    return Problem((left, right), exact, 2 * rms(plain - exact))
 
 
 def long_double_conv(input: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -25,14 +43,8 @@ def long_double_conv(input: np.ndarray, weight: np.ndarray) -> np.ndarray:
 # ---- output ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("data", ["normal", "rectified", "uniform"])
-@pytest.mark.parametrize("channels", [16, 64, 128, 256])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
-def test_precision_is_that_of_plain_accumulation(
-    isa: str, algorithm: str, channels: int, data: str, dtype: type
-) -> None:
-    """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
+@cache
+def convolution(channels: int, data: str, dtype: type) -> Problem:
     generator = np.random.default_rng(3)
     input = generator.standard_normal((1, channels, 15, 17)).astype(dtype)
     if data == "rectified":  # as a ReLU leaves it: half of the products add no error
@@ -44,15 +56,25 @@ def test_precision_is_that_of_plain_accumulation(
     plain = np.zeros(exact.shape, dtype)
     for c, y, x in itertools.product(range(channels), range(3), range(3)):
         plain += weight[:, c, y, x][:, None, None] * input[:, c, None, y : y + 13, x : x + 15]
-    for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm)
-        assert rms(output - exact) <= 2 * rms(plain - exact)
+    return problem(input, weight, exact, plain)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("group", [1, 2, 4])
-def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: type) -> None:
-    """Likewise, where each output has few channels and many taps to add up."""
+@pytest.mark.parametrize("data", ["normal", "rectified", "uniform"])
+@pytest.mark.parametrize("channels", [16, 64, 128, 256])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
+def test_precision_is_that_of_plain_accumulation(
+    isa: str, algorithm: str, channels: int, data: str, dtype: type
+) -> None:
+    """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
+    case = convolution(channels, data, dtype)
+    input, weight = case.operands
+    for layout in ("C", "channels_last"):
+        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+
+
+@cache
+def grouped_convolution(group: int, dtype: type) -> Problem:
     generator = np.random.default_rng(5)
     input = generator.standard_normal((1, 16, 40, 44)).astype(dtype)
     weight = generator.standard_normal((16, group, 9, 9)).astype(dtype)
@@ -62,18 +84,23 @@ def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: ty
         window = input[:, np.arange(16) // group * group + c, y : y + 32, x : x + 36]
         exact += weight[:, c, y, x][:, None, None].astype(np.longdouble) * window
         plain += weight[:, c, y, x][:, None, None] * window
-    for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, groups=16 // group, algorithm="depthwise")
-        assert rms(output - exact) <= 2 * rms(plain - exact)
+    return problem(input, weight, exact, plain)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (40, 5, 2), (40, 4, 2), (40, 4, 1)])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
-def test_precision_with_strides(
-    isa: str, algorithm: str, channels: int, kernel: int, stride: int, dtype: type
-) -> None:
-    """Likewise, where Winograd's tiles lie in the phases of the input."""
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_precision_of_depthwise_and_small_groups(isa: str, group: int, dtype: type) -> None:
+    """Likewise, where each output has few channels and many taps to add up."""
+    case = grouped_convolution(group, dtype)
+    input, weight = case.operands
+    for layout in ("C", "channels_last"):
+        case.check(
+            fastconv.conv2d(lay_out(input, layout, 1), weight, groups=16 // group, algorithm="depthwise")
+        )
+
+
+@cache
+def strided_convolution(channels: int, kernel: int, stride: int, dtype: type) -> Problem:
     generator = np.random.default_rng(6)
     input = generator.standard_normal((1, channels, 60, 64)).astype(dtype)
     weight = generator.standard_normal((16, channels, kernel, kernel)).astype(dtype)
@@ -83,26 +110,45 @@ def test_precision_with_strides(
     plain = np.zeros(exact.shape, dtype)
     for c, y, x in np.ndindex(weight.shape[1:]):
         plain += weight[:, c, y, x][:, None, None] * windows[:, c, None, :, :, y, x]
+    return problem(input, weight, exact, plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (40, 5, 2), (40, 4, 2), (40, 4, 1)])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
+def test_precision_with_strides(
+    isa: str, algorithm: str, channels: int, kernel: int, stride: int, dtype: type
+) -> None:
+    """Likewise, where Winograd's tiles lie in the phases of the input."""
+    case = strided_convolution(channels, kernel, stride, dtype)
+    input, weight = case.operands
     for layout in ("C", "channels_last"):
-        output = fastconv.conv2d(lay_out(input, layout, 1), weight, stride=stride, algorithm=algorithm)
-        assert rms(output - exact) <= 2 * rms(plain - exact)
+        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, stride=stride, algorithm=algorithm))
+
+
+@cache
+def deep_layer() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Input and weight in float32, and in float64 the output and the input gradient of the transposed weight.
+
+    The instruction set that asks first computes them: in float64 none errs by more than 1e-12.
+    """
+    generator = np.random.default_rng(3)
+    input = generator.standard_normal((2, 256, 30, 33)).astype(np.float32)
+    weight = generator.standard_normal((32, 256, 3, 3)).astype(np.float32)
+    exact_input, exact_weight = input.astype(np.float64), weight.astype(np.float64)
+    with fastconv.precision("highest"):
+        output = fastconv.conv2d(exact_input, exact_weight, padding=1, algorithm="direct")
+        gradient = fastconv.grad.conv2d_input(
+            (2, 32, 30, 33), exact_weight.transpose(1, 0, 2, 3), exact_input, padding=1, algorithm="direct"
+        )
+    return input, weight, output, gradient
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd", "fft"])
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_lower_precisions_keep_their_bounds(isa: str, precision: str, algorithm: str) -> None:
     """rms error relative to the output's rms: 1e-5 for "high", 5e-3 for "medium", in both directions."""
-    generator = np.random.default_rng(3)
-    input = generator.standard_normal((2, 256, 30, 33)).astype(np.float32)
-    weight = generator.standard_normal((32, 256, 3, 3)).astype(np.float32)
-    with fastconv.precision("highest"):
-        exact = fastconv.conv2d(
-            input.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="direct"
-        )
-        wide = weight.transpose(1, 0, 2, 3).astype(np.float64)
-        exact_gradient = fastconv.grad.conv2d_input(
-            (2, 32, 30, 33), wide, input.astype(np.float64), padding=1, algorithm="direct"
-        )
+    input, weight, exact, exact_gradient = deep_layer()
     bound = {"high": 1e-5, "medium": 5e-3}[precision]
     with fastconv.precision(precision):
         output = fastconv.conv2d(input, weight, padding=1, algorithm=algorithm)
@@ -124,14 +170,8 @@ def test_long_sums_in_float64(isa: str) -> None:
 # ---- gradients -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize("size", [(2, 7, 7), (4, 14, 14), (2, 56, 52)])
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd", "fft"])
-def test_weight_gradient_is_as_precise_as_plain_accumulation(
-    isa: str, algorithm: str, size: tuple[int, int, int], rectified: bool, dtype: type
-) -> None:
-    """The promise of "highest": rms error at most twice that of adding up pixel by pixel in that dtype."""
+@cache
+def weight_gradient(size: tuple[int, int, int], rectified: bool, dtype: type) -> Problem:
     generator = np.random.default_rng(9)
     input = generator.standard_normal((size[0], 16, *size[1:])).astype(dtype)
     input = np.maximum(input, 0) if rectified else input  # as a ReLU leaves it
@@ -142,8 +182,36 @@ def test_weight_gradient_is_as_precise_as_plain_accumulation(
     plain = np.zeros(exact.shape, dtype)
     for n, y, x in np.ndindex(size):
         plain += grad_output[n, :, y, x][:, None, None, None] * windows[n, :, y, x]
-    result = fastconv.grad.conv2d_weight(input, exact.shape, grad_output, padding=1, algorithm=algorithm)
-    assert rms(result - exact) <= 2 * rms(plain - exact)
+    return problem(input, grad_output, exact, plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("size", [(2, 7, 7), (4, 14, 14), (2, 56, 52)])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd", "fft"])
+def test_weight_gradient_is_as_precise_as_plain_accumulation(
+    isa: str, algorithm: str, size: tuple[int, int, int], rectified: bool, dtype: type
+) -> None:
+    """The promise of "highest": rms error at most twice that of adding up pixel by pixel in that dtype."""
+    case = weight_gradient(size, rectified, dtype)
+    input, grad_output = case.operands
+    case.check(
+        fastconv.grad.conv2d_weight(input, case.exact.shape, grad_output, padding=1, algorithm=algorithm)
+    )
+
+
+@cache
+def strided_weight_gradient(channels: int, kernel: int, stride: int, size: int, dtype: type) -> Problem:
+    generator = np.random.default_rng(9)
+    input = generator.standard_normal((1, channels, size, size)).astype(dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(input, (kernel, kernel), (2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    grad_output = generator.standard_normal((1, 17, *windows.shape[2:4])).astype(dtype)
+    exact = np.einsum("nkyx,ncyxij->kcij", grad_output, windows, dtype=np.longdouble)
+    plain = np.zeros(exact.shape, dtype)
+    for y, x in np.ndindex(windows.shape[2:4]):
+        plain += grad_output[0, :, y, x][:, None, None, None] * windows[0, :, y, x]
+    return problem(input, grad_output, exact, plain)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -155,17 +223,22 @@ def test_weight_gradient_with_strides_is_as_precise(
     isa: str, algorithm: str, channels: int, kernel: int, stride: int, size: int, dtype: type
 ) -> None:
     """Likewise, where the gradient is found phase by phase."""
-    generator = np.random.default_rng(9)
-    input = generator.standard_normal((1, channels, size, size)).astype(dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(input, (kernel, kernel), (2, 3))
-    windows = windows[:, :, ::stride, ::stride]
-    grad_output = generator.standard_normal((1, 17, *windows.shape[2:4])).astype(dtype)
-    exact = np.einsum("nkyx,ncyxij->kcij", grad_output, windows, dtype=np.longdouble)
-    plain = np.zeros(exact.shape, dtype)
-    for y, x in np.ndindex(windows.shape[2:4]):
-        plain += grad_output[0, :, y, x][:, None, None, None] * windows[0, :, y, x]
-    result = fastconv.grad.conv2d_weight(input, exact.shape, grad_output, stride, algorithm=algorithm)
-    assert rms(result - exact) <= 2 * rms(plain - exact)
+    case = strided_weight_gradient(channels, kernel, stride, size, dtype)
+    input, grad_output = case.operands
+    case.check(fastconv.grad.conv2d_weight(input, case.exact.shape, grad_output, stride, algorithm=algorithm))
+
+
+@cache
+def input_gradient(filters: int, dtype: type) -> Problem:
+    generator = np.random.default_rng(10)
+    grad_output = generator.standard_normal((2, filters, 10, 9)).astype(dtype)
+    weight = generator.standard_normal((filters, 6, 5, 5)).astype(dtype)
+    exact, plain = np.zeros((2, 6, 14, 13), np.longdouble), np.zeros((2, 6, 14, 13), dtype)
+    for k, y, x in np.ndindex(filters, 5, 5):
+        taps, gradient = weight[k, :, y, x, None, None], grad_output[:, k, None]
+        exact[..., y : y + 10, x : x + 9] += taps.astype(np.longdouble) * gradient
+        plain[..., y : y + 10, x : x + 9] += taps * gradient
+    return problem(grad_output, weight, exact, plain)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -175,15 +248,8 @@ def test_input_gradient_of_small_planes_is_as_precise_as_plain_accumulation(
     isa: str, algorithm: str, filters: int, dtype: type
 ) -> None:
     """Likewise, where most of a window lies in the padding, and sums are formed in two steps."""
-    generator = np.random.default_rng(10)
-    grad_output = generator.standard_normal((2, filters, 10, 9)).astype(dtype)
-    weight = generator.standard_normal((filters, 6, 5, 5)).astype(dtype)
-    exact, plain = np.zeros((2, 6, 14, 13), np.longdouble), np.zeros((2, 6, 14, 13), dtype)
-    for k, y, x in np.ndindex(filters, 5, 5):
-        taps, gradient = weight[k, :, y, x, None, None], grad_output[:, k, None]
-        exact[..., y : y + 10, x : x + 9] += taps.astype(np.longdouble) * gradient
-        plain[..., y : y + 10, x : x + 9] += taps * gradient
+    case = input_gradient(filters, dtype)
+    grad_output, weight = case.operands
     for layout in ("C", "channels_last"):
         source = lay_out(grad_output, layout, 1)
-        result = fastconv.grad.conv2d_input(exact.shape, weight, source, algorithm=algorithm)
-        assert rms(result - exact) <= 2 * rms(plain - exact)
+        case.check(fastconv.grad.conv2d_input(case.exact.shape, weight, source, algorithm=algorithm))

@@ -158,6 +158,61 @@ print("done")
 """
 
 
+POOL_GUARDS = """
+from fastconv import grad, nn
+isa, dtype = sys.argv[1:]
+fastconv.set_isa(isa)
+rng = np.random.default_rng(0)
+plain = {"algorithm": "reference"}
+def integers(*shape): return rng.integers(-3, 4, shape).astype(dtype)
+def close(result, expected): return np.allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+windows = [  # size, kernel, stride, padding, dilation, ceil_mode
+    ((1, 1), (1, 1), 1, 0, 1, False),
+    ((5, 7), (2, 2), 2, 0, 1, True),
+    ((6, 31), (3, 3), 2, 1, 1, False),
+    ((9, 67), (3, 2), (1, 3), 1, (2, 1), True),
+    ((4, 129), (1, 5), 1, (0, 2), 1, False),
+    ((40, 45), (31, 9), 1, (15, 4), 1, False),
+]
+for channels, (size, kernel, stride, padding, dilation, ceil_mode) in itertools.product((1, 17), windows):
+    x, where = integers(2, channels, *size), (kernel, stride, padding)
+    y, places = fastconv.max_pool2d(x, *where, dilation, ceil_mode, return_indices=True, **plain)
+    g = integers(*y.shape)
+    gx = grad.max_pool2d_input(x.shape, places, g, **plain)
+    sums = fastconv.avg_pool2d(x, *where, ceil_mode, divisor_override=1, **plain)
+    h = integers(*sums.shape)
+    gsums = grad.avg_pool2d_input(x.shape, h, *where, ceil_mode, divisor_override=1, **plain)
+    parts = tuple(max(1, s - 2) for s in size)
+    adapted = fastconv.adaptive_avg_pool2d(x, parts, **plain)
+    gadapted = grad.adaptive_avg_pool2d_input(x.shape, adapted, **plain)
+    norms = fastconv.lp_pool2d(x, 2, kernel, stride, ceil_mode, **plain)
+    gnorms = grad.lp_pool2d_input(x, norms, norms, 2, kernel, stride, ceil_mode, **plain)
+    for end in (0, 1):
+        for input in memory_orders(x, end):
+            output, indices = fastconv.max_pool2d(input, *where, dilation, ceil_mode, return_indices=True)
+            assert np.array_equal(output, y) and np.array_equal(indices, places)
+            assert np.array_equal(fastconv.avg_pool2d(input, *where, ceil_mode, divisor_override=1), sums)
+            assert close(fastconv.adaptive_avg_pool2d(input, parts), adapted)
+            assert close(fastconv.lp_pool2d(input, 2, kernel, stride, ceil_mode), norms)
+            for output in memory_orders(norms, end):
+                result = grad.lp_pool2d_input(input, output, output, 2, kernel, stride, ceil_mode)
+                assert close(result, gnorms)
+            backprop = nn.MaxPool2d(*where, dilation, ceil_mode=ceil_mode).vjp(input)[1]
+            for gradient in memory_orders(g, end):
+                assert np.array_equal(backprop(gradient), gx)
+        for gradient, indices in itertools.product(memory_orders(g, end), memory_orders(places, end)):
+            assert np.array_equal(grad.max_pool2d_input(x.shape, indices, gradient), gx)
+        for gradient in memory_orders(h, end):
+            result = grad.avg_pool2d_input(x.shape, gradient, *where, ceil_mode, divisor_override=1)
+            assert np.array_equal(result, gsums)
+        for gradient in memory_orders(adapted, end):
+            assert close(grad.adaptive_avg_pool2d_input(x.shape, gradient), gadapted)
+        unmap()
+print("done")
+"""
+
+
 def test_the_guards_catch_a_read_outside(run_python: Run) -> None:
     """One element behind the end, or before the beginning, is a crash: the tests below can fail."""
     for index, end in ((-1, 0), (8, 1)):
@@ -173,11 +228,12 @@ def test_the_guards_catch_a_read_outside(run_python: Run) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("isa", runnable_isas())
-def test_convolutions_touch_nothing_outside_their_arrays(tmp_path: object, isa: str, dtype: str) -> None:
+@pytest.mark.parametrize("calls", [CONV_GUARDS, POOL_GUARDS], ids=["conv", "pool"])
+def test_calls_touch_nothing_outside_their_arrays(tmp_path: object, calls: str, isa: str, dtype: str) -> None:
     """Every array flush against an unreadable page, at either end; inputs in pages that cannot be written."""
     script = os.path.join(str(tmp_path), "guards.py")
     with open(script, "w") as file:
-        file.write(GUARDS + CONV_GUARDS)
+        file.write(GUARDS + calls)
     result = subprocess.run(
         [sys.executable, "-X", "faulthandler", script, isa, dtype],
         capture_output=True,

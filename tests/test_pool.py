@@ -1,4 +1,4 @@
-"""Pooling, unpooling and their gradients: equal to plain float64 loops; ties, NaN, and the same bits."""
+"""Pooling, unpooling and their gradients: equal to plain loops; ties, NaN, and the same bits."""
 
 from __future__ import annotations
 
@@ -38,125 +38,82 @@ from fastconv import grad, nn
 NAN, INF = math.nan, math.inf
 
 
-# ---- against the loops -----------------------------------------------------------------------------
+# ---- the plain algorithm, the oracle of all others, against loops that share nothing with it -----------
+
+#: Which elements an average counts, and what a norm's power is.
+OPTIONS = {
+    "counting": st.tuples(st.booleans(), st.sampled_from([None, None, 1, 7, -2])),
+    "norm_type": st.sampled_from([1, 2, 3, 2.5, 0.5, INF, -INF]),
+}
+Counting = tuple[bool, int | None]
 
 
-@given(case=pool_cases())
-@examples(2000)
-def test_max_pool_equals_loops(case: PoolCase) -> None:
-    """Values, indices (the first of equal maxima) and gradient; refused where the loops find no window."""
+@given(case=pool_cases(), **OPTIONS)
+@examples(150)
+def test_plain_algorithm_equals_float64_loops(case: PoolCase, counting: Counting, norm_type: float) -> None:
+    """`algorithm="reference"` of every pooling and gradient, whatever the options."""
+    plain_max_pool_equals_loops(case)
+    plain_avg_pool_equals_loops(case.narrow(), counting)
+    plain_adaptive_pools_equal_loops(case)
+    plain_lp_pool_equals_loops(case, norm_type)
+
+
+def plain_max_pool_equals_loops(case: PoolCase) -> None:
     input, windows = case.make_input(), case.windows()
-    before = input.copy()
+    if not is_allowed(windows):
+        return
     parameters = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
-    if not is_allowed(windows):
-        with pytest.raises(ValueError, match=r"^(kernel_size|dilation)="):
-            MAX_POOL[case.rank](input, **parameters)
-        return
-    values, indices = MAX_POOL[case.rank](input, **parameters, return_indices=True)
-    expected_values, expected_indices = reference.max_pool(case.batch(input), windows)
+    values, indices = MAX_POOL[case.rank](input, **parameters, return_indices=True, algorithm="reference")
+    expected, places = reference.max_pool(case.batch(input), windows)
     assert (values.dtype, indices.dtype) == (input.dtype, np.int64)
-    np.testing.assert_array_equal(case.batch(values), expected_values)
-    np.testing.assert_array_equal(case.batch(indices), expected_indices)
-    np.testing.assert_array_equal(MAX_POOL[case.rank](input, **parameters), values)
-
+    np.testing.assert_array_equal(case.batch(values), expected)
+    np.testing.assert_array_equal(case.batch(indices), places)
     grad_output = case.make_grad_output(reference.output_size(windows))
-    gradient = MAX_POOL_INPUT[case.rank](case.shape, case.lay_out(indices), grad_output)
-    expected = reference.max_pool_input(case.size, expected_indices, case.batch(grad_output))
-    assert_close(case.batch(gradient), expected)
+    gradient = MAX_POOL_INPUT[case.rank](
+        case.shape, case.lay_out(indices), grad_output, algorithm="reference"
+    )
+    assert_close(case.batch(gradient), reference.max_pool_input(case.size, places, case.batch(grad_output)))
     assert gradient.dtype == input.dtype
-    np.testing.assert_array_equal(input, before)
 
 
-@given(case=pool_cases())
-@examples(1000)
-def test_max_pool_layers_equal_loops(case: PoolCase) -> None:
-    """Output and gradient without indices: a layer keeps positions in windows."""
+def plain_avg_pool_equals_loops(case: PoolCase, counting: Counting) -> None:
     input, windows = case.make_input(), case.windows()
-    assume(is_allowed(windows))
-    options = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
-    layer = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[case.rank - 1](**options)
-    output, backprop = layer.vjp(input)
-    expected, indices = reference.max_pool(case.batch(input), windows)
-    np.testing.assert_array_equal(case.batch(output), expected)
-    grad_output = case.make_grad_output(reference.output_size(windows))
-    for _ in range(2):  # what it keeps is not used up
-        gradient = backprop(grad_output)
-        expected = reference.max_pool_input(case.size, indices, case.batch(grad_output))
-        assert_close(case.batch(gradient), expected)
-    with pytest.raises(ValueError, match=r"^grad_output: shape"):
-        backprop(grad_output[..., :-1])
-
-
-@given(
-    case=pool_cases(),
-    count_include_pad=st.booleans(),
-    divisor_override=st.sampled_from([None, None, 1, 7, -2]),
-)
-@examples(2000)
-def test_avg_pool_equals_loops(case: PoolCase, count_include_pad: bool, divisor_override: int | None) -> None:
-    """Averages and gradient, whatever is counted; refused where the loops find no window."""
-    case = replace(case, dilation=(1,) * case.rank)
-    parameters = {
-        **case.parameters,
-        "padding": case.pads,
-        "count_include_pad": count_include_pad,
-        "divisor_override": divisor_override,
-    }
-    counting = (count_include_pad, divisor_override)
-    input, windows = case.make_input(), case.windows()
-    assume(
-        all(max(pair) <= k // 2 for pair, k in zip(case.pads, case.kernel))
-    )  # they suit the dilated window
     if not is_allowed(windows):
-        with pytest.raises(ValueError, match=r"^kernel_size="):
-            AVG_POOL[case.rank](input, **parameters)
         return
-    values = AVG_POOL[case.rank](input, **parameters)
+    parameters = (case.kernel, case.stride, case.pads, case.ceil_mode, *counting)
+    values = AVG_POOL[case.rank](input, *parameters, algorithm="reference")
     assert values.dtype == input.dtype
-    expected = reference.avg_pool(case.batch(input), windows, *counting)
-    assert_close(case.batch(values), expected)
-
+    assert_close(case.batch(values), reference.avg_pool(case.batch(input), windows, *counting))
     grad_output = case.make_grad_output(reference.output_size(windows))
-    gradient = AVG_POOL_INPUT[case.rank](case.shape, grad_output, **parameters)
+    gradient = AVG_POOL_INPUT[case.rank](case.shape, grad_output, *parameters, algorithm="reference")
     expected = reference.avg_pool_input(case.size, case.batch(grad_output), windows, *counting)
     assert_close(case.batch(gradient), expected)
 
 
-@given(case=pool_cases())
-@examples(600)
-def test_adaptive_pools_equal_loops(case: PoolCase) -> None:
-    """Average and maximum to any output size, larger than the input too, with gradients."""
+def plain_adaptive_pools_equal_loops(case: PoolCase) -> None:
     input, windows = case.make_input(), case.adaptive_windows()
-    size = reference.output_size(windows)
-    grad_output = case.make_grad_output(size)
-    averages = ADAPTIVE_AVG[case.rank](input, case.wanted)
+    averages = ADAPTIVE_AVG[case.rank](input, case.wanted, algorithm="reference")
     assert_close(case.batch(averages), reference.avg_pool(case.batch(input), windows))
-    gradient = ADAPTIVE_AVG_INPUT[case.rank](case.shape, grad_output)
+    grad_output = case.make_grad_output(reference.output_size(windows))
+    gradient = ADAPTIVE_AVG_INPUT[case.rank](case.shape, grad_output, algorithm="reference")
     assert_close(case.batch(gradient), reference.avg_pool_input(case.size, case.batch(grad_output), windows))
-
-    maxima, indices = ADAPTIVE_MAX[case.rank](input, case.wanted, return_indices=True)
-    expected, expected_indices = reference.max_pool(case.batch(input), windows)
+    maxima, indices = ADAPTIVE_MAX[case.rank](input, case.wanted, return_indices=True, algorithm="reference")
+    expected, places = reference.max_pool(case.batch(input), windows)
     np.testing.assert_array_equal(case.batch(maxima), expected)
-    np.testing.assert_array_equal(case.batch(indices), expected_indices)
-    np.testing.assert_array_equal(ADAPTIVE_MAX[case.rank](input, case.wanted), maxima)
-    gradient = ADAPTIVE_MAX_INPUT[case.rank](case.shape, case.lay_out(indices), grad_output)
-    expected = reference.max_pool_input(case.size, expected_indices, case.batch(grad_output))
-    assert_close(case.batch(gradient), expected)
+    np.testing.assert_array_equal(case.batch(indices), places)
 
 
-@given(case=pool_cases(), norm_type=st.sampled_from([1, 2, 3, 2.5, 0.5, INF, -INF]))
-@examples(600)
-def test_lp_pool_equals_loops(case: PoolCase, norm_type: float) -> None:
-    """Norms and gradient; a norm of 0 has no gradient, and only the first of equal extremes has one."""
+def plain_lp_pool_equals_loops(case: PoolCase, norm_type: float) -> None:
     case = replace(case, ties=case.ties and norm_type >= 1)  # below 1 the gradient at 0 is infinite
     windows = case.windows(dilated=False, padded=False)
-    assume(is_allowed(windows))
+    if not is_allowed(windows):
+        return
     input = case.make_input(positive=True)
-    values = LP_POOL[case.rank](input, norm_type, **case.parameters)
+    values = LP_POOL[case.rank](input, norm_type, **case.parameters, algorithm="reference")
     assert_close(case.batch(values), reference.lp_pool(case.batch(input), windows, norm_type, case.kernel))
     grad_output = case.make_grad_output(reference.output_size(windows))
     gradient = LP_POOL_INPUT[case.rank](
-        input, case.lay_out(values), grad_output, norm_type, **case.parameters
+        input, case.lay_out(values), grad_output, norm_type, **case.parameters, algorithm="reference"
     )
     expected = reference.lp_pool_input(
         case.batch(input), case.batch(grad_output), windows, norm_type, case.kernel
@@ -165,8 +122,120 @@ def test_lp_pool_equals_loops(case: PoolCase, norm_type: float) -> None:
     assert_close(case.batch(gradient), expected)
 
 
+# ---- against the plain algorithm, in doubles ---------------------------------------------------------
+
+
+@given(case=pool_cases(), **OPTIONS)
+@examples(1200)
+def test_poolings_equal_plain_algorithm(case: PoolCase, counting: Counting, norm_type: float) -> None:
+    """Every pooling, its gradient and its layer, on any geometry, layout and data.
+
+    Maxima have the plain algorithm's values and indices (the first of equal ones). Windows that cover nothing
+    are refused by name. No input is written.
+    """
+    max_pool_equals_plain(case)
+    avg_pool_equals_plain(case.narrow(), counting)
+    adaptive_pools_equal_plain(case)
+    lp_pool_equals_plain(case, norm_type)
+
+
+def max_pool_equals_plain(case: PoolCase) -> None:
+    input, windows = case.make_input(), case.windows()
+    before, exact = input.copy(), input.astype(np.float64)
+    parameters = {**case.parameters, "padding": case.padding, "dilation": case.dilation}
+    pool, gradient = MAX_POOL[case.rank], MAX_POOL_INPUT[case.rank]
+    if not is_allowed(windows):
+        with pytest.raises(ValueError, match=r"^(kernel_size|dilation)="):
+            pool(input, **parameters)
+        return
+    values, indices = pool(input, **parameters, return_indices=True)
+    expected, places = pool(exact, **parameters, return_indices=True, algorithm="reference")
+    assert (values.dtype, indices.dtype) == (input.dtype, np.int64)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(indices, places)
+    np.testing.assert_array_equal(pool(input, **parameters), values)
+
+    grad_output = case.make_grad_output(reference.output_size(windows))
+    expected = gradient(case.shape, places, grad_output.astype(np.float64), algorithm="reference")
+    result = gradient(case.shape, case.lay_out(indices), grad_output)
+    assert_close(result, expected)
+    assert result.dtype == input.dtype
+
+    layer = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[case.rank - 1](**parameters)
+    output, backprop = layer.vjp(input)  # keeps positions in windows, not indices
+    np.testing.assert_array_equal(output, values)
+    for _ in range(2):  # what it keeps is not used up
+        assert_close(backprop(grad_output), expected)
+    with pytest.raises(ValueError, match=r"^grad_output: shape"):
+        backprop(grad_output[..., :-1])
+    np.testing.assert_array_equal(input, before)
+
+
+def avg_pool_equals_plain(case: PoolCase, counting: Counting) -> None:
+    parameters = {
+        **case.parameters,
+        "padding": case.pads,
+        "count_include_pad": counting[0],
+        "divisor_override": counting[1],
+    }
+    plain = {**parameters, "algorithm": "reference"}
+    input, windows = case.make_input(), case.windows()
+    if not is_allowed(windows):
+        with pytest.raises(ValueError, match=r"^kernel_size="):
+            AVG_POOL[case.rank](input, **parameters)
+        return
+    values = AVG_POOL[case.rank](input, **parameters)
+    assert values.dtype == input.dtype
+    assert_close(values, AVG_POOL[case.rank](input.astype(np.float64), **plain))
+
+    grad_output = case.make_grad_output(reference.output_size(windows))
+    gradient = AVG_POOL_INPUT[case.rank](case.shape, grad_output, **parameters)
+    assert_close(gradient, AVG_POOL_INPUT[case.rank](case.shape, grad_output.astype(np.float64), **plain))
+
+
+def adaptive_pools_equal_plain(case: PoolCase) -> None:
+    """To any output size, larger than the input too."""
+    input, size = case.make_input(), reference.output_size(case.adaptive_windows())
+    grad_output = case.make_grad_output(size)
+    exact, exact_grad_output = input.astype(np.float64), grad_output.astype(np.float64)
+    averages = ADAPTIVE_AVG[case.rank](input, case.wanted)
+    assert_close(averages, ADAPTIVE_AVG[case.rank](exact, case.wanted, algorithm="reference"))
+    gradient = ADAPTIVE_AVG_INPUT[case.rank](case.shape, grad_output)
+    expected = ADAPTIVE_AVG_INPUT[case.rank](case.shape, exact_grad_output, algorithm="reference")
+    assert_close(gradient, expected)
+
+    maxima, indices = ADAPTIVE_MAX[case.rank](input, case.wanted, return_indices=True)
+    expected, places = ADAPTIVE_MAX[case.rank](exact, case.wanted, return_indices=True, algorithm="reference")
+    np.testing.assert_array_equal(maxima, expected)
+    np.testing.assert_array_equal(indices, places)
+    np.testing.assert_array_equal(ADAPTIVE_MAX[case.rank](input, case.wanted), maxima)
+    gradient = ADAPTIVE_MAX_INPUT[case.rank](case.shape, case.lay_out(indices), grad_output)
+    expected = ADAPTIVE_MAX_INPUT[case.rank](case.shape, places, exact_grad_output, algorithm="reference")
+    assert_close(gradient, expected)
+
+
+def lp_pool_equals_plain(case: PoolCase, norm_type: float) -> None:
+    """A norm of 0 has no gradient, and only the first of equal extremes has one."""
+    case = replace(case, ties=case.ties and norm_type >= 1)  # below 1 the gradient at 0 is infinite
+    windows = case.windows(dilated=False, padded=False)
+    if not is_allowed(windows):
+        return
+    input, plain = case.make_input(positive=True), {**case.parameters, "algorithm": "reference"}
+    values = LP_POOL[case.rank](input, norm_type, **case.parameters)
+    exact = input.astype(np.float64)
+    norms = LP_POOL[case.rank](exact, norm_type, **plain)
+    assert_close(values, norms)
+    grad_output = case.make_grad_output(reference.output_size(windows))
+    gradient = LP_POOL_INPUT[case.rank](
+        input, case.lay_out(values), grad_output, norm_type, **case.parameters
+    )
+    expected = LP_POOL_INPUT[case.rank](exact, norms, grad_output.astype(np.float64), norm_type, **plain)
+    # the gradient is computed from the norm that was handed in, rounded to the dtype
+    assert_close(gradient, expected)
+
+
 @given(case=pool_cases(), data=st.data())
-@examples(500)
+@examples(250)
 def test_max_unpool_equals_loops(case: PoolCase, data: st.DataObject) -> None:
     """Values to any places, of several in one the last stays; every allowed output size; the gradient."""
     usual = [

@@ -79,6 +79,7 @@ WITH_INPUT = tuple(name for name, (_, arguments) in CALLS.items() if "input" in 
 WITH_INDICES = tuple(name for name, (_, arguments) in CALLS.items() if "indices" in arguments)
 WITH_SIZE = tuple(name for name, (_, arguments) in CALLS.items() if "input_size" in arguments)
 WITH_GRADIENT = tuple(name for name, (_, arguments) in CALLS.items() if "grad_output" in arguments)
+WITH_ALGORITHM = tuple(name for name in CALLS if "unpool" not in name)
 ADAPTIVE = ("adaptive_avg_pool2d", "adaptive_max_pool2d")
 INTEGER = "must be an integer"
 
@@ -174,6 +175,8 @@ RULES: list[tuple[tuple[str, ...], str, Any, type[Exception], str]] = [
         ValueError,
         "must be (2, 3, 3, 3)",
     ),
+    (WITH_ALGORITHM, "algorithm", "winograd", ValueError, "must be one of auto, reference"),
+    (WITH_ALGORITHM, "algorithm", None, ValueError, "must be one of auto, reference"),
     (("lp_pool2d_input",), "output", ones(2, 3, 3, 4), ValueError, "must be (2, 3, 3, 3)"),
     (("lp_pool2d_input",), "output", ones(2, 3, 3, 3, dtype=np.float64), TypeError, "does not match"),
     (("lp_pool2d_input",), "grad_output", ones(2, 3, 3, 3, dtype=np.float64), TypeError, "does not match"),
@@ -219,8 +222,10 @@ def test_one_bad_index_is_found_wherever_it_lies(name: str, position: int, bad: 
     function, arguments = CALLS[name]
     indices = arguments["indices"].copy()
     indices.reshape(-1)[position] = bad
-    with pytest.raises(ValueError, match=re.escape(f"indices: {bad} is outside [0, 36)")):
-        function(**{**arguments, "indices": indices})
+    for algorithm in ("auto", "reference") if name in WITH_ALGORITHM else (None,):
+        options = {} if algorithm is None else {"algorithm": algorithm}
+        with pytest.raises(ValueError, match=re.escape(f"indices: {bad} is outside [0, 36)")):
+            function(**{**arguments, "indices": indices, **options})
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -244,14 +249,15 @@ def test_misaligned_data() -> None:
         fastconv.max_unpool2d(ones(1, 2, 2), raw_indices, 2)
 
 
-def test_size_that_cannot_be_had() -> None:
+@pytest.mark.parametrize("algorithm", ["auto", "reference"])
+def test_size_that_cannot_be_had(algorithm: str) -> None:
     """A result no address space holds is a MemoryError, before anything is touched."""
     input = np.broadcast_to(np.float32(0), (2**20, 2**20, 2**19))
     for pool in (fastconv.max_pool1d, fastconv.avg_pool1d):
         with pytest.raises(MemoryError):
-            pool(input, 1)
+            pool(input, 1, algorithm=algorithm)
     with pytest.raises(MemoryError):
-        grad.avg_pool1d_input((1, 2**59), np.ones((1, 1), np.float32), 2**59)
+        grad.avg_pool1d_input((1, 2**59), np.ones((1, 1), np.float32), 2**59, algorithm=algorithm)
 
 
 def test_huge_windows_take_no_longer_than_what_they_cover() -> None:

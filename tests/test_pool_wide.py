@@ -20,7 +20,6 @@ from pool_cases import (
     MAX_POOL,
     MAX_POOL_INPUT,
 )
-from reference import pool as reference
 
 import fastconv
 from fastconv import grad, nn
@@ -73,37 +72,37 @@ def values_of(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
 @pytest.mark.parametrize("kind", ["ties", "wild"])
-def test_maxima_equal_loops(kind: str, layout: str, dtype: type) -> None:
+def test_maxima_equal_plain_algorithm(kind: str, layout: str, dtype: type) -> None:
     """Values and places: the first of equal maxima, the first NaN, the first element of nothing but -inf."""
     for number, (size, kernel, stride, pads, dilation, ceil_mode) in enumerate(CASES):
         rank = len(size)
         input = lay_out(values_of((1, 2, *size), kind, number).astype(dtype), layout, 1)
-        windows = reference.pool_windows(size, kernel, stride, pads, dilation, ceil_mode)
-        expected, places = reference.max_pool(input, windows)
-        values, indices = MAX_POOL[rank](
-            input, kernel, stride, pads, dilation, ceil_mode, return_indices=True
-        )
+        parameters = (kernel, stride, pads, dilation, ceil_mode)
+        expected, places = MAX_POOL[rank](input, *parameters, return_indices=True, algorithm="reference")
+        values, indices = MAX_POOL[rank](input, *parameters, return_indices=True)
         np.testing.assert_array_equal(values, expected, str(CASES[number]))
         np.testing.assert_array_equal(indices, places, str(CASES[number]))
-        alone = MAX_POOL[rank](input, kernel, stride, pads, dilation, ceil_mode)
-        np.testing.assert_array_equal(alone, expected)
+        np.testing.assert_array_equal(MAX_POOL[rank](input, *parameters), expected)
 
 
 @pytest.mark.parametrize(("layout", "dtype"), ARRAYS)
-def test_averages_equal_loops(layout: str, dtype: type) -> None:
+def test_averages_equal_plain_algorithm(layout: str, dtype: type) -> None:
     """Averages and their gradients, whatever is counted."""
     for number, (size, kernel, stride, pads, _, ceil_mode) in enumerate(CASES):
         rank, shape = len(size), (1, 2, *size)
         pads = tuple(tuple(min(p, k // 2) for p in pair) for pair, k in zip(pads, kernel))
         input = lay_out(values_of(shape, "reals", number).astype(dtype), layout, 1)
-        windows = reference.pool_windows(size, kernel, stride, pads, (1,) * rank, ceil_mode)
         counting = ((True, None), (False, None), (True, -3))[number % 3]
-        averages = AVG_POOL[rank](input, kernel, stride, pads, ceil_mode, *counting)
+        parameters = (kernel, stride, pads, ceil_mode, *counting)
+        averages = AVG_POOL[rank](input, *parameters)
+        expected = AVG_POOL[rank](input.astype(np.float64), *parameters, algorithm="reference")
         exact = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-14}
-        np.testing.assert_allclose(averages, reference.avg_pool(input, windows, *counting), **exact)
+        np.testing.assert_allclose(averages, expected, **exact)
         grad_output = lay_out(values_of(averages.shape, "reals").astype(dtype), layout, 1)
-        gradient = AVG_POOL_INPUT[rank](shape, grad_output, kernel, stride, pads, ceil_mode, *counting)
-        expected = reference.avg_pool_input(size, grad_output, windows, *counting)
+        gradient = AVG_POOL_INPUT[rank](shape, grad_output, *parameters)
+        expected = AVG_POOL_INPUT[rank](
+            shape, grad_output.astype(np.float64), *parameters, algorithm="reference"
+        )
         np.testing.assert_allclose(gradient, expected, **exact)
 
 
@@ -111,21 +110,21 @@ def test_averages_equal_loops(layout: str, dtype: type) -> None:
 @pytest.mark.parametrize(
     ("size", "wanted"), [((90,), (41,)), ((11, 40), (40, 7)), ((30, 29), (1, 29)), ((5, 6, 7), (3, 7, 40))]
 )
-def test_uneven_windows_equal_loops(size: tuple[int, ...], wanted: tuple[int, ...], layout: str) -> None:
+def test_uneven_windows_equal_plain_algorithm(
+    size: tuple[int, ...], wanted: tuple[int, ...], layout: str
+) -> None:
     """Adaptive pools, with more outputs than elements too."""
     rank, shape = len(size), (2, 3, *size)
-    windows = [reference.adaptive_windows(*axis) for axis in zip(size, wanted)]
     input = lay_out(values_of(shape, "ties"), layout, 1)
     maxima, indices = ADAPTIVE_MAX[rank](input, wanted, return_indices=True)
-    expected, places = reference.max_pool(input, windows)
+    expected, places = ADAPTIVE_MAX[rank](input, wanted, return_indices=True, algorithm="reference")
     np.testing.assert_array_equal(maxima, expected)
     np.testing.assert_array_equal(indices, places)
-    assert_close(ADAPTIVE_AVG[rank](input, wanted), reference.avg_pool(input, windows))
+    assert_close(ADAPTIVE_AVG[rank](input, wanted), ADAPTIVE_AVG[rank](input, wanted, algorithm="reference"))
     grad_output = lay_out(values_of(maxima.shape, "ties"), layout, 1)
     gradient = ADAPTIVE_AVG_INPUT[rank](shape, grad_output)
-    np.testing.assert_allclose(
-        gradient, reference.avg_pool_input(size, grad_output, windows), rtol=1e-13, atol=1e-13
-    )
+    expected = ADAPTIVE_AVG_INPUT[rank](shape, grad_output, algorithm="reference")
+    np.testing.assert_allclose(gradient, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize(

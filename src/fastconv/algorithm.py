@@ -47,6 +47,9 @@ from fastconv.geometry import ConvGeometry
 #: What `algorithm=` may be.
 ALGORITHMS = ("auto", "reference", "direct", "sliding", "winograd", "depthwise", "col2im", "fft")
 
+#: What it may be of a pooling: `auto` looks at the windows (pool/plan.pyx).
+POOL_ALGORITHMS = ("auto", "reference")
+
 #: The passes of a convolution.
 DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
 
@@ -368,10 +371,10 @@ AUTO = {
 }
 
 
-def check_algorithm(algorithm: str) -> None:
-    """Raise `ValueError` for a name that is none of `ALGORITHMS`."""
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+def check_algorithm(algorithm: str, names: tuple[str, ...] = ALGORITHMS) -> None:
+    """Raise `ValueError` for a name that is none of `names`."""
+    if not isinstance(algorithm, str) or algorithm not in names:
+        raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(names)}")
 
 
 def choose(geometry: ConvGeometry, direction: str, precision: str) -> str:

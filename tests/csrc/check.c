@@ -38,21 +38,45 @@ void expect_same(const real *got, const real *expected, int64_t count)
     }
 }
 
+/* What was given back, for the next that is as large: to map and guard memory takes longer than most checks. */
+static guarded spare[64];
+
+static char *guarded_pages(size_t page, size_t bytes)
+{
+    for (int i = 0; i < COUNT(spare); i++)
+        if (spare[i].pages != NULL && spare[i].bytes == bytes) {
+            char *pages = spare[i].pages;
+            spare[i].pages = NULL;
+            return pages;
+        }
+    char *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED || mprotect(pages, page, PROT_NONE) != 0
+        || mprotect(pages + bytes - page, page, PROT_NONE) != 0)
+        fail("no guarded memory");
+    return pages;
+}
+
 guarded guarded_new(int64_t count, enum side side)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (size_t)count * sizeof(real);
-    const size_t used = ((bytes + page - 1) / page + 1) * page;
+    size_t used = page;
+    while (used < bytes + page) used *= 2;  /* few sizes, so that there is a spare one */
     guarded g = {.count = count, .bytes = used + 2 * page};
-    g.pages = mmap(NULL, g.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g.pages == MAP_FAILED || mprotect(g.pages, page, PROT_NONE) != 0
-        || mprotect(g.pages + page + used, page, PROT_NONE) != 0)
-        fail("no guarded memory");
+    g.pages = guarded_pages(page, g.bytes);
     g.data = (real *)(side == AT_START ? g.pages + page : g.pages + page + used - bytes);
     for (int64_t i = 0; i < count; i++) g.data[i] = UNTOUCHED;
     return g;
 }
 
-void guarded_free(guarded g) { munmap(g.pages, g.bytes); }
+void guarded_free(guarded g)
+{
+    for (int i = 0; i < COUNT(spare); i++)
+        if (spare[i].pages == NULL) {
+            spare[i] = g;
+            return;
+        }
+    munmap(g.pages, g.bytes);
+}
 
 /* splitmix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014) */
 static uint64_t random_bits(void)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv._kernels.pool.plan import PoolPlan
 from fastconv.algorithm import PLANS
+from fastconv.functional.pool import plan_by
 from fastconv.geometry import adaptive_pool_geometry, as_array, check_rank, flag, hashable
 
 
@@ -27,18 +28,20 @@ def adaptive_plan(spatial_rank: int, input_shape: tuple[int, ...], output_size: 
     return _plan(spatial_rank, input_shape, output_size)
 
 
-def _adaptive_avg_pool(spatial_rank: int, input: Any, output_size: Any) -> np.ndarray:
+def _adaptive_avg_pool(spatial_rank: int, input: Any, output_size: Any, algorithm: str) -> np.ndarray:
     input = as_array("input", input)
-    return adaptive_plan(spatial_rank, input.shape, output_size).average(input)
+    return plan_by(algorithm, adaptive_plan(spatial_rank, input.shape, output_size)).average(input)
 
 
-def _adaptive_max_pool(spatial_rank: int, input: Any, output_size: Any, return_indices: bool) -> Any:
+def _adaptive_max_pool(
+    spatial_rank: int, input: Any, output_size: Any, return_indices: bool, algorithm: str
+) -> Any:
     input = as_array("input", input)
-    plan = adaptive_plan(spatial_rank, input.shape, output_size)
+    plan = plan_by(algorithm, adaptive_plan(spatial_rank, input.shape, output_size))
     return plan.maximum(input, flag("return_indices", return_indices))
 
 
-def adaptive_avg_pool1d(input: Any, output_size: Any) -> np.ndarray:
+def adaptive_avg_pool1d(input: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
     """1-D average-pooling of (N, C, W) or (C, W) to a given size; see `adaptive_avg_pool2d`.
 
     Examples
@@ -47,10 +50,10 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> np.ndarray:
     >>> fastconv.adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0]]), 2)
     array([[2. , 2.5]])
     """
-    return _adaptive_avg_pool(1, input, output_size)
+    return _adaptive_avg_pool(1, input, output_size, algorithm)
 
 
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> np.ndarray:
+def adaptive_avg_pool2d(input: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
     """2-D average-pooling to a given size.
 
     Parameters
@@ -59,6 +62,8 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> np.ndarray:
     output_size : int, or one int or None per axis
         (OH, OW); None keeps the input's. Output row o is the mean of rows `floor(o * H / OH)` to
         `ceil((o + 1) * H / OH)`: windows overlap where OH does not divide H.
+    algorithm : {"auto", "reference"}
+        As in `max_pool2d`.
 
     Returns
     -------
@@ -75,10 +80,10 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> np.ndarray:
     >>> fastconv.adaptive_avg_pool2d(np.ones((1, 8, 7, 5)), (3, None)).shape
     (1, 8, 3, 5)
     """
-    return _adaptive_avg_pool(2, input, output_size)
+    return _adaptive_avg_pool(2, input, output_size, algorithm)
 
 
-def adaptive_avg_pool3d(input: Any, output_size: Any) -> np.ndarray:
+def adaptive_avg_pool3d(input: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
     """3-D average-pooling of (N, C, D, H, W) or (C, D, H, W) to a given size; see `adaptive_avg_pool2d`.
 
     Examples
@@ -87,16 +92,20 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> np.ndarray:
     >>> fastconv.adaptive_avg_pool3d(np.ones((1, 2, 5, 5, 5)), 2).shape
     (1, 2, 2, 2, 2)
     """
-    return _adaptive_avg_pool(3, input, output_size)
+    return _adaptive_avg_pool(3, input, output_size, algorithm)
 
 
-@overload
-def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: Literal[False] = ...) -> np.ndarray: ...
 @overload
 def adaptive_max_pool1d(
-    input: Any, output_size: Any, return_indices: Literal[True]
+    input: Any, output_size: Any, return_indices: Literal[False] = ..., *, algorithm: str = ...
+) -> np.ndarray: ...
+@overload
+def adaptive_max_pool1d(
+    input: Any, output_size: Any, return_indices: Literal[True], *, algorithm: str = ...
 ) -> tuple[np.ndarray, np.ndarray]: ...
-def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(
+    input: Any, output_size: Any, return_indices: bool = False, *, algorithm: str = "auto"
+) -> Any:
     """1-D max-pooling of (N, C, W) or (C, W) to a given size; see `adaptive_max_pool2d`.
 
     Examples
@@ -105,16 +114,20 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
     >>> fastconv.adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0]]), 2)
     array([[3., 3.]])
     """
-    return _adaptive_max_pool(1, input, output_size, return_indices)
+    return _adaptive_max_pool(1, input, output_size, return_indices, algorithm)
 
 
-@overload
-def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: Literal[False] = ...) -> np.ndarray: ...
 @overload
 def adaptive_max_pool2d(
-    input: Any, output_size: Any, return_indices: Literal[True]
+    input: Any, output_size: Any, return_indices: Literal[False] = ..., *, algorithm: str = ...
+) -> np.ndarray: ...
+@overload
+def adaptive_max_pool2d(
+    input: Any, output_size: Any, return_indices: Literal[True], *, algorithm: str = ...
 ) -> tuple[np.ndarray, np.ndarray]: ...
-def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(
+    input: Any, output_size: Any, return_indices: bool = False, *, algorithm: str = "auto"
+) -> Any:
     """2-D max-pooling to a given size; windows as in `adaptive_avg_pool2d`, the rest as in `max_pool2d`.
 
     Parameters
@@ -122,6 +135,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     input : array, shape (N, C, H, W) or (C, H, W), float32 or float64
     output_size : int, or one int or None per axis
     return_indices : bool, default False
+    algorithm : {"auto", "reference"}
 
     Returns
     -------
@@ -140,16 +154,20 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     array([[[4., 5.],
             [7., 8.]]])
     """
-    return _adaptive_max_pool(2, input, output_size, return_indices)
+    return _adaptive_max_pool(2, input, output_size, return_indices, algorithm)
 
 
-@overload
-def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: Literal[False] = ...) -> np.ndarray: ...
 @overload
 def adaptive_max_pool3d(
-    input: Any, output_size: Any, return_indices: Literal[True]
+    input: Any, output_size: Any, return_indices: Literal[False] = ..., *, algorithm: str = ...
+) -> np.ndarray: ...
+@overload
+def adaptive_max_pool3d(
+    input: Any, output_size: Any, return_indices: Literal[True], *, algorithm: str = ...
 ) -> tuple[np.ndarray, np.ndarray]: ...
-def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(
+    input: Any, output_size: Any, return_indices: bool = False, *, algorithm: str = "auto"
+) -> Any:
     """3-D max-pooling of (N, C, D, H, W) or (C, D, H, W) to a given size; see `adaptive_max_pool2d`.
 
     Examples
@@ -158,7 +176,7 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
     >>> fastconv.adaptive_max_pool3d(np.ones((1, 2, 5, 5, 5)), 2).shape
     (1, 2, 2, 2, 2)
     """
-    return _adaptive_max_pool(3, input, output_size, return_indices)
+    return _adaptive_max_pool(3, input, output_size, return_indices, algorithm)
 
 
 def _global_rank(input: np.ndarray, batched: bool) -> int:
@@ -168,7 +186,7 @@ def _global_rank(input: np.ndarray, batched: bool) -> int:
     return spatial_rank
 
 
-def global_avg_pool(input: Any, batched: bool = True) -> np.ndarray:
+def global_avg_pool(input: Any, batched: bool = True, *, algorithm: str = "auto") -> np.ndarray:
     """The mean of every plane.
 
     Parameters
@@ -176,6 +194,8 @@ def global_avg_pool(input: Any, batched: bool = True) -> np.ndarray:
     input : array, shape (N, C, *spatial), or (C, *spatial) if not `batched`, float32 or float64
         One to three spatial axes.
     batched : bool, default True
+    algorithm : {"auto", "reference"}
+        As in `max_pool2d`.
 
     Returns
     -------
@@ -198,10 +218,10 @@ def global_avg_pool(input: Any, batched: bool = True) -> np.ndarray:
     (8, 16, 1, 1)
     """
     input = as_array("input", input)
-    return _adaptive_avg_pool(_global_rank(input, batched), input, 1)
+    return _adaptive_avg_pool(_global_rank(input, batched), input, 1, algorithm)
 
 
-def global_max_pool(input: Any, batched: bool = True) -> np.ndarray:
+def global_max_pool(input: Any, batched: bool = True, *, algorithm: str = "auto") -> np.ndarray:
     """The maximum of every plane; arguments and shapes as in `global_avg_pool`.
 
     Examples
@@ -211,5 +231,5 @@ def global_max_pool(input: Any, batched: bool = True) -> np.ndarray:
     array([[[3.]]])
     """
     input = as_array("input", input)
-    output: np.ndarray = _adaptive_max_pool(_global_rank(input, batched), input, 1, False)
+    output: np.ndarray = _adaptive_max_pool(_global_rank(input, batched), input, 1, False, algorithm)
     return output

@@ -21,9 +21,11 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from fastconv._kernels.pool.plan import PoolPlan
-from fastconv.algorithm import PLANS
+from fastconv._kernels.reference.max_pool import ReferencePoolPlan
+from fastconv.algorithm import PLANS, POOL_ALGORITHMS, check_algorithm
 from fastconv.geometry import (
     as_array,
+    check_allocation,
     check_rank,
     divisor,
     flag,
@@ -71,6 +73,16 @@ def pool_plan(
     )
 
 
+def plan_by(algorithm: str, plan: PoolPlan) -> PoolPlan | ReferencePoolPlan:
+    """The plan that carries out the pooling of `plan` by the algorithm named."""
+    check_algorithm(algorithm, POOL_ALGORITHMS)
+    if algorithm == "auto":
+        return plan
+    for shape in (plan.geometry.input_shape, plan.geometry.output_shape):
+        check_allocation(shape, np.dtype(np.float64))
+    return ReferencePoolPlan(plan.geometry)
+
+
 def _max_pool(
     spatial_rank: int,
     input: Any,
@@ -80,10 +92,11 @@ def _max_pool(
     dilation: Any,
     ceil_mode: bool,
     return_indices: bool,
+    algorithm: str,
 ) -> Any:
     input = as_array("input", input)
     plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    return plan.maximum(input, flag("return_indices", return_indices))
+    return plan_by(algorithm, plan).maximum(input, flag("return_indices", return_indices))
 
 
 def _avg_pool(
@@ -95,18 +108,27 @@ def _avg_pool(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
+    algorithm: str,
 ) -> np.ndarray:
     input = as_array("input", input)
-    plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, padding, 1, ceil_mode)
+    plan = plan_by(
+        algorithm, pool_plan(spatial_rank, input.shape, kernel_size, stride, padding, 1, ceil_mode)
+    )
     return plan.average(input, flag("count_include_pad", count_include_pad), divisor(divisor_override))
 
 
 def _lp_pool(
-    spatial_rank: int, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
+    spatial_rank: int,
+    input: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any,
+    ceil_mode: bool,
+    algorithm: str,
 ) -> np.ndarray:
     input = as_array("input", input)
     norm = norm_power(norm_type)
-    plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode)
+    plan = plan_by(algorithm, pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode))
     if math.isinf(norm):
         maxima: np.ndarray = plan.maximum(input, norm=norm)
         return maxima
@@ -122,6 +144,8 @@ def max_pool1d(
     dilation: Any = ...,
     ceil_mode: bool = ...,
     return_indices: Literal[False] = ...,
+    *,
+    algorithm: str = ...,
 ) -> np.ndarray: ...
 @overload
 def max_pool1d(
@@ -133,6 +157,7 @@ def max_pool1d(
     ceil_mode: bool = ...,
     *,
     return_indices: Literal[True],
+    algorithm: str = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def max_pool1d(
     input: Any,
@@ -142,6 +167,8 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> Any:
     """1-D max-pooling of (N, C, W) or (C, W); everything else as `max_pool2d`.
 
@@ -151,7 +178,7 @@ def max_pool1d(
     >>> fastconv.max_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
     array([[3., 2.]])
     """
-    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, algorithm)
 
 
 @overload
@@ -163,6 +190,8 @@ def max_pool2d(
     dilation: Any = ...,
     ceil_mode: bool = ...,
     return_indices: Literal[False] = ...,
+    *,
+    algorithm: str = ...,
 ) -> np.ndarray: ...
 @overload
 def max_pool2d(
@@ -174,6 +203,7 @@ def max_pool2d(
     ceil_mode: bool = ...,
     *,
     return_indices: Literal[True],
+    algorithm: str = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def max_pool2d(
     input: Any,
@@ -183,6 +213,8 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> Any:
     """2-D max-pooling: the maximum of every window, and where it was found.
 
@@ -201,6 +233,8 @@ def max_pool2d(
     ceil_mode : bool, default False
         Keep windows that hang over the end, unless they would start behind the input.
     return_indices : bool, default False
+    algorithm : {"auto", "reference"}
+        "reference" computes by plain loops, whose meaning "auto" has, only faster.
 
     Returns
     -------
@@ -235,7 +269,7 @@ def max_pool2d(
     array([[4, 5],
            [7, 8]])
     """
-    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, algorithm)
 
 
 @overload
@@ -247,6 +281,8 @@ def max_pool3d(
     dilation: Any = ...,
     ceil_mode: bool = ...,
     return_indices: Literal[False] = ...,
+    *,
+    algorithm: str = ...,
 ) -> np.ndarray: ...
 @overload
 def max_pool3d(
@@ -258,6 +294,7 @@ def max_pool3d(
     ceil_mode: bool = ...,
     *,
     return_indices: Literal[True],
+    algorithm: str = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def max_pool3d(
     input: Any,
@@ -267,6 +304,8 @@ def max_pool3d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> Any:
     """3-D max-pooling of (N, C, D, H, W) or (C, D, H, W); indices are `(z * H + y) * W + x`.
 
@@ -276,7 +315,7 @@ def max_pool3d(
     >>> fastconv.max_pool3d(np.ones((1, 2, 4, 4, 4)), 2).shape
     (1, 2, 2, 2, 2)
     """
-    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, algorithm)
 
 
 def avg_pool1d(
@@ -287,6 +326,8 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """1-D average-pooling of (N, C, W) or (C, W); everything else as `avg_pool2d`.
 
@@ -296,7 +337,9 @@ def avg_pool1d(
     >>> fastconv.avg_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
     array([[2., 1.]])
     """
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(
+        1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, algorithm
+    )
 
 
 def avg_pool2d(
@@ -307,6 +350,8 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """2-D average-pooling: the mean of every window.
 
@@ -320,6 +365,8 @@ def avg_pool2d(
         Where a window of `ceil_mode` leaves even the padding, what lies beyond is never counted.
     divisor_override : int, optional
         Divide every sum by this instead; 1 gives sum-pooling.
+    algorithm : {"auto", "reference"}
+        As in `max_pool2d`.
 
     Returns
     -------
@@ -339,7 +386,9 @@ def avg_pool2d(
            [0.67, 1.  , 0.5 ],
            [0.33, 0.5 , 0.25]])
     """
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(
+        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, algorithm
+    )
 
 
 def avg_pool3d(
@@ -350,6 +399,8 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """3-D average-pooling of (N, C, D, H, W) or (C, D, H, W); see `avg_pool2d`.
 
@@ -359,11 +410,19 @@ def avg_pool3d(
     >>> fastconv.avg_pool3d(np.ones((1, 1, 2, 2, 2)), 2)
     array([[[[[1.]]]]])
     """
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(
+        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, algorithm
+    )
 
 
 def lp_pool1d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """1-D power-average pooling of (N, C, W) or (C, W); see `lp_pool2d`.
 
@@ -373,11 +432,17 @@ def lp_pool1d(
     >>> fastconv.lp_pool1d(np.array([[3.0, 4.0, 0.0, 2.0]]), 2, 2)
     array([[5., 2.]])
     """
-    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode, algorithm)
 
 
 def lp_pool2d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """2-D power-average pooling: the p-th root of the sum of every window's p-th powers.
 
@@ -387,7 +452,7 @@ def lp_pool2d(
     norm_type : float, not 0
         The power p. 1 gives sums; inf the maximum of absolute values, -inf their minimum. Odd powers keep
         signs, and a negative sum has no real root: NaN.
-    kernel_size, stride, ceil_mode
+    kernel_size, stride, ceil_mode, algorithm
         As in `max_pool2d`. The sum of a window that hangs over the end is scaled up to a whole window's.
 
     Returns
@@ -411,11 +476,17 @@ def lp_pool2d(
     >>> fastconv.lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))
     array([[[5.]]])
     """
-    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode, algorithm)
 
 
 def lp_pool3d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Any,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """3-D power-average pooling of (N, C, D, H, W) or (C, D, H, W); see `lp_pool2d`.
 
@@ -425,4 +496,4 @@ def lp_pool3d(
     >>> fastconv.lp_pool3d(np.ones((1, 2, 2, 2)), 1, 2)
     array([[[[8.]]]])
     """
-    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode, algorithm)

@@ -14,7 +14,9 @@ import numpy as np
 
 from fastconv._kernels.pool import by_index as unpool
 from fastconv._kernels.pool.plan import PoolPlan
-from fastconv.functional.pool import pool_plan
+from fastconv._kernels.reference.max_pool import ReferencePoolPlan, max_pool_gradient
+from fastconv.algorithm import POOL_ALGORITHMS, check_algorithm
+from fastconv.functional.pool import plan_by, pool_plan
 from fastconv.geometry import (
     as_array,
     as_indices,
@@ -42,11 +44,15 @@ def checked_sizes(
     return shape, grad_output, batched
 
 
-def max_pool_input(spatial_rank: int, input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+def max_pool_input(
+    spatial_rank: int, input_size: Any, indices: Any, grad_output: Any, algorithm: str = "auto"
+) -> np.ndarray:
+    check_algorithm(algorithm, POOL_ALGORITHMS)
     shape, grad_output, batched = checked_sizes(spatial_rank, input_size, grad_output)
     indices = as_indices("indices", indices, grad_output.shape)
     out = new_output(shape, grad_output.dtype, grad_output, batched)
-    gradient = unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+    scatter_add = max_pool_gradient if algorithm == "reference" else unpool.scatter_add
+    gradient = scatter_add(grad_output, indices, out, spatial_rank, batched)
     if gradient is None:
         raise index_outside("indices", indices, math.prod(shape[-spatial_rank:]))
     return gradient
@@ -58,24 +64,28 @@ def max_pool_vjp(plan: PoolPlan, input: np.ndarray) -> tuple[np.ndarray, Callabl
     Where few windows overlap, that function holds a byte per output in place of an index.
     """
     output, positions = plan.maximum_and_positions(input)
+    indices = None
     if output is None or positions is None:
         output, indices = plan.maximum(input, True)
-        shape, spatial_rank = input.shape, plan.geometry.spatial_rank
-        return output, lambda grad_output: max_pool_input(spatial_rank, shape, indices, grad_output)
+    shape, spatial_rank = input.shape, plan.geometry.spatial_rank
 
     def backprop(grad_output: np.ndarray) -> np.ndarray:
         grad_output = as_array("grad_output", grad_output)
         check_shape("grad_output", grad_output, plan.geometry.output_shape)
+        if positions is None:
+            return max_pool_input(spatial_rank, shape, indices, grad_output)
         return plan.position_gradient(positions, grad_output)
 
     return output, backprop
 
 
 def spread(
-    plan: PoolPlan,
+    plan: PoolPlan | ReferencePoolPlan,
     grad_output: np.ndarray,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """The gradient of an average, back to the elements averaged."""
     check_shape("grad_output", grad_output, plan.geometry.output_shape)
@@ -93,9 +103,10 @@ def _avg_pool_input(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
+    algorithm: str,
 ) -> np.ndarray:
     shape, grad_output, _ = checked_sizes(spatial_rank, input_size, grad_output)
-    plan = pool_plan(spatial_rank, shape, kernel_size, stride, padding, 1, ceil_mode)
+    plan = plan_by(algorithm, pool_plan(spatial_rank, shape, kernel_size, stride, padding, 1, ceil_mode))
     return spread(plan, grad_output, count_include_pad, divisor_override)
 
 
@@ -108,26 +119,28 @@ def _lp_pool_input(
     kernel_size: Any,
     stride: Any,
     ceil_mode: bool,
+    algorithm: str,
 ) -> np.ndarray:
     input = as_array("input", input)
-    batched = check_rank("input", input.shape, spatial_rank)
+    check_rank("input", input.shape, spatial_rank)
     output = as_array("output", output, input.dtype)
     grad_output = as_array("grad_output", grad_output, input.dtype)
     norm = norm_power(norm_type)
-    plan = pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode)
+    plan = plan_by(algorithm, pool_plan(spatial_rank, input.shape, kernel_size, stride, 0, 1, ceil_mode))
     check_shape("output", output, plan.geometry.output_shape)
     check_shape("grad_output", grad_output, plan.geometry.output_shape)
     if math.isfinite(norm):
         return plan.norm_gradient(input, output, grad_output, norm)
     indices = plan.maximum(input, True, norm)[1]
-    out = new_output(input.shape, input.dtype, grad_output, batched)
-    unpool.scatter_add(grad_output, indices, out, spatial_rank, batched)
+    out = max_pool_input(spatial_rank, input.shape, indices, grad_output, algorithm)
     for image, gradient in zip(input, out):  # one at a time: no temporary as large as the batch
         gradient *= np.sign(image)
     return out
 
 
-def max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+def max_pool1d_input(
+    input_size: Any, indices: Any, grad_output: Any, *, algorithm: str = "auto"
+) -> np.ndarray:
     """Gradient of `max_pool1d` with respect to its input; see `max_pool2d_input`.
 
     Examples
@@ -136,10 +149,12 @@ def max_pool1d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     >>> fastconv.grad.max_pool1d_input((1, 4), np.array([[1, 2]]), np.array([[5.0, 6.0]]))
     array([[0., 5., 6., 0.]])
     """
-    return max_pool_input(1, input_size, indices, grad_output)
+    return max_pool_input(1, input_size, indices, grad_output, algorithm)
 
 
-def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+def max_pool2d_input(
+    input_size: Any, indices: Any, grad_output: Any, *, algorithm: str = "auto"
+) -> np.ndarray:
     """Gradient of `max_pool2d` with respect to its input: each value to the place its maximum was found.
 
     Parameters
@@ -149,6 +164,8 @@ def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     indices : array of int64, shape (N, C, OH, OW) or (C, OH, OW)
         As returned by `max_pool2d(..., return_indices=True)`.
     grad_output : array, same shape, float32 or float64
+    algorithm : {"auto", "reference"}
+        "reference" computes by plain loops, whose meaning "auto" has, only faster.
 
     Returns
     -------
@@ -168,10 +185,12 @@ def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     array([[[5., 0., 6., 0.],
             [0., 0., 0., 0.]]])
     """
-    return max_pool_input(2, input_size, indices, grad_output)
+    return max_pool_input(2, input_size, indices, grad_output, algorithm)
 
 
-def max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndarray:
+def max_pool3d_input(
+    input_size: Any, indices: Any, grad_output: Any, *, algorithm: str = "auto"
+) -> np.ndarray:
     """Gradient of `max_pool3d` with respect to its input; see `max_pool2d_input`.
 
     Examples
@@ -180,7 +199,7 @@ def max_pool3d_input(input_size: Any, indices: Any, grad_output: Any) -> np.ndar
     >>> fastconv.grad.max_pool3d_input((1, 1, 1, 2), np.array([[[[1]]]]), np.array([[[[5.0]]]]))
     array([[[[0., 5.]]]])
     """
-    return max_pool_input(3, input_size, indices, grad_output)
+    return max_pool_input(3, input_size, indices, grad_output, algorithm)
 
 
 def avg_pool1d_input(
@@ -192,6 +211,8 @@ def avg_pool1d_input(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `avg_pool1d` with respect to its input; see `avg_pool2d_input`.
 
@@ -211,6 +232,7 @@ def avg_pool1d_input(
         ceil_mode,
         count_include_pad,
         divisor_override,
+        algorithm,
     )
 
 
@@ -223,6 +245,8 @@ def avg_pool2d_input(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `avg_pool2d` with respect to its input: each value in equal shares to its window.
 
@@ -233,6 +257,8 @@ def avg_pool2d_input(
     grad_output : array, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
     kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         As given to `avg_pool2d`.
+    algorithm : {"auto", "reference"}
+        As in `max_pool2d_input`.
 
     Returns
     -------
@@ -262,6 +288,7 @@ def avg_pool2d_input(
         ceil_mode,
         count_include_pad,
         divisor_override,
+        algorithm,
     )
 
 
@@ -274,6 +301,8 @@ def avg_pool3d_input(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `avg_pool3d` with respect to its input; see `avg_pool2d_input`.
 
@@ -293,6 +322,7 @@ def avg_pool3d_input(
         ceil_mode,
         count_include_pad,
         divisor_override,
+        algorithm,
     )
 
 
@@ -304,6 +334,8 @@ def lp_pool1d_input(
     kernel_size: Any,
     stride: Any = None,
     ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `lp_pool1d` with respect to its input; see `lp_pool2d_input`.
 
@@ -313,7 +345,7 @@ def lp_pool1d_input(
     >>> fastconv.grad.lp_pool1d_input(np.array([[3.0, 4.0]]), np.array([[5.0]]), np.array([[1.0]]), 2, 2)
     array([[0.6, 0.8]])
     """
-    return _lp_pool_input(1, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool_input(1, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode, algorithm)
 
 
 def lp_pool2d_input(
@@ -324,6 +356,8 @@ def lp_pool2d_input(
     kernel_size: Any,
     stride: Any = None,
     ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `lp_pool2d` with respect to its input.
 
@@ -338,6 +372,8 @@ def lp_pool2d_input(
     grad_output : array, shape of `output`, same dtype
     norm_type, kernel_size, stride, ceil_mode
         As given to `lp_pool2d`.
+    algorithm : {"auto", "reference"}
+        As in `max_pool2d_input`.
 
     Returns
     -------
@@ -356,7 +392,7 @@ def lp_pool2d_input(
     >>> fastconv.grad.lp_pool2d_input(input, output, np.ones((1, 1, 1)), 2, (1, 2))
     array([[[0.6, 0.8]]])
     """
-    return _lp_pool_input(2, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool_input(2, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode, algorithm)
 
 
 def lp_pool3d_input(
@@ -367,6 +403,8 @@ def lp_pool3d_input(
     kernel_size: Any,
     stride: Any = None,
     ceil_mode: bool = False,
+    *,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient of `lp_pool3d` with respect to its input; see `lp_pool2d_input`.
 
@@ -377,4 +415,4 @@ def lp_pool3d_input(
     >>> fastconv.grad.lp_pool3d_input(input, np.array([[[[5.0]]]]), np.array([[[[1.0]]]]), 2, (1, 1, 2))
     array([[[[0.6, 0.8]]]])
     """
-    return _lp_pool_input(3, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool_input(3, input, output, grad_output, norm_type, kernel_size, stride, ceil_mode, algorithm)
