@@ -46,8 +46,8 @@ INSTRUCTION_SETS = {
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
-#: What Cython's modules have in common (memoryviews above all): a module that cythonize writes. Python knows it by its
-#: last name alone, too, which so must be ours.
+#: What Cython's modules have in common (memoryviews above all): a module that cythonize writes. Python
+#: knows it by its last name alone, too, which so must be ours.
 SHARED = Path("src/fastconv/_kernels/engine/fastconv_cython.c")
 
 
@@ -117,6 +117,20 @@ class BuildTiles(build_ext):
         )
 
 
+#: They plan, or run once for a whole image: here size counts.
+SMALL = (
+    "kernels",
+    "arrays",
+    "fastconv_cython",
+    "native",
+    "dense",
+    "outer",
+    "plan",
+    "strided",
+    "weight_gradient",
+)
+
+
 def module_of(source: Path) -> str:
     return ".".join(source.relative_to("src").with_suffix("").parts)
 
@@ -136,13 +150,13 @@ def extension(source: Path) -> Extension:
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
-            "-O0" if DEBUG else "-O2",
+            "-O0" if DEBUG else "-Os" if source.stem in SMALL else "-O2",
             *C_FLAGS[2:],
             *SANITIZE_FLAGS,
             *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra
             "-fvisibility=hidden",
         ],
-        extra_link_args=["-pthread", *SANITIZE_FLAGS],
+        extra_link_args=["-pthread", *([] if DEBUG or SANITIZE else ["-Wl,-s"]), *SANITIZE_FLAGS],
     )
 
 

@@ -1,4 +1,4 @@
-"""fastconv.kernels from somebody else's Cython: the module of docs/from-cython.md, compiled and compared with Python's API."""
+"""fastconv.kernels from somebody else's Cython: docs/from-cython.md's module, compared with Python's API."""
 
 from __future__ import annotations
 
@@ -112,7 +112,10 @@ def run(layer: ModuleType, conv: ConvPlan, pool: PoolPlan, **changed: np.ndarray
         ({"x": np.ones((1, 2, 3, 8, 9), np.float32)}, r"input: shape \(2, 3, 1, 8, 9\) must be"),
         ({"weight": np.ones((4, 3, 3, 2), np.float32)}, r"weight: shape \(4, 3, 1, 3, 2\) must be"),
         ({"bias": np.ones(3, np.float32)}, "bias: must have one element per output channel"),
-        ({"hidden": np.ones((1, 2, 4, 6, 12), np.float32)[..., 11::-2]}, "output: its elements must not share"),
+        (
+            {"hidden": np.ones((1, 2, 4, 6, 12), np.float32)[..., 11::-2]},
+            "output: its elements must not share",
+        ),
         ({"out": np.ones((1, 2, 4, 6, 6), np.float32)[..., ::2, ::2]}, "output: must be contiguous"),
         ({"places": np.ones((1, 2, 4, 3, 2), np.int64)}, r"indices: shape"),
     ],

@@ -114,6 +114,7 @@ DEPTHWISE_GROUP = 2
 #: Plans are a few hundred bytes each; this many are remembered.
 PLANS = 512
 
+
 class Rule(NamedTuple):
     """`auto` takes the first algorithm whose rule holds; of geometry, direction and precision."""
 
@@ -349,23 +350,33 @@ _DIRECT = Rule("direct", _always, "serves everything, as fast as the machine mul
 _OF_IMAGES = (
     _PRODUCT,
     _FFT,
-    Rule("depthwise", _depthwise_wins, "little to reduce but taps: rows stay in cache, lanes are pixels or channels"),
+    Rule(
+        "depthwise",
+        _depthwise_wins,
+        "little to reduce but taps: rows stay in cache, lanes are pixels, or channels",
+    ),
     Rule("col2im", _col2im_wins, "no product with padding, of which a gradient of small planes has most"),
-    Rule("winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"),
+    Rule(
+        "winograd", _winograd_wins, "2.25 (or 4) times fewer multiplications, where they pay the transforms"
+    ),
     Rule("sliding", _sliding_wins, "windows of several taps are read where they lie, none is packed"),
     _DIRECT,
 )
 
-#: The rules of `auto`, by direction. A plan decides further by the memory order of the arrays it meets, as its
-#: `info` tells: "sliding" may take pixels for rows or small groups side by side, "direct" has four ways to a
-#: weight gradient.
+#: The rules of `auto`, by direction. A plan decides further by the memory order of the arrays it meets, as
+#: its `info` tells: "sliding" may take pixels for rows, or small groups side by side; "direct" has four ways
+#: to a weight gradient.
 AUTO = {
     "forward": _OF_IMAGES,
     "input_gradient": _OF_IMAGES,
     "weight_gradient": (
         _PRODUCT,
         _FFT,
-        Rule("winograd", _winograd_wins_weights, "fewer multiplications, for sums over many positions and channels"),
+        Rule(
+            "winograd",
+            _winograd_wins_weights,
+            "fewer multiplications, for sums over many positions",
+        ),
         _DIRECT,
     ),
 }

@@ -1,3 +1,0 @@
-from fastconv.geometry import ConvGeometry
-
-def estimate(geometry: ConvGeometry, direction: str) -> float: ...

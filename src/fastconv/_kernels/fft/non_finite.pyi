@@ -1,1 +1,0 @@
-"""Has nothing for typed Python: see non_finite.pyx."""
