@@ -37,6 +37,20 @@ CHOICES = {
 }
 
 
+#: How "direct" finds a weight gradient, of contiguous arrays and of channels-last ones.
+WAYS = {
+    "conv2d c16 32x32 k16 3x3 p1": ("by matrix products", "by matrix products"),
+    "conv2d c3 224x224 k64 7x7 s2 p3": ("by windows", "by windows"),  # first layer
+    "conv2d c64 128x128 k3 3x3 p1": ("by dot products", "by dot products"),  # three outputs
+    "conv2d c96 56x56 k96 3x3 p1 g96": ("by rows", "by rows"),  # depthwise
+    "conv2d n8 c1 28x28 k2 5x5 s3 p2": (
+        "by dot products",
+        "by rows",
+    ),  # channels as lanes alone serve stride 3
+    "conv2d c64 9x9 k100 9x9": ("matrix product", "matrix product"),  # one output
+}
+
+
 def choices(line: str) -> tuple[str, ...]:
     geometry = Case.parse(line).geometry
     assert isinstance(geometry, ConvGeometry)
@@ -55,10 +69,18 @@ def test_the_choice_does_not_look_at_the_batch(line: str) -> None:
 
 @pytest.mark.parametrize("line", CHOICES)
 def test_conv_info_tells_the_choice_of_each_direction(line: str) -> None:
-    for direction, algorithm in zip(DIRECTIONS[:2], CHOICES[line], strict=False):
+    for direction, algorithm in zip(DIRECTIONS, CHOICES[line], strict=True):
         info = fastconv.conv_info(f"{line} {direction}")
         assert info.algorithm == algorithm
         assert min(info.threads, info.tasks, info.workspace_bytes) >= 1
+
+
+@pytest.mark.parametrize("line", WAYS)
+def test_ways_to_a_weight_gradient(line: str) -> None:
+    """What a plan decides by memory order shows in `conv_info`, too."""
+    for order, way in zip(("", " channels_last"), WAYS[line], strict=True):
+        info = fastconv.conv_info(f"{line} weight_gradient{order}")
+        assert (info.algorithm, info.way) == ("direct", way)
 
 
 def test_conv_info_refuses_another_direction() -> None:

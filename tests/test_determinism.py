@@ -11,8 +11,8 @@ import pytest
 from conv_cases import CONV, CONV_INPUT, CONV_TRANSPOSE, CONV_WEIGHT, lay_out
 
 import fastconv
+from fastconv import algorithm as algorithms
 from fastconv import grad
-from fastconv.functional import algorithm as algorithms
 
 #: Above this many FLOPs a call is spread over threads.
 THREADED_FLOPS = 2.5e6

@@ -39,7 +39,8 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = folder.glob("layer*.so")
     spec = importlib.util.spec_from_file_location("layer", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -142,7 +143,8 @@ def test_an_output_on_top_of_an_input_is_refused(layer: ModuleType) -> None:
 
 def test_what_needs_the_gil_says_so_and_is_refused_without_it(layer: ModuleType) -> None:
     conv = ConvPlan((2, 3, 8, 8), (4, 3, 3, 3), algorithm="reference")
-    assert conv.needs_gil and not ConvPlan((2, 3, 8, 8), (4, 3, 3, 3)).needs_gil
+    assert conv.needs_gil
+    assert not ConvPlan((2, 3, 8, 8), (4, 3, 3, 3)).needs_gil
     with pytest.raises(RuntimeError, match="forward by ReferencePlan: needs the GIL"):
         run(layer, conv, PoolPlan(conv.output_shape, 2))
 

@@ -38,8 +38,8 @@ PAD = 16  # doubles between rows, and between spectra: neighbours use different 
 
 # What things cost on a core, in FLOPs that the direct algorithms would have done meanwhile: the transform of
 # a point per doubling of the length, its way from or to an array, the product of a complex number, a task,
-# and a call. A transform costs FAR times as much if its block overflows a cache of CACHE_BYTES, and LONG times if
-# its lines overflow L1.
+# a call. A transform costs FAR times as much if its block overflows a cache of CACHE_BYTES, and LONG times
+# if its lines overflow L1.
 TRANSFORM_FLOPS, POINT_FLOPS, PRODUCT_FLOPS, TASK_FLOPS, CALL_FLOPS = 12.0, 80.0, 100.0, 1e4, 4e6
 CACHE_BYTES, FAR = 1 << 20, 1.4
 LINE, LONG = 400, 2.0

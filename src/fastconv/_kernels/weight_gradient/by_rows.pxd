@@ -24,4 +24,5 @@ cdef class RowsGradient:
     cdef bint reads(self, const View *input, const View *grad_output) noexcept nogil
     cdef int64_t parts(self, const View *input, const View *grad_output) noexcept nogil
     cdef int64_t tasks(self, const View *input, const View *grad_output) noexcept nogil
+    cdef int64_t scratch_elements(self, const View *input, const View *grad_output) noexcept nogil
     cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil

@@ -196,6 +196,12 @@ cdef class RowsGradient:
         lay_out(&self.layout, &call, self.pixels(input, grad_output), input.item)
         return call.parts
 
+    cdef int64_t scratch_elements(self, const View *input, const View *grad_output) noexcept nogil:
+        """Of a task: its sums, a vector for each, and what they add up to."""
+        cdef RowsCall call
+        lay_out(&self.layout, &call, self.pixels(input, grad_output), input.item)
+        return (divide_up(call.together, call.lanes) * kernels(input.dtype).lanes + call.together) * self.layout.taps
+
     cdef int64_t tasks(self, const View *input, const View *grad_output) noexcept nogil:
         cdef RowsCall call
         lay_out(&self.layout, &call, self.pixels(input, grad_output), input.item)

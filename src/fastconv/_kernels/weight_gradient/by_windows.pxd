@@ -27,4 +27,5 @@ cdef class WindowsGradient:
     cdef void share_out(self) noexcept
     cdef double share(self) noexcept
     cdef int64_t tasks(self) noexcept nogil
+    cdef int64_t scratch_elements(self) noexcept nogil
     cdef int sum_parts(self, const View *input, const View *grad_output, char *sums) except -1 nogil

@@ -222,6 +222,13 @@ cdef class WindowsGradient:
         products /= max(products, LEAST_PRODUCTS, LOADS_COST * (taps + vectors + 1))
         return products * p.rows / (divide_up(p.rows, MOST_LANES) * MOST_LANES)
 
+    cdef int64_t scratch_elements(self) noexcept nogil:
+        """Of a task: input, panels of grad_output (as wide as they are long) and sums."""
+        cdef const WindowsLayout *p = &self.layout
+        cdef int64_t rows = divide_up(p.rows, p.row_blocks)
+        return p.channels * p.place.channel + rows * (
+            p.positions + p.channels * p.kernel[0] * p.kernel[1] * p.kernel[2])
+
     cdef int64_t tasks(self) noexcept nogil:
         return self.layout.parts * self.layout.groups * self.layout.row_blocks
 

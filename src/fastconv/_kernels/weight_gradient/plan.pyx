@@ -131,20 +131,20 @@ cdef class WeightGradientPlan(ConvPass):
         cdef View input, grad_output
         cdef const fc_kernels *kernel
         cdef Way way
-        cdef int64_t tasks
+        cdef int64_t tasks, scratch
         input.dtype = grad_output.dtype = dtype_number(dtype)
         input.item = grad_output.item = dtype.itemsize
         lay_image_axes(&input, self.geometry.n, self.geometry.in_channels, self.geometry.input_size, channels_last)
         lay_image_axes(&grad_output, self.geometry.n, self.geometry.out_channels, self.geometry.output_size, channels_last)
         kernel, way = kernels(input.dtype), self.way(&input, &grad_output)
         if way == BY_ROWS:
-            tasks = self.by_rows.tasks(&input, &grad_output)
+            tasks, scratch = self.by_rows.tasks(&input, &grad_output), self.by_rows.scratch_elements(&input, &grad_output)
         elif way == BY_DOTS:
-            tasks = self.dot.tasks()
+            tasks, scratch = self.dot.tasks(), self.dot.scratch_elements()
         elif way == BY_WINDOWS:
-            tasks = self.windows.tasks()
+            tasks, scratch = self.windows.tasks(), self.windows.scratch_elements()
         else:
-            tasks = self.gemm.tasks()
+            tasks, scratch = self.gemm.tasks(), self.gemm.scratch_elements()
         return {
             "algorithm": "direct",
             "way": ("by rows", "by dot products", "by windows", "by matrix products")[<int>way],
@@ -153,5 +153,5 @@ cdef class WeightGradientPlan(ConvPass):
             "threads": min(worker_threads(self.work), tasks),
             "tasks": tasks,
             "packed_weight_bytes": 0,
-            "workspace_bytes": (self.gemm.scratch_elements() if way == BY_GEMM else 0) * dtype.itemsize,
+            "workspace_bytes": scratch * dtype.itemsize,
         }
