@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from fastconv._kernels.engine import native
+from fastconv._kernels.engine import machine, native
 
 
 def set_num_threads(count: int) -> None:
@@ -143,6 +143,7 @@ def config() -> dict[str, object]:
         "isas runnable": native.runnable_isa_names(),
         "threads": native.num_threads(),
         "cpus": native.cpu_count(),
+        "L2 of a core": f"{machine.cache_bytes() // 1024} KiB" if machine.cache_bytes() else "unknown",
         "precision": native.precision(),
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport (
     FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
     fc_workers_run,
 )
 
@@ -37,6 +37,11 @@ cdef object local_precision = context_precision   # found without looking up a n
 
 cdef const fc_kernels *kernels(int dtype) noexcept nogil:
     return tables[dtype]
+
+
+cdef int64_t cache_of_core() noexcept nogil:
+    """See fc_l2_bytes."""
+    return fc_l2_bytes()
 
 
 cdef int precision_level() except -1:
