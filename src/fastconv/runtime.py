@@ -6,7 +6,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import numpy as np
 
@@ -136,6 +135,8 @@ def precision(precision: str) -> Iterator[None]:
 
 def config() -> dict[str, object]:
     """What `show_config` prints, as a dictionary."""
+    from importlib.metadata import version  # which takes longer to import than fastconv
+
     return {
         "fastconv": version("fastconv"),
         "isa": native.isa(),
