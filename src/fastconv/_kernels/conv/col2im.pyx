@@ -23,9 +23,9 @@ from fastconv._kernels.engine.arrays cimport View, dtype_number
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_COL2IM_TAPS, FC_MAX_ROWS, fc_finish, fc_kernels
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
+from fastconv._kernels.engine.native cimport kernels, task_scratch, worker_threads
 from fastconv._kernels.engine.order cimport COL2IM_DEPTH
-from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, Lease, give_back, lease
+from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, run_packed, work
 
 cdef int64_t COLUMN_BYTES = 32 * 1024   # stay in L1 until they are added up
 cdef int64_t PLANE_BYTES = in_l2(256 * 1024)  # of grad_input, added up beside each other, stay in L2
@@ -266,8 +266,6 @@ cdef class Col2imPlan(Subconvolutions):
         cdef const Dense *d = self.dense
         cdef Col2imCall call
         cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
         cdef int64_t packed = packed_weights(d)
         self.lay_out(&call, kernels(what.source.dtype))
         call.source, call.out, call.bias, call.out_of_memory = what.source, what.out, what.bias, False
@@ -277,18 +275,9 @@ cdef class Col2imPlan(Subconvolutions):
         describe_weights(&call.weights, d, call.kernel, what.factor, self.forward)
         form.algorithm, form.part, form.kernel = FORM_COL2IM, 0, call.kernel
         form.width, form.layout = call.width, call.channels
-        lease(&panels, what.factor, &form, packed * call.item)
-        call.packed = panels.memory
-        try:
-            if panels.fresh:
-                parallel(weights_task, &call, d.groups * call.blocks, 10.0 * packed)
-            filled = True
-            parallel(part_task, &call, d.n * d.groups * call.parts, d.flops)
-        finally:
-            give_back(&panels, filled)
-        if call.out_of_memory:
-            return out_of_memory(b"convolution workspace", 0)
-        return 0
+        return run_packed(&call, &call.packed, &call.out_of_memory, what.factor, &form, packed * call.item,
+                          work(weights_task, d.groups * call.blocks, 10.0 * packed),
+                          work(part_task, d.n * d.groups * call.parts, d.flops))
 
     def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""

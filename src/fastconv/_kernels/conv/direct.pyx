@@ -29,7 +29,7 @@ from fastconv._kernels.engine.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU
 from fastconv._kernels.engine.machine cimport in_l2
 from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, worker_threads
 from fastconv._kernels.engine.order cimport DIRECT_DEPTH
-from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, Lease, give_back, lease
+from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, run_packed, work
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
@@ -113,8 +113,6 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     cdef DirectCall call
     cdef int64_t axis, packed
     cdef Form form
-    cdef Lease panels
-    cdef bint filled = False
     call.dense = d
     call.kernel = kernels(source.dtype)
     call.itemsize = source.item
@@ -143,22 +141,13 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     call.packed = NULL
     if call.strips == 1 and weight.packed == NULL:  # a task packs what it reads
         parallel(strip_task, &call, d.groups * call.parts, d.flops)
-    else:
-        packed = packed_weights(&call)
-        form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
-        form.width, form.layout = call.channel_width, call.pixels_are_rows
-        lease(&panels, weight, &form, packed * call.itemsize)
-        call.packed = panels.memory
-        try:
-            if panels.fresh:
-                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
-            filled = True
-            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
-        finally:
-            give_back(&panels, filled)
-    if call.out_of_memory:
-        return out_of_memory(b"convolution workspace", 0)
-    return 0
+        return out_of_memory(b"convolution workspace", 0) if call.out_of_memory else 0
+    packed = packed_weights(&call)
+    form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
+    form.width, form.layout = call.channel_width, call.pixels_are_rows
+    return run_packed(&call, &call.packed, &call.out_of_memory, weight, &form, packed * call.itemsize,
+                      work(pack_weights_task, d.groups * call.channel_panels, 10.0 * packed),
+                      work(strip_task, d.groups * call.strips * call.parts, d.flops))
 
 
 cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_last):

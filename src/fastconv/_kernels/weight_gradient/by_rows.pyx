@@ -13,12 +13,12 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes, fc_planes_met
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch
+from fastconv._kernels.engine.native cimport kernels, task_scratch
 from fastconv._kernels.engine.order cimport (
     ROWS_BAND_BYTES as BAND_BYTES, ROWS_CHANNEL_BAND_BYTES as CHANNEL_BAND_BYTES, ROWS_TASKS as WANTED_TASKS,
     ROWS_PARTS_ELEMENTS as PARTS_ELEMENTS, ROWS_TASK_FLOPS as TASK_FLOPS,
 )
-from fastconv._kernels.weight_gradient.operands cimport Operands, add_sums, describe_operands
+from fastconv._kernels.weight_gradient.operands cimport Operands, add_sums, describe_operands, run_rounds
 
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
 cdef int64_t MOST_TAPS = 1024             # a vector of sums each, in scratch memory
@@ -215,10 +215,5 @@ cdef class RowsGradient:
         describe_operands(&call.on, input, grad_output, sums)
         longest = divide_up(call.chunks, call.parts)
         tasks = call.parts * divide_up(p.filters * p.channels, call.together)
-        while call.on.begin < longest:
-            # rows are read besides: a few operations per element more than the arithmetic
-            parallel(pairs_task, &call, tasks, 3 * p.flops * min(longest, call.round_chunks) / longest)
-            call.on.begin += call.round_chunks
-        if call.on.out_of_memory:
-            return out_of_memory(b"weight gradient workspace", 0)
-        return 0
+        # rows are read besides: a few operations per element more than the arithmetic
+        return run_rounds(&call.on, pairs_task, &call, tasks, longest, call.round_chunks, 3 * p.flops)

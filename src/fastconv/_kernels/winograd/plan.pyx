@@ -40,7 +40,7 @@ from fastconv._kernels.engine.native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, worker_threads,
 )
 from fastconv._kernels.engine.order cimport WINOGRAD_CHANNELS as LEAST_CHANNELS, WINOGRAD_DEPTH as CHUNK
-from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
+from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, run_packed, work
 from fastconv._kernels.winograd.tasks cimport (
     MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
     transformed_inputs, transformed_weights, weights_task,
@@ -173,20 +173,11 @@ cdef class WinogradPlan(Subconvolutions):
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
         cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
         form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.form, call.tiles.kernel
         form.width, form.layout = call.channel_width, 2 * call.depth + call.tile_rows
-        lease(&panels, weight, &form, transformed * call.tiles.itemsize)
-        call.u = panels.memory
-        try:
-            if panels.fresh:
-                parallel(weights_task, call, d.groups * call.channel_panels, 10.0 * transformed)
-            filled = not call.out_of_memory
-            parallel(tiles_task, call, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count)
-        finally:
-            give_back(&panels, filled)
-        return 0
+        return run_packed(call, &call.u, &call.out_of_memory, weight, &form, transformed * call.tiles.itemsize,
+                          work(weights_task, d.groups * call.channel_panels, 10.0 * transformed),
+                          work(tiles_task, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count))
 
     cdef int run_few_tiles(self, WinogradCall *call) except -1 nogil:
         cdef const Dense *d = call.dense
