@@ -55,6 +55,11 @@ cdef int worker_threads(double flops) noexcept nogil:
     return 1 if flops < SERIAL_FLOPS else thread_count
 
 
+cdef bint lets_others_run(double flops) noexcept nogil:
+    """Whether so much work is worth releasing the GIL for."""
+    return flops >= KEEP_GIL_FLOPS
+
+
 cdef int notice_signals() except -1 with gil:
     return PyErr_CheckSignals()
 
@@ -69,7 +74,10 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     cdef int threads = worker_threads(flops)
     cdef int64_t begin = 0, end, slice_tasks = tasks, start
     cdef double elapsed
-    if threads < thread_count and flops >= KEEP_GIL_FLOPS and fc_workers_awake():
+    if not lets_others_run(flops):
+        fc_workers_run(task, context, 0, tasks, 1)
+        return 0
+    if threads < thread_count and fc_workers_awake():
         threads = thread_count
     if flops > SLICE_FLOPS * threads:
         slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
@@ -84,11 +92,6 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
                                                               / threads))
         begin = end
     return 0
-
-
-cdef bint lets_others_run(double flops) noexcept nogil:
-    """Whether so much work is worth releasing the GIL for."""
-    return flops >= KEEP_GIL_FLOPS
 
 
 cdef int parallel_with_gil(fc_task task, void *context, int64_t tasks, double flops) except -1:
