@@ -6,6 +6,10 @@ the plan above all, is found by the Python function `find`, which checks it, and
 call, and whatever may be wrong with one, goes to the Python function `otherwise`: it knows the rules, takes all that
 is allowed and raises the errors.
 
+The door opens buffers itself: it is the one way to a kernel that is not by typed memoryviews, because these would cost
+as much as the call. Three 3x3 filters over 9x9, into an array that is there: 3.3 us by the door, 5.0 by memoryviews of
+five axes (8.3 if those make the result as well), on a core of 3 GHz that had other work beside.
+
 What is remembered never changes once made; the table itself is guarded where threads run without the GIL.
 """
 

@@ -1,8 +1,8 @@
 """Arrays as the kernels see them: address, sizes and strides of a batch, always as 3-D.
 
 A `View` comes from a typed memoryview (`view_of`), or from the buffer of a Python object, which an `Opened` holds for
-as long as the call takes: there the buffer protocol is spoken directly, because a typed memoryview makes an object per
-array and call, and wants the array reshaped to five axes first, 1.5 us for the three arrays of a call.
+as long as the call takes: there the buffer protocol is spoken directly, for calls so small that a typed memoryview, which
+is an object per array and call and wants five axes, would be felt (conv/door.pyx says how much).
 """
 
 cimport cython
