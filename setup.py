@@ -1,7 +1,8 @@
 """How csrc is compiled: each tile once per instruction set and dtype. Everything else is in pyproject.toml.
 
 Environment: FASTCONV_DEBUG=1 compiles without optimisation and with bounds checks,
-FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors.
+FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors,
+FASTCONV_ISAS=avx2 (or several, with commas) leaves out the other instruction sets, for checks alone.
 """
 
 import os
@@ -45,6 +46,20 @@ INSTRUCTION_SETS = {
     "aarch64": {"neon": ["-fno-schedule-insns"]},  # before registers are given out it asks for too many
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def left_out(wanted: str) -> list[str]:
+    """This machine's instruction sets that a list of names does not have; an empty list has all."""
+    names = wanted.split(",") if wanted else []
+    compiled = INSTRUCTION_SETS.get(MACHINE, {"baseline": []})
+    if not set(names) <= set(compiled):
+        raise SystemExit(f"FASTCONV_ISAS={wanted!r}: must be some of {','.join(compiled)}")
+    return [isa for isa in compiled if names and isa not in names]
+
+
+LEFT_OUT = left_out(os.environ.get("FASTCONV_ISAS", ""))
+for isa in LEFT_OUT:
+    del INSTRUCTION_SETS[MACHINE][isa]
 
 #: What Cython's modules have in common (memoryviews above all): a module that cythonize writes. Python
 #: knows it by its last name alone, too, which so must be ours.
@@ -147,6 +162,7 @@ def extension(source: Path) -> Extension:
             *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
         include_dirs=["csrc"],
+        define_macros=[(f"FC_WITHOUT_{isa.upper()}", None) for isa in LEFT_OUT],
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
