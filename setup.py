@@ -22,8 +22,13 @@ WERROR = os.environ.get("FASTCONV_WERROR") == "1"
 
 # gnu11, not c11: the strict mode would forbid contracting a * b + c into one fused multiply-add
 OPTIMIZATION = "-O0" if DEBUG else "-O1" if SANITIZE else "-O3"  # sanitized tiles take minutes at -O3
-C_FLAGS = ["-std=gnu11", OPTIMIZATION, "-g" if DEBUG or SANITIZE else "-g0"]
+C_FLAGS = ["-std=gnu11", OPTIMIZATION, "-g" if DEBUG else "-g1" if SANITIZE else "-g0"]
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+#: Of what slows their compiling most, ASan and the tests' guard pages see the consequences.
+TILE_SANITIZE_FLAGS = [
+    *SANITIZE_FLAGS,
+    *(["-fno-sanitize=null,object-size,alignment,bounds,pointer-overflow"] if SANITIZE else []),
+]
 VARIANT = ("-debug" if DEBUG else "") + (
     f"-{SANITIZE}" if SANITIZE else ""
 )  # of what is kept from the last build
@@ -128,7 +133,7 @@ class BuildTiles(build_ext):
             [source],
             output_dir=folder,
             macros=[("FC_ISA", isa), ("FC_REAL_BYTES", str(real_bytes))],
-            extra_postargs=[*C_FLAGS, *flags, *SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
+            extra_postargs=[*C_FLAGS, *flags, *TILE_SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
         )
 
 
@@ -166,7 +171,7 @@ def extension(source: Path) -> Extension:
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
-            "-O0" if DEBUG else "-Os" if source.stem in SMALL else "-O2",
+            "-O0" if DEBUG or SANITIZE else "-Os" if source.stem in SMALL else "-O2",
             *C_FLAGS[2:],
             *SANITIZE_FLAGS,
             *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra
