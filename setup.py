@@ -138,17 +138,7 @@ class BuildTiles(build_ext):
 
 
 #: They plan, or run once for a whole image: here size counts.
-SMALL = (
-    "kernels",
-    "arrays",
-    "fastconv_cython",
-    "native",
-    "dense",
-    "outer",
-    "plan",
-    "strided",
-    "weight_gradient",
-)
+SMALL = ("kernels", "fastconv_cython", "dense", "outer", "fft.plan", "strided", "weight_gradient")
 
 
 def module_of(source: Path) -> str:
@@ -171,7 +161,7 @@ def extension(source: Path) -> Extension:
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
-            "-O0" if DEBUG or SANITIZE else "-Os" if source.stem in SMALL else "-O2",
+            "-O0" if DEBUG or SANITIZE else "-Os" if module_of(source).endswith(SMALL) else "-O2",
             *C_FLAGS[2:],
             *SANITIZE_FLAGS,
             *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra

@@ -47,6 +47,8 @@ int fc_isa_runs_here(const char *name);
 const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype);
 /* CPUs this process may use: affinity, limited by the cgroup's quota. At least 1. */
 int fc_cpu_count(void);
+/* Of the cache that a core has to itself behind L1; 0 if unknown. */
+int64_t fc_l2_bytes(void);
 
 /* ---- worker pool (fc_workers.c) ---------------------------------------------------------------- */
 

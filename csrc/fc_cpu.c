@@ -65,6 +65,16 @@ static int cgroup_quota(void)
 }
 #endif
 
+int64_t fc_l2_bytes(void)
+{
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return size > 0 ? size : 0;
+#else
+    return 0;
+#endif
+}
+
 int fc_cpu_count(void)
 {
     int count = (int)sysconf(_SC_NPROCESSORS_ONLN);

@@ -105,7 +105,7 @@ def test_a_table_for_each_line_and_number_of_threads(
     words = ["conv2d n1 k3 c1 9 3 algorithm=direct", "max_pool1d c1 9 3"]
     assert command.main([*words, "--threads", "1", "--peers", "numpy loops", "--seconds", "0.001"]) == 0
     printed = capsys.readouterr().out
-    assert "conv2d c1 9x9 k3 3x3 algorithm=direct, 1 thread, algorithm direct\n" in printed
+    assert "conv2d c1 9x9 k3 3x3 algorithm=direct, 1 thread, algorithm direct (channels as rows)\n" in printed
     assert "max_pool1d c1 9 3, 1 thread\n" in printed
     assert (printed.count("fastconv"), printed.count("numpy loops")) == (2, 1)
     assert ("│" in printed) is rich

@@ -145,10 +145,10 @@ def test_wheel_has_modules_stubs_and_no_sources(wheel: Path) -> None:
     compiled = {name.split(".")[0] for name in files if name.endswith(".so")}
     stubs = {name.removesuffix(".pyi") for name in files if name.endswith(".pyi")}
     assert compiled, "no compiled module"
-    assert compiled == stubs
+    assert compiled - {"fastconv/_kernels/engine/fastconv_cython"} == stubs  # which is Cython's own
     assert "fastconv/py.typed" in files
     sources = [name for name in files if name.endswith((".pyx", ".pxd", ".c", ".h", ".o"))]
-    assert not sources, sources
+    assert sources == ["fastconv/kernels.pxd"]  # for other people's Cython
     foreign = {name.split("/")[0] for name in files} - {
         "fastconv",
         f"fastconv-{fastconv.__version__}.dist-info",

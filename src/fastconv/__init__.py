@@ -9,7 +9,13 @@ Four floors, and an import never points up:
 1. C tiles (`csrc`): one tile, one thread, one instruction set
 """
 
-from fastconv import functional, grad, nn
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from fastconv import functional, grad
 from fastconv.functional import *  # noqa: F403
 from fastconv.runtime import (
     get_isa,
@@ -21,6 +27,9 @@ from fastconv.runtime import (
     set_precision,
     show_config,
 )
+
+if TYPE_CHECKING:
+    from fastconv import nn as nn
 
 __version__ = "0.1.0"
 
@@ -38,3 +47,14 @@ __all__ = [
     "show_config",
     *functional.__all__,
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`fastconv.nn`, imported when it is first asked for: half of the time of all imports."""
+    if name != "nn":
+        raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    return import_module("fastconv.nn")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "nn"})

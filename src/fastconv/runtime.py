@@ -6,11 +6,10 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import numpy as np
 
-from fastconv._kernels.engine import native
+from fastconv._kernels.engine import machine, native
 
 
 def set_num_threads(count: int) -> None:
@@ -136,6 +135,8 @@ def precision(precision: str) -> Iterator[None]:
 
 def config() -> dict[str, object]:
     """What `show_config` prints, as a dictionary."""
+    from importlib.metadata import version  # which takes longer to import than fastconv
+
     return {
         "fastconv": version("fastconv"),
         "isa": native.isa(),
@@ -143,6 +144,7 @@ def config() -> dict[str, object]:
         "isas runnable": native.runnable_isa_names(),
         "threads": native.num_threads(),
         "cpus": native.cpu_count(),
+        "L2 of a core": f"{machine.cache_bytes() // 1024} KiB" if machine.cache_bytes() else "unknown",
         "precision": native.precision(),
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -22,14 +22,13 @@ from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View, dtype_number
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_COL2IM_TAPS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
-from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, Lease, give_back, lease
-
-cdef enum:
-    CHUNK_DEPTH = 512                   # products of a sum whose weight panel stays in L1
+from fastconv._kernels.engine.machine cimport in_l2
+from fastconv._kernels.engine.native cimport kernels, task_scratch, worker_threads
+from fastconv._kernels.engine.order cimport COL2IM_DEPTH
+from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, run_packed, work
 
 cdef int64_t COLUMN_BYTES = 32 * 1024   # stay in L1 until they are added up
-cdef int64_t PLANE_BYTES = 256 * 1024   # of grad_input, added up beside each other, stay in L2
+cdef int64_t PLANE_BYTES = in_l2(256 * 1024)  # of grad_input, added up beside each other, stay in L2
 cdef int64_t LARGEST_SCRATCH = 1 << 19  # elements: planes that need more are not served
 cdef int64_t LINE = 16                  # elements: every row of scratch memory begins with a cache line
 cdef int64_t TASKS_PER_THREAD = 4       # that even out the threads
@@ -104,12 +103,12 @@ cdef void multiply(const Col2imCall *call, const char *weights, const char *stag
     """The columns of a block: panel by panel of the weights, whose depth is one run."""
     cdef const fc_kernels *kernel = call.kernel
     cdef int64_t item = call.item, depth = call.dense.depth, first = 0, count, low, high, column, i, width
-    cdef int64_t stage_row[CHUNK_DEPTH]
+    cdef int64_t stage_row[COL2IM_DEPTH]
     cdef int64_t column_row[FC_MAX_ROWS]
     cdef fc_finish add
     add.final, add.row_bias, add.column_bias = False, NULL, NULL
     add.activation, add.slope = 0, 0
-    for i in range(min(depth, <int64_t>CHUNK_DEPTH)):
+    for i in range(min(depth, <int64_t>COL2IM_DEPTH)):
         stage_row[i] = i * call.step
     for i in range(call.width):
         column_row[i] = i * call.step
@@ -121,7 +120,7 @@ cdef void multiply(const Col2imCall *call, const char *weights, const char *stag
                                           kernel.gemm.wide_columns(<int>count) // kernel.lanes)
         low = 0
         while low < depth:
-            high = min(depth, low + CHUNK_DEPTH)
+            high = min(depth, low + COL2IM_DEPTH)
             add.accumulate = low > 0
             column = 0
             while column < call.positions:
@@ -267,8 +266,6 @@ cdef class Col2imPlan(Subconvolutions):
         cdef const Dense *d = self.dense
         cdef Col2imCall call
         cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
         cdef int64_t packed = packed_weights(d)
         self.lay_out(&call, kernels(what.source.dtype))
         call.source, call.out, call.bias, call.out_of_memory = what.source, what.out, what.bias, False
@@ -278,18 +275,9 @@ cdef class Col2imPlan(Subconvolutions):
         describe_weights(&call.weights, d, call.kernel, what.factor, self.forward)
         form.algorithm, form.part, form.kernel = FORM_COL2IM, 0, call.kernel
         form.width, form.layout = call.width, call.channels
-        lease(&panels, what.factor, &form, packed * call.item)
-        call.packed = panels.memory
-        try:
-            if panels.fresh:
-                parallel(weights_task, &call, d.groups * call.blocks, 10.0 * packed)
-            filled = True
-            parallel(part_task, &call, d.n * d.groups * call.parts, d.flops)
-        finally:
-            give_back(&panels, filled)
-        if call.out_of_memory:
-            return out_of_memory(b"convolution workspace", 0)
-        return 0
+        return run_packed(&call, &call.packed, &call.out_of_memory, what.factor, &form, packed * call.item,
+                          work(weights_task, d.groups * call.blocks, 10.0 * packed),
+                          work(part_task, d.n * d.groups * call.parts, d.flops))
 
     def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""

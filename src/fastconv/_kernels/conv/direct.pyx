@@ -19,22 +19,22 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
 from fastconv._kernels.conv.direct_strip cimport (
-    MOST_DEPTH, DirectCall, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
+    DirectCall, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
 )
 from fastconv._kernels.conv.panels cimport describe_weights
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU, FC_RELU6, fc_kernels, fc_window
+from fastconv._kernels.engine.machine cimport in_l2
 from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, worker_threads
-from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, Lease, give_back, lease
+from fastconv._kernels.engine.order cimport DIRECT_DEPTH
+from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, run_packed, work
 
 ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, "relu6": FC_RELU6}
 
-# Depth of one chunk: a weight panel this deep stays in L1. Strips of packed pixels stay in L2.
-cdef int64_t CHUNK_DEPTH = MOST_DEPTH
-cdef int64_t CHUNK_TAPS = MOST_DEPTH
-cdef int64_t STRIP_BYTES = 256 * 1024
+# Strips of packed pixels stay in L2.
+cdef int64_t STRIP_BYTES = in_l2(256 * 1024)
 cdef int64_t TASK_FLOPS = 200_000_000
 
 
@@ -71,8 +71,8 @@ cdef inline bint fill_panels(int64_t channels, int64_t width) noexcept nogil:
 cdef Chunks chunks(const Dense *d) noexcept nogil:
     """The chunks of the depth: they decide the order of summation, so they follow the geometry alone."""
     cdef Chunks c
-    c.taps = even_block(d.taps, CHUNK_TAPS)
-    c.channels = even_block(d.depth, CHUNK_DEPTH // c.taps)
+    c.taps = even_block(d.taps, DIRECT_DEPTH)
+    c.channels = even_block(d.depth, DIRECT_DEPTH // c.taps)
     return c
 
 
@@ -113,8 +113,6 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     cdef DirectCall call
     cdef int64_t axis, packed
     cdef Form form
-    cdef Lease panels
-    cdef bint filled = False
     call.dense = d
     call.kernel = kernels(source.dtype)
     call.itemsize = source.item
@@ -143,22 +141,13 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     call.packed = NULL
     if call.strips == 1 and weight.packed == NULL:  # a task packs what it reads
         parallel(strip_task, &call, d.groups * call.parts, d.flops)
-    else:
-        packed = packed_weights(&call)
-        form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
-        form.width, form.layout = call.channel_width, call.pixels_are_rows
-        lease(&panels, weight, &form, packed * call.itemsize)
-        call.packed = panels.memory
-        try:
-            if panels.fresh:
-                parallel(pack_weights_task, &call, d.groups * call.channel_panels, 10.0 * packed)
-            filled = True
-            parallel(strip_task, &call, d.groups * call.strips * call.parts, d.flops)
-        finally:
-            give_back(&panels, filled)
-    if call.out_of_memory:
-        return out_of_memory(b"convolution workspace", 0)
-    return 0
+        return out_of_memory(b"convolution workspace", 0) if call.out_of_memory else 0
+    packed = packed_weights(&call)
+    form.algorithm, form.part, form.kernel = FORM_DENSE, part, call.kernel
+    form.width, form.layout = call.channel_width, call.pixels_are_rows
+    return run_packed(&call, &call.packed, &call.out_of_memory, weight, &form, packed * call.itemsize,
+                      work(pack_weights_task, d.groups * call.channel_panels, 10.0 * packed),
+                      work(strip_task, d.groups * call.strips * call.parts, d.flops))
 
 
 cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_last):

@@ -7,10 +7,6 @@ from fastconv._kernels.conv.panels cimport Weights
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_kernels, fc_window
 
-cdef enum:
-    MOST_DEPTH = 512          # of a chunk
-
-
 cdef struct Chunks:
     int64_t channels          # of one chunk of the depth
     int64_t taps

@@ -12,6 +12,7 @@ from fastconv._kernels.conv.panels cimport pack_weight_panel
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run, fc_window
 from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.order cimport DIRECT_DEPTH
 
 cdef int64_t NOWHERE = INT64_MIN
 
@@ -98,7 +99,7 @@ cdef void strip_task(void *context, int64_t index) noexcept nogil:
     cdef const char *weights
     cdef char *scratch
     cdef bint in_place
-    cdef int64_t b_offset[MOST_DEPTH]
+    cdef int64_t b_offset[DIRECT_DEPTH]
     cdef Strip s
     s.group = index // call.parts // call.strips
     s.pixel = index // call.parts % call.strips * call.strip

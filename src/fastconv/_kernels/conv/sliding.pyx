@@ -39,12 +39,13 @@ from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport (
     FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_first, fc_kernels, fc_node, fc_push, fc_run,
 )
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
-from fastconv._kernels.engine.packed cimport FORM_SLIDING, Form, Lease, give_back, lease
+from fastconv._kernels.engine.machine cimport in_l2
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, task_scratch, worker_threads
+from fastconv._kernels.engine.order cimport SLIDING_DEPTH
+from fastconv._kernels.engine.packed cimport FORM_SLIDING, Form, run_packed, work
 
-cdef int64_t CHUNK_DEPTH = 512            # (channel, tap) pairs of a chunk: its weight panel stays in L1
-cdef int64_t STAGE_BYTES = 256 * 1024     # stays in L2, beside the weights ...
-cdef int64_t OUTPUT_BYTES = 256 * 1024    # ... and the outputs that every chunk adds to
+cdef int64_t STAGE_BYTES = in_l2(256 * 1024)  # stays in L2, beside the weights ...
+cdef int64_t OUTPUT_BYTES = in_l2(256 * 1024)  # ... and the outputs that every chunk adds to
 cdef int64_t LARGEST_STAGE = 1 << 18      # elements: a kernel that needs more for its smallest block is not served
 cdef int64_t SHALLOW_DEPTH = 64           # products of a sum, too few to hide its way to memory: in large planes, whose
 cdef int64_t LARGE_PLANE = 1 << 14        # rows lie pages apart, tiles then have fewer of these rows, and longer ones
@@ -355,15 +356,13 @@ cdef class SlidingPlan(Subconvolutions):
 
     cdef int64_t chunk_channels(self) noexcept nogil:
         """Source channels of a chunk, which decide the order of summation: they follow the geometry alone."""
-        return even_block(self.dense.depth, CHUNK_DEPTH // self.most_taps)
+        return even_block(self.dense.depth, SLIDING_DEPTH // self.most_taps)
 
     cdef int run_stages(self, const ConvCall *what, bint clears) except -1 nogil:
         cdef const View *source = what.source
         cdef const View *out = what.out
         cdef SlidingCall call
         cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
         cdef int64_t i, packed
         call = self.layout(kernels(source.dtype)).call
         call.source, call.weight, call.bias, call.out = source.data, what.factor, what.bias, out.data
@@ -376,18 +375,9 @@ cdef class SlidingPlan(Subconvolutions):
         packed = packed_before(&call, call.count)
         form.algorithm, form.part, form.kernel = FORM_SLIDING, self.forward, call.staging.kernel
         form.width, form.layout = call.channel_width, call.channels
-        lease(&panels, what.factor, &form, packed * call.staging.itemsize)
-        call.packed = panels.memory
-        try:
-            if panels.fresh:
-                parallel(weights_task, &call, call.count * call.dense.groups * call.channel_panels, 10.0 * packed)
-            filled = True
-            parallel(block_task, &call, block_tasks(&call), self.work)
-        finally:
-            give_back(&panels, filled)
-        if call.out_of_memory:
-            return out_of_memory(b"convolution workspace", 0)
-        return 0
+        return run_packed(&call, &call.packed, &call.out_of_memory, what.factor, &form, packed * call.staging.itemsize,
+                          work(weights_task, call.count * call.dense.groups * call.channel_panels, 10.0 * packed),
+                          work(block_task, block_tasks(&call), self.work))
 
     cdef const Layout *layout(self, const fc_kernels *kernel) except NULL nogil:
         """The layout of a call; it never changes."""

@@ -22,6 +22,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels, fc_run
+from fastconv._kernels.engine.machine cimport in_l2
 from fastconv._kernels.engine.native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
@@ -30,7 +31,7 @@ from fastconv._kernels.engine.packed cimport FORM_PIXEL_ROWS, Form, Lease, give_
 cdef enum:
     PIXELS = 112                          # of a panel's channels that are transposed to the output at a time
 
-cdef int64_t STAGE_BYTES = 256 * 1024     # stays in L2, beside the weights
+cdef int64_t STAGE_BYTES = in_l2(256 * 1024)  # stays in L2, beside the weights
 cdef int64_t LEAST_DEPTH = 64             # products of a sum that pay for its way through scratch memory
 cdef int64_t MOST_UNSTAGED = 8            # source channels: more, in memory far apart, would meet in the same cache sets
 cdef double TASK_FLOPS = 2e8              # of a block, so that Ctrl-C need not wait for it

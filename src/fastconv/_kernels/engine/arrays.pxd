@@ -6,7 +6,7 @@ array and call, and wants the array reshaped to five axes first, 1.5 us for the 
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_Release
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT32, FC_FLOAT64
@@ -74,7 +74,14 @@ cdef inline void place_axes(Held *held, int spatial_rank, bint batched) noexcept
             view.stride[position] = buffer.strides[axis] >> shift
 
 
-cdef Held *open_buffer(Opened *opened, object owner, bint writable) except NULL
+cdef inline Held *open_buffer(Opened *opened, object owner, bint writable) except NULL:
+    """Open an array of any rank, whose `View` the caller fills in. Pair with `close`."""
+    cdef Held *held = &opened.array[opened.count]
+    PyObject_GetBuffer(owner, &held.buffer, PyBUF_STRIDED_RO | (PyBUF_WRITABLE if writable else 0))
+    opened.count += 1
+    return held
+
+
 cdef View *open_array(Opened *opened, object owner, int spatial_rank, bint batched, bint writable) except NULL
 
 

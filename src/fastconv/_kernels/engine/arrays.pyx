@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITABLE
 from libc.string cimport memcpy
 
 from fastconv._kernels.engine.native cimport kernels
@@ -12,14 +12,6 @@ cdef object empty = np.empty
 # By the channels' axis, then by rank: the axes of an array that has them last, in the order that has them there.
 cdef tuple FROM_LAST = tuple(
     tuple((*range(channel), rank - 1, *range(channel, rank - 1)) for rank in range(6)) for channel in range(2))
-
-
-cdef Held *open_buffer(Opened *opened, object owner, bint writable) except NULL:
-    """Open an array of any rank, whose `View` the caller fills in. Pair with `close`."""
-    cdef Held *held = &opened.array[opened.count]
-    PyObject_GetBuffer(owner, &held.buffer, PyBUF_STRIDED_RO | (PyBUF_WRITABLE if writable else 0))
-    opened.count += 1
-    return held
 
 
 cdef View *open_array(Opened *opened, object owner, int spatial_rank, bint batched, bint writable) except NULL:

@@ -1,7 +1,7 @@
 """One pass of a convolution (forward, input gradient or weight gradient) of one geometry, whatever computes it.
 
 Every algorithm is a subclass with `run_views`, which sees its arrays as `View`s and needs no GIL, unless it says so. Calls
-come from typed memoryviews (fastconv/kernels.pyx, and `run` for Python) or from the door of tiny calls, which has opened
+come from typed memoryviews (kernels.pyx, and `run` for Python) or from the door of tiny calls, which has opened
 its arrays already (`run_open`).
 """
 

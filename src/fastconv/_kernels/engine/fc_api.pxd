@@ -420,6 +420,7 @@ cdef extern from "fc_api.h" nogil:
     int fc_isa_runs_here(const char *name)
     const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype)
     int fc_cpu_count()
+    int64_t fc_l2_bytes()
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
     bint fc_workers_awake() nogil
     int64_t fc_nanoseconds()

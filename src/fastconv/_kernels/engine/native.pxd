@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_task
 
 cdef const fc_kernels *kernels(int dtype) noexcept nogil
+cdef int64_t cache_of_core() noexcept nogil
 cdef int precision_level() except -1
 cdef int worker_threads(double flops) noexcept nogil
 cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) except -1 nogil

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport (
     FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
     fc_workers_run,
 )
 
@@ -39,6 +39,11 @@ cdef const fc_kernels *kernels(int dtype) noexcept nogil:
     return tables[dtype]
 
 
+cdef int64_t cache_of_core() noexcept nogil:
+    """See fc_l2_bytes."""
+    return fc_l2_bytes()
+
+
 cdef int precision_level() except -1:
     """Which of `PRECISIONS` is in force here."""
     level = get_value(local_precision)
@@ -48,6 +53,11 @@ cdef int precision_level() except -1:
 cdef int worker_threads(double flops) noexcept nogil:
     """Threads that a call of so much work is given."""
     return 1 if flops < SERIAL_FLOPS else thread_count
+
+
+cdef bint lets_others_run(double flops) noexcept nogil:
+    """Whether so much work is worth releasing the GIL for."""
+    return flops >= KEEP_GIL_FLOPS
 
 
 cdef int notice_signals() except -1 with gil:
@@ -64,7 +74,10 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     cdef int threads = worker_threads(flops)
     cdef int64_t begin = 0, end, slice_tasks = tasks, start
     cdef double elapsed
-    if threads < thread_count and flops >= KEEP_GIL_FLOPS and fc_workers_awake():
+    if not lets_others_run(flops):
+        fc_workers_run(task, context, 0, tasks, 1)
+        return 0
+    if threads < thread_count and fc_workers_awake():
         threads = thread_count
     if flops > SLICE_FLOPS * threads:
         slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
@@ -79,11 +92,6 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
                                                               / threads))
         begin = end
     return 0
-
-
-cdef bint lets_others_run(double flops) noexcept nogil:
-    """Whether so much work is worth releasing the GIL for."""
-    return flops >= KEEP_GIL_FLOPS
 
 
 cdef int parallel_with_gil(fc_task task, void *context, int64_t tasks, double flops) except -1:

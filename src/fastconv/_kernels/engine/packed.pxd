@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.arrays cimport View
-from fastconv._kernels.engine.fc_api cimport fc_node
+from fastconv._kernels.engine.fc_api cimport fc_node, fc_task
 
 cdef enum:
     FORMS = 8              # of one weight that are kept; later ones are packed for each call
@@ -33,5 +33,19 @@ cdef class PackedWeight:
     cdef bint keep(self, const Form *form, char *memory) noexcept nogil
 
 
+cdef struct Work:
+    fc_task task
+    int64_t tasks
+    double flops
+
+
+cdef inline Work work(fc_task task, int64_t tasks, double flops) noexcept nogil:
+    cdef Work made
+    made.task, made.tasks, made.flops = task, tasks, flops
+    return made
+
+
+cdef int run_packed(void *call, char **packed, const bint *failed, const View *weight, const Form *form,
+                    size_t size_bytes, Work pack, Work run) except -1 nogil
 cdef int lease(Lease *taken, const View *weight, const Form *form, size_t size_bytes) except -1 nogil
 cdef void give_back(Lease *taken, bint filled) noexcept nogil

@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_first, fc_node, fc_push
-from fastconv._kernels.engine.native cimport give_scratch, out_of_memory, take_scratch
+from fastconv._kernels.engine.native cimport give_scratch, out_of_memory, parallel, take_scratch
 
 cdef extern from "stdlib.h":
     int posix_memalign(void **memory, size_t alignment, size_t size_bytes) nogil
@@ -92,3 +92,23 @@ cdef void give_back(Lease *taken, bint filled) noexcept nogil:
         give_scratch(taken.memory, taken.held)
     elif taken.fresh and not (filled and (<PackedWeight>taken.weight.packed).keep(&taken.form, taken.memory)):
         free(taken.memory)
+
+
+cdef int run_packed(void *call, char **packed, const bint *failed, const View *weight, const Form *form,
+                    size_t size_bytes, Work pack, Work run) except -1 nogil:
+    """Run the tasks of a call that read a weight in some form from `packed`, which the tasks of `pack` fill first, unless
+    it is there. A task that lacks memory says so in `failed`."""
+    cdef Lease panels
+    cdef bint filled = False
+    lease(&panels, weight, form, size_bytes)
+    packed[0] = panels.memory
+    try:
+        if panels.fresh:
+            parallel(pack.task, call, pack.tasks, pack.flops)
+        filled = not failed[0]
+        parallel(run.task, call, run.tasks, run.flops)
+    finally:
+        give_back(&panels, filled)
+    if failed[0]:
+        return out_of_memory(b"convolution workspace", 0)
+    return 0

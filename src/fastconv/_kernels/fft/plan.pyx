@@ -1,6 +1,6 @@
 """Large kernels by FFT: a product per frequency instead of one per tap.
 
-blocks.pyx turns strides and dilation into plain correlations and cuts them, walk.pyx walks over the blocks,
+blocks.py turns strides and dilation into plain correlations and cuts them, walk.pyx walks over the blocks,
 transform.pyx transforms one, csrc/tile/fft.h a vector of rows or columns of it.
 
 All transforms are in float64 whatever the arrays are: they round as much as a short sum does, so that a float32 result is
@@ -9,7 +9,7 @@ is therefore set to zero, and a float32 one also where it is too small to be any
 thus give exact results; in float64 they do not.
 
 A transform spreads an infinity or NaN over its whole block. An image whose output is not finite everywhere is computed
-again, see non_finite.pyx. Blocks and parts follow from the geometry of one image: the bits do not depend on an
+again, see non_finite.py. Blocks and parts follow from the geometry of one image: the bits do not depend on an
 image's neighbours, nor on the number of threads.
 
 Cooley & Tukey, "An algorithm for the machine calculation of complex Fourier series", Math. Comp. 19 (1965);

@@ -19,15 +19,14 @@ from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, View, close, open_array, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm, fc_norm_columns
 from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.order cimport (
+    NORM_CHUNK as CHUNK, NORM_COLUMN_CHUNK as COLUMN_CHUNK, NORM_LEAST_ROWS as LEAST_ROWS,
+)
 from fastconv._kernels.pointwise.norm_fold cimport PASS_FLOPS, fold
 
 cdef enum:
     PIECE = 1024         # elements gathered at a time
     COLUMNS = 256        # groups taken side by side, at most
-
-cdef int64_t CHUNK = 16384         # elements of a group that one task sums
-cdef int64_t COLUMN_CHUNK = 65536  # of the groups side by side; a partial sum per column and chunk is kept,
-cdef int64_t LEAST_ROWS = 256      # so that a chunk has at least so many rows
 
 
 cdef struct Groups:

@@ -13,6 +13,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm
 from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.order cimport NORM_ROW_CHUNK as ROW_CHUNK
 from fastconv._kernels.pointwise.norm_fold cimport PASS_FLOPS, fold
 
 cdef enum:
@@ -20,7 +21,6 @@ cdef enum:
 
 cdef int64_t CHUNK = 16384         # elements of rows that one task normalises
 cdef int64_t ROWS_IN_CACHE = 32768 # elements of rows that take each step side by side
-cdef int64_t ROW_CHUNK = 65536     # elements of rows that one task sums for the gradients of weight and bias
 
 cdef double SMALL_VARIANCE = 1e-280  # a smaller one has lost digits, or itself, unless eps covers it
 

@@ -15,19 +15,18 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_DOT_COLUMNS, FC_MAX_DOT_ROWS, fc_kernels, fc_run_pair
-from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
+from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.order cimport (
+    DOTS_POSITIONS as CHUNK_POSITIONS, DOTS_SCRATCH_ELEMENTS as SCRATCH_ELEMENTS,
+    DOTS_FEWEST_POSITIONS as FEWEST_POSITIONS, DOTS_TASKS as WANTED_TASKS, DOTS_PARTS_ELEMENTS as PARTS_ELEMENTS,
+    DOTS_TASK_FLOPS as TASK_FLOPS,
+)
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, Strips, copy_block, copy_input, find_chunk, free_strips, lay_out_strips, tap_place,
 )
-from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands
+from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands, run_rounds
 
-cdef int64_t CHUNK_POSITIONS = 1536       # long enough for the sums over lanes not to count, short for L1
-cdef int64_t SCRATCH_ELEMENTS = 1 << 18   # of a task, if that leaves a channel and
-cdef int64_t FEWEST_POSITIONS = 64        # so many positions
 cdef int64_t ROW_BLOCK = 64               # output channels of a task
-cdef int64_t WANTED_TASKS = 16            # fewer than this, and the chunks are split as well
-cdef int64_t PARTS_ELEMENTS = 1 << 19     # but not into more sums than this many elements
-cdef double TASK_FLOPS = 2e6              # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a pending Ctrl-C
 cdef int64_t MOST_LANES = 16
 
@@ -251,10 +250,5 @@ cdef class DotGradient:
         if input.stride[1] == grad_output.stride[1] == 1 and p.row_blocks == p.channel_blocks == 1:
             # neighbouring channels share cache lines
             call.together = max(1, min(p.groups, MOST_LANES // max(p.rows, p.channels)))
-        while call.on.begin < longest:
-            parallel(block_task, &call, p.parts * divide_up(p.groups, call.together) * p.row_blocks * p.channel_blocks,
-                     p.flops * min(longest, p.round_chunks) / longest)
-            call.on.begin += p.round_chunks
-        if call.on.out_of_memory:
-            return out_of_memory(b"weight gradient workspace", 0)
-        return 0
+        return run_rounds(&call.on, block_task, &call, p.parts * divide_up(p.groups, call.together) * p.row_blocks * p.channel_blocks, longest,
+                          p.round_chunks, p.flops)

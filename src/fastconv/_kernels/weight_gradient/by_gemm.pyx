@@ -18,24 +18,21 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
+from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.order cimport (
+    GEMM_SCRATCH_ELEMENTS as SCRATCH_ELEMENTS, GEMM_POSITIONS as CHUNK_POSITIONS,
+    GEMM_FEW_POSITIONS as FEW_POSITIONS, GEMM_FEWEST_POSITIONS as FEWEST_POSITIONS, GEMM_TASKS as WANTED_TASKS,
+    GEMM_PARTS_ELEMENTS as PARTS_ELEMENTS, GEMM_TASK_FLOPS as TASK_FLOPS, GEMM_RUN as SHORTEST_RUN,
+    GEMM_RUN_CHANNELS as FEWEST_CHANNELS,
+)
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, Place, Strips, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
     reaches_padding, tap_place,
 )
 from fastconv._kernels.weight_gradient.filters cimport Filters, write_filters
-from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands
+from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands, run_rounds
 
-cdef int64_t SCRATCH_ELEMENTS = 1 << 18 # of a task, its sums among them
-cdef int64_t CHUNK_POSITIONS = 784      # depth of a chunk ...
-cdef int64_t FEW_POSITIONS = 392        # ... and what stays of it while there are blocks to split
-cdef int64_t FEWEST_POSITIONS = 64      # but fewer than this do not go in even if scratch memory gets larger
-cdef int64_t WANTED_TASKS = 8           # fewer than this, and the chunks are split as well
-cdef int64_t PARTS_ELEMENTS = 1 << 18   # but not into more sums than this many elements
-cdef double TASK_FLOPS = 2e6            # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9           # of one task between two looks for a pending Ctrl-C
-cdef int64_t SHORTEST_RUN = 96          # adjacent positions of grad_output that are worth reading in place
-cdef int64_t FEWEST_CHANNELS = 64       # that share what is read in place
 cdef int64_t ALIAS_BYTES = 4096         # rows so far apart get in each other's way in L1
 cdef int64_t MOST_LANES = 16
 
@@ -319,10 +316,5 @@ cdef class GemmGradient:
         describe_operands(&call.on, input, grad_output, sums)
         call.in_place = self.run_length() >= SHORTEST_RUN and lies_in_runs(p, &call)
         place_input(&call)
-        while call.on.begin < longest:
-            parallel(block_task, &call, p.parts * p.groups * p.row_blocks * p.channel_blocks,
-                     p.flops * min(longest, p.round_chunks) / longest)
-            call.on.begin += p.round_chunks
-        if call.on.out_of_memory:
-            return out_of_memory(b"weight gradient workspace", 0)
-        return 0
+        return run_rounds(&call.on, block_task, &call, self.tasks(), longest,
+                          p.round_chunks, p.flops)

@@ -13,19 +13,18 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes, fc_planes_met
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch
-from fastconv._kernels.weight_gradient.operands cimport Operands, add_sums, describe_operands
+from fastconv._kernels.engine.native cimport kernels, task_scratch
+from fastconv._kernels.engine.order cimport (
+    ROWS_BAND_BYTES as BAND_BYTES, ROWS_CHANNEL_BAND_BYTES as CHANNEL_BAND_BYTES, ROWS_TASKS as WANTED_TASKS,
+    ROWS_PARTS_ELEMENTS as PARTS_ELEMENTS, ROWS_TASK_FLOPS as TASK_FLOPS,
+)
+from fastconv._kernels.weight_gradient.operands cimport Operands, add_sums, describe_operands, run_rounds
 
 cdef int64_t MOST_FILTERS = 2             # of a group: more of them share what dot products load
 cdef int64_t MOST_TAPS = 1024             # a vector of sums each, in scratch memory
-cdef int64_t BAND_BYTES = 16 * 1024       # of both operands: in L1, beside the next band
-cdef int64_t CHANNEL_BAND_BYTES = 512 * 1024   # of several vectors of channels: in L2
 cdef int64_t CHANNEL_VECTORS = 4          # of a task: they lie side by side in memory
 cdef int64_t BAND_ROWS = 4                # a multiple of the rows that are taken together; more rows of channels, which
                                           # lie far apart, would meet in the same places of L1
-cdef int64_t WANTED_TASKS = 16            # fewer than this, and the bands are split into parts
-cdef int64_t PARTS_ELEMENTS = 1 << 19     # but not into more sums than this many elements
-cdef double TASK_FLOPS = 4e5              # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9             # of one task between two looks for a pending Ctrl-C
 
 
@@ -216,10 +215,5 @@ cdef class RowsGradient:
         describe_operands(&call.on, input, grad_output, sums)
         longest = divide_up(call.chunks, call.parts)
         tasks = call.parts * divide_up(p.filters * p.channels, call.together)
-        while call.on.begin < longest:
-            # rows are read besides: a few operations per element more than the arithmetic
-            parallel(pairs_task, &call, tasks, 3 * p.flops * min(longest, call.round_chunks) / longest)
-            call.on.begin += call.round_chunks
-        if call.on.out_of_memory:
-            return out_of_memory(b"weight gradient workspace", 0)
-        return 0
+        # rows are read besides: a few operations per element more than the arithmetic
+        return run_rounds(&call.on, pairs_task, &call, tasks, longest, call.round_chunks, 3 * p.flops)

@@ -17,20 +17,19 @@ from libc.string cimport memcpy, memset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport out_of_memory, parallel, task_scratch
+from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.order cimport (
+    WINDOWS_POSITIONS as CHUNK_POSITIONS, WINDOWS_STAGE_ELEMENTS as STAGE_ELEMENTS,
+    WINDOWS_FEWEST_POSITIONS as FEWEST_POSITIONS, WINDOWS_TASKS as WANTED_TASKS,
+    WINDOWS_PARTS_ELEMENTS as PARTS_ELEMENTS, WINDOWS_TASK_FLOPS as TASK_FLOPS,
+)
 from fastconv._kernels.weight_gradient.chunks cimport (
     Axis, Chunk, copy_input, find_chunk, free_strips, lay_out_strips, list_offsets, pack_gradient,
     reaches_padding, tap_place,
 )
-from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands
+from fastconv._kernels.weight_gradient.operands cimport Operands, describe_operands, run_rounds
 
-cdef int64_t CHUNK_POSITIONS = 392      # whose panel of grad_output stays in L1 or L2 for all taps
-cdef int64_t STAGE_ELEMENTS = 1 << 17   # the input of a chunk
-cdef int64_t FEWEST_POSITIONS = 64      # a chunk of so few is not worth its sums' way to memory
 cdef int64_t ROW_BLOCK = 256            # output channels of a task
-cdef int64_t WANTED_TASKS = 16          # fewer than this, and the chunks are split as well
-cdef int64_t PARTS_ELEMENTS = 1 << 19   # but not into more sums than this many elements
-cdef double TASK_FLOPS = 2e6            # and not into tasks of less work
 cdef double ROUND_FLOPS = 1e9           # of one task between two looks for a pending Ctrl-C
 cdef int64_t MOST_LANES = 16            # what the choice between the ways to a gradient reckons with:
 cdef int64_t MOST_ROWS = 14             # it shall not depend on the instruction set
@@ -244,10 +243,5 @@ cdef class WindowsGradient:
         call.width = min(kernel.gemm.max_columns, divide_up(p.rows, kernel.lanes) * kernel.lanes)
         call.taps = even_block(p.kernel[2], kernel.gemm.max_rows)
         call.paired = 2 * call.taps <= (kernel.gemm.max_rows if call.width > kernel.lanes else 2 * kernel.gemm.max_rows)
-        while call.on.begin < longest:
-            parallel(block_task, &call, p.parts * p.groups * p.row_blocks,
-                     p.flops * min(longest, p.round_chunks) / longest)
-            call.on.begin += p.round_chunks
-        if call.on.out_of_memory:
-            return out_of_memory(b"weight gradient workspace", 0)
-        return 0
+        return run_rounds(&call.on, block_task, &call, self.tasks(), longest,
+                          p.round_chunks, p.flops)

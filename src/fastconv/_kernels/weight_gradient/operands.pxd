@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastconv._kernels.engine.arrays cimport View
-from fastconv._kernels.engine.fc_api cimport fc_finish, fc_kernels, fc_run
-from fastconv._kernels.engine.native cimport kernels
+from fastconv._kernels.engine.fc_api cimport fc_finish, fc_kernels, fc_run, fc_task
+from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel
 
 
 cdef struct Operands:
@@ -28,6 +28,18 @@ cdef inline void describe_operands(Operands *to, const View *input, const View *
     for axis in range(5):
         to.input_stride[axis], to.grad_stride[axis] = input.stride[axis], grad_output.stride[axis]
     to.begin, to.out_of_memory = 0, False
+
+
+cdef inline int run_rounds(Operands *on, fc_task task, void *call, int64_t tasks, int64_t longest, int64_t round_chunks,
+                           double flops) except -1 nogil:
+    """Run the tasks over all chunks of each part, of which the longest has so many, some at a time: between two rounds
+    Ctrl-C is noticed. `flops` are those of all."""
+    while on.begin < longest:
+        parallel(task, call, tasks, flops * min(longest, round_chunks) / longest)
+        on.begin += round_chunks
+    if on.out_of_memory:
+        return out_of_memory(b"weight gradient workspace", 0)
+    return 0
 
 
 cdef inline void add_sums(const fc_kernels *kernel, int64_t count, const char *sums, char *to) noexcept nogil:

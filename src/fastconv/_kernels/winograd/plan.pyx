@@ -35,18 +35,19 @@ from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View, dtype_number, some_images
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS, fc_kernels
+from fastconv._kernels.engine.machine cimport in_l2
 from fastconv._kernels.engine.native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, worker_threads,
 )
-from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease
+from fastconv._kernels.engine.order cimport WINOGRAD_CHANNELS as LEAST_CHANNELS, WINOGRAD_DEPTH as CHUNK
+from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, run_packed, work
 from fastconv._kernels.winograd.tasks cimport (
-    CHUNK, MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
+    MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
     transformed_inputs, transformed_weights, weights_task,
 )
 from fastconv._kernels.winograd.tiles cimport MOST_LANES, Tiles, describe_tiles
 
-cdef int64_t HELD_BYTES = 768 << 10  # transformed inputs of a panel of tiles, which stay in L2
-cdef int64_t LEAST_CHANNELS = 16   # transformed in one go, if there are as many: finding the tiles' inputs takes time
+cdef int64_t HELD_BYTES = in_l2(768 << 10)  # transformed inputs of a panel of tiles, which stay in L2
 cdef int64_t MOST_PIECES = 64      # of a kernel: they deepen a product that is not cut between them
 cdef int64_t BLOCK_BYTES = 5 << 20 # transformed inputs of a block of tiles
 cdef int64_t BLOCK_TILES = 256     # whose sums, for one panel of channels, stay in L2
@@ -172,20 +173,11 @@ cdef class WinogradPlan(Subconvolutions):
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
         cdef Form form
-        cdef Lease panels
-        cdef bint filled = False
         form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.form, call.tiles.kernel
         form.width, form.layout = call.channel_width, 2 * call.depth + call.tile_rows
-        lease(&panels, weight, &form, transformed * call.tiles.itemsize)
-        call.u = panels.memory
-        try:
-            if panels.fresh:
-                parallel(weights_task, call, d.groups * call.channel_panels, 10.0 * transformed)
-            filled = not call.out_of_memory
-            parallel(tiles_task, call, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count)
-        finally:
-            give_back(&panels, filled)
-        return 0
+        return run_packed(call, &call.u, &call.out_of_memory, weight, &form, transformed * call.tiles.itemsize,
+                          work(weights_task, d.groups * call.channel_panels, 10.0 * transformed),
+                          work(tiles_task, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count))
 
     cdef int run_few_tiles(self, WinogradCall *call) except -1 nogil:
         cdef const Dense *d = call.dense

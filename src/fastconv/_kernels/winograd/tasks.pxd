@@ -6,10 +6,10 @@ from fastconv._kernels.conv.dense cimport Dense
 from fastconv._kernels.conv.panels cimport Weights
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS
+from fastconv._kernels.engine.order cimport WINOGRAD_DEPTH
 from fastconv._kernels.winograd.tiles cimport Tiles, apart, taps_scratch
 
 cdef enum:
-    CHUNK = 128               # products that are added up in one go, at most
     MOST_VECTORS = 6          # of tiles in a block
 
 
@@ -32,7 +32,7 @@ cdef struct WinogradCall:
     int64_t block, blocks     # tiles of a block
     int64_t parts             # of the weight panels (many tiles)
     int64_t first             # tile of the block that is computed (few tiles)
-    int64_t k_offset[CHUNK]   # of row k of a weight panel
+    int64_t k_offset[WINOGRAD_DEPTH]   # of row k of a weight panel
     int64_t row_offset[FC_MAX_ROWS]   # of the sums of a product
     bint few_tiles
     bint tile_rows            # rows of a product are tiles, columns output channels; else the other way round

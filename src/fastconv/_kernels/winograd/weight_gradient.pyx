@@ -34,6 +34,10 @@ from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_fin
 from fastconv._kernels.engine.native cimport (
     give_scratch, kernels, notice_signals, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
+from fastconv._kernels.engine.order cimport (
+    WINOGRAD_ROUND_TILES as MOST_TILES, WINOGRAD_SUMS_BYTES as SUMS_BYTES, WINOGRAD_ROUND_BYTES as TILES_BYTES, WINOGRAD_TASKS as WANTED_TASKS,
+    WINOGRAD_TASK_FLOPS as TASK_FLOPS,
+)
 from fastconv._kernels.weight_gradient.operands cimport add_sums
 from fastconv._kernels.weight_gradient.plan cimport WeightGradientPlan
 from fastconv._kernels.winograd.bands cimport (
@@ -43,13 +47,6 @@ from fastconv._kernels.winograd.tiles cimport Tiles, apart, describe_tiles
 
 from fastconv._kernels.winograd.plan import serves
 
-cdef enum:
-    MOST_TILES = 128                       # of a round
-
-cdef int64_t SUMS_BYTES = 640 << 10        # of a block
-cdef int64_t TILES_BYTES = 1 << 20         # transformed tiles of a round, of a block's channels
-cdef int64_t WANTED_TASKS = 8
-cdef double TASK_FLOPS = 2e7               # less work is not split into parts
 cdef double STEP_FLOPS = 5e8               # of one task between two looks for a pending Ctrl-C
 cdef int64_t KEPT_BYTES = 3 << 20          # sums that are kept between steps: as much again as the weights, and this
 
