@@ -133,7 +133,7 @@ def sanitizers(session: nox.Session) -> None:
     environment = {
         "PYTHONPATH": str(folder / "lib"),
         "LD_PRELOAD": str(library).strip(),  # the interpreter has no sanitizer of its own
-        # CPython's leaks are not ours; what cannot be allocated is NULL, and a fault a signal, as tests expect
+        # leaks are CPython's; what cannot be allocated is NULL and a fault a signal, as tests expect
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_segv=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
