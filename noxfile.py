@@ -26,22 +26,65 @@ COMPILERS = {
     "clang": "native",
     "aarch64-linux-gnu-gcc": "aarch64",
 }
+#: Tests in which threads meet: in a plan, a packed weight, the door's table, a setting that changes.
+WHERE_THREADS_MEET = (
+    "tests/test_kernels.py",
+    "tests/test_door.py",
+    "tests/test_packed.py",
+    "tests/test_processes.py",
+    "tests/test_runtime.py",
+    "tests/test_nn_layers.py",
+    "tests/test_nn_memory.py",
+    "tests/test_nn_own_layers.py",
+)
+#: Tests that reach every kernel, and the ends of every array.
+NEAR_THE_EDGE = (
+    "tests/test_kernels.py",
+    "tests/test_guard_pages.py",
+    "tests/test_conv.py",
+    "tests/test_determinism.py",
+    "tests/test_packed.py",
+    "tests/test_outer.py",
+    "tests/test_norm.py",
+)
+#: The instruction set that is checked by sanitizers: compiling one takes a minute.
+SANITIZED_ISA = {"x86_64": "avx2", "aarch64": "neon"}
 
 
-def pyenv_interpreters() -> dict[str, Path]:
-    """Where pyenv keeps the CPython versions that fastconv supports, without the one running."""
+def pyenv_interpreters(kind: str = "") -> dict[str, Path]:
+    """Where pyenv keeps the CPythons that fastconv supports ("t": free-threaded), without the one running."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found = {}
     for folder in root.glob("versions/*/bin"):
-        version = re.fullmatch(r"3\.(\d+)\.\d+", folder.parent.name)
-        if version and OLDEST <= (3, int(version[1])) != sys.version_info[:2]:
-            found[f"3.{version[1]}"] = folder
-    return dict(sorted(found.items(), key=lambda item: int(item[0][2:])))
+        match = re.fullmatch(rf"3\.(\d+)\.\d+{kind}", folder.parent.name)
+        version = (3, int(match[1])) if match else (0, 0)
+        if version >= OLDEST and (kind or version != sys.version_info[:2]):
+            found[f"3.{version[1]}{kind}"] = folder
+    return dict(sorted(found.items(), key=lambda item: int(item[0].rstrip("t")[2:])))
 
 
-OTHERS = pyenv_interpreters()
+OTHERS, FREE_THREADED = pyenv_interpreters(), pyenv_interpreters("t")
 # nox looks interpreters up in PATH; pyenv's shims, which may come first, only know the versions made global
-os.environ["PATH"] = os.pathsep.join([*map(str, OTHERS.values()), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    map(str, [*OTHERS.values(), *FREE_THREADED.values(), os.environ["PATH"]])
+)
+
+
+def install_wheel(session: nox.Session) -> Path:
+    """Build the wheel with the session's CPython and install it; returns a folder outside the source tree."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder / "wheel", ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder / "wheel"), ".",
+                env={"FASTCONV_WERROR": "1"})  # fmt: skip
+    (built,) = (folder / "wheel").glob("*.whl")
+    session.install("--prefer-binary", str(built))
+    return folder
+
+
+def install_test_tools(session: nox.Session) -> None:
+    """What the tests need, of releases that have wheels for this CPython."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    session.install("--prefer-binary", *project["dependencies"], *project["optional-dependencies"]["test"])
 
 
 @nox.session(python=list(OTHERS) or False)
@@ -49,15 +92,53 @@ def wheel(session: nox.Session) -> None:
     """Build the wheel on every other CPython of pyenv and use it without the source tree."""
     if not OTHERS:
         session.skip(f"no other CPython from {'.'.join(map(str, OLDEST))} on in pyenv")
-    folder = Path(session.create_tmp())
-    shutil.rmtree(folder / "wheel", ignore_errors=True)
-    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder / "wheel"), ".",
-                env={"FASTCONV_WERROR": "1"})  # fmt: skip
-    (built,) = (folder / "wheel").glob("*.whl")
-    session.install(str(built))
+    folder = install_wheel(session)
     smoke_test = Path("tests/smoke.py").resolve()
     with session.chdir(folder):
         session.run("python", "-I", "-W", "error", str(smoke_test))
+
+
+@nox.session(python=list(FREE_THREADED) or False)
+def freethreaded(session: nox.Session) -> None:
+    """Threads without the GIL: the wheel on free-threaded CPython, and the tests in which threads meet."""
+    if not FREE_THREADED:
+        session.skip("no free-threaded CPython in pyenv; .ci/free-threaded-cpython makes one")
+    install_test_tools(session)
+    folder = install_wheel(session)
+    # not one module asks for the GIL: that would be a warning, and the interpreter would have it from then on
+    stays_off = "import sys, fastconv.kernels, fastconv.nn; sys.exit(sys._is_gil_enabled())"
+    tests = [str(Path(path).resolve()) for path in ("tests/smoke.py", *WHERE_THREADS_MEET)]
+    with session.chdir(folder):
+        session.run("python", "-I", "-W", "error", "-c", stays_off)
+        session.run("python", "-I", "-W", "error", tests[0])
+        # of the many tests of layers, those of threads
+        chosen = ("-k", "not test_nn or thread")
+        session.run("python", "-m", "pytest", "-q", *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
+
+
+@nox.session
+def sanitizers(session: nox.Session) -> None:
+    """Tests that reach every kernel, in a build with the address and undefined-behaviour sanitizers."""
+    machine = runpy.run_path("setup.py", run_name="setup")["MACHINE"]
+    install_test_tools(session)
+    folder = Path("build/sanitized").resolve()
+    compiled_with = {
+        "FASTCONV_SANITIZE": "address,undefined",
+        "FASTCONV_ISAS": SANITIZED_ISA.get(machine, "baseline"),
+        "FASTCONV_WERROR": "0",  # GCC has other advice at -O1
+    }
+    build = ("setup.py", "-q", "build", "--build-base", str(folder), "--build-lib", str(folder / "lib"))
+    session.run("python", *build, env=compiled_with)
+    library = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
+    environment = {
+        "PYTHONPATH": str(folder / "lib"),
+        "LD_PRELOAD": str(library).strip(),  # the interpreter has no sanitizer of its own
+        # leaks are CPython's; what cannot be allocated is NULL and a fault a signal, as tests expect
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_segv=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    }
+    session.run("python", "tests/smoke.py", env=environment)
+    session.run("python", "-m", "pytest", "-q", *NEAR_THE_EDGE, env=environment)
 
 
 def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:

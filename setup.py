@@ -1,7 +1,8 @@
 """How csrc is compiled: each tile once per instruction set and dtype. Everything else is in pyproject.toml.
 
 Environment: FASTCONV_DEBUG=1 compiles without optimisation and with bounds checks,
-FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors.
+FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors,
+FASTCONV_ISAS=avx2 (or several, with commas) leaves out the other instruction sets, for checks alone.
 """
 
 import os
@@ -21,8 +22,13 @@ WERROR = os.environ.get("FASTCONV_WERROR") == "1"
 
 # gnu11, not c11: the strict mode would forbid contracting a * b + c into one fused multiply-add
 OPTIMIZATION = "-O0" if DEBUG else "-O1" if SANITIZE else "-O3"  # sanitized tiles take minutes at -O3
-C_FLAGS = ["-std=gnu11", OPTIMIZATION, "-g" if DEBUG or SANITIZE else "-g0"]
+C_FLAGS = ["-std=gnu11", OPTIMIZATION, "-g" if DEBUG else "-g1" if SANITIZE else "-g0"]
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+#: Of what slows their compiling most, ASan and the tests' guard pages see the consequences.
+TILE_SANITIZE_FLAGS = [
+    *SANITIZE_FLAGS,
+    *(["-fno-sanitize=null,object-size,alignment,bounds,pointer-overflow"] if SANITIZE else []),
+]
 VARIANT = ("-debug" if DEBUG else "") + (
     f"-{SANITIZE}" if SANITIZE else ""
 )  # of what is kept from the last build
@@ -45,6 +51,20 @@ INSTRUCTION_SETS = {
     "aarch64": {"neon": ["-fno-schedule-insns"]},  # before registers are given out it asks for too many
 }
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def left_out(wanted: str) -> list[str]:
+    """This machine's instruction sets that a list of names does not have; an empty list has all."""
+    names = wanted.split(",") if wanted else []
+    compiled = INSTRUCTION_SETS.get(MACHINE, {"baseline": []})
+    if not set(names) <= set(compiled):
+        raise SystemExit(f"FASTCONV_ISAS={wanted!r}: must be some of {','.join(compiled)}")
+    return [isa for isa in compiled if names and isa not in names]
+
+
+LEFT_OUT = left_out(os.environ.get("FASTCONV_ISAS", ""))
+for isa in LEFT_OUT:
+    del INSTRUCTION_SETS[MACHINE][isa]
 
 #: What Cython's modules have in common (memoryviews above all): a module that cythonize writes. Python
 #: knows it by its last name alone, too, which so must be ours.
@@ -113,7 +133,7 @@ class BuildTiles(build_ext):
             [source],
             output_dir=folder,
             macros=[("FC_ISA", isa), ("FC_REAL_BYTES", str(real_bytes))],
-            extra_postargs=[*C_FLAGS, *flags, *SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
+            extra_postargs=[*C_FLAGS, *flags, *TILE_SANITIZE_FLAGS, *WARNING_FLAGS, "-fvisibility=hidden"],
         )
 
 
@@ -137,10 +157,11 @@ def extension(source: Path) -> Extension:
             *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
         include_dirs=["csrc"],
+        define_macros=[(f"FC_WITHOUT_{isa.upper()}", None) for isa in LEFT_OUT],
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
-            "-O0" if DEBUG else "-Os" if module_of(source).endswith(SMALL) else "-O2",
+            "-O0" if DEBUG or SANITIZE else "-Os" if module_of(source).endswith(SMALL) else "-O2",
             *C_FLAGS[2:],
             *SANITIZE_FLAGS,
             *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra

@@ -1,10 +1,10 @@
-/* The ordered list of instruction sets, best first. */
+/* The ordered list of instruction sets, best first. setup.py says which of them a build for checks is WITHOUT. */
 #include "fc_api.h"
 #include "fc_cpu.h"
 
 #include <string.h>
 
-static int always(void) { return 1; }
+static inline int always(void) { return 1; }
 
 #define DECLARE(isa) extern const fc_kernels fc_kernels_##isa##_4, fc_kernels_##isa##_8;
 #define ENTRY(isa, runs_here) {#isa, runs_here, {&fc_kernels_##isa##_4, &fc_kernels_##isa##_8}}
@@ -24,13 +24,15 @@ static const struct {
     int (*runs_here)(void);
     const fc_kernels *tables[FC_DTYPES];
 } instruction_sets[] = {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FC_WITHOUT_AVX512)
     ENTRY(avx512, fc_cpu_has_avx512),
+#endif
+#if defined(__x86_64__) && !defined(FC_WITHOUT_AVX2)
     ENTRY(avx2, fc_cpu_has_avx2_fma),
 #endif
 #if defined(__aarch64__)
     ENTRY(neon, always),
-#else
+#elif !defined(FC_WITHOUT_BASELINE)
     ENTRY(baseline, always),
 #endif
 };

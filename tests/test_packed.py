@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,21 @@ def test_threads_that_pack_at_the_same_time() -> None:
         for thread in threads:
             thread.join()
         assert not wrong
+
+
+def test_threads_that_meet_in_more_shapes_than_are_remembered() -> None:
+    """What one thread has forgotten for another's sake is found again, never mistaken for something else."""
+    weight = array(2, 1, 3)
+    inputs = [array(1, 1, size) for size in range(3, 90)]
+    expected = [fastconv.conv1d(x, weight) for x in inputs]
+    packed = fastconv.pack_weight(weight)
+
+    def work(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(len(inputs) * 4) % len(inputs)
+        return all(np.array_equal(packed(inputs[i]), expected[i]) for i in order)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 def test_more_shapes_than_a_packed_convolution_remembers() -> None:
