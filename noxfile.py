@@ -1,4 +1,4 @@
-"""Sessions of .ci/run that need other interpreters or compilers: `nox -l` lists them."""
+"""Checks that need other interpreters, compilers or sanitizers: `nox -l` lists them, .ci/run takes some."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_averages_follow_the_plans_options(layer: ModuleType) -> None:
     np.testing.assert_array_equal(grad_x, fastconv.grad.avg_pool2d_input(x.shape, expected, **options))
 
 
-def run(layer: ModuleType, conv: ConvPlan, pool: PoolPlan, **changed: np.ndarray) -> None:
+def run(layer: ModuleType, conv: ConvPlan | None, pool: PoolPlan | None, **changed: np.ndarray) -> None:
     """`forward` of a small layer, some of its arrays replaced."""
     arrays: dict[str, Any] = {
         "x": np.ones((1, 2, 3, 8, 8), np.float32),
@@ -147,6 +147,28 @@ def test_what_needs_the_gil_says_so_and_is_refused_without_it(layer: ModuleType)
     assert not ConvPlan((2, 3, 8, 8), (4, 3, 3, 3)).needs_gil
     with pytest.raises(RuntimeError, match="forward by ReferencePlan: needs the GIL"):
         run(layer, conv, PoolPlan(conv.output_shape, 2))
+
+
+def test_no_plan_is_an_error(layer: ModuleType) -> None:
+    """Cython takes None where an object of a class is declared: it must not be followed."""
+    conv, pool = ConvPlan((2, 3, 8, 8), (4, 3, 3, 3)), PoolPlan((2, 4, 6, 6), 2)
+    x, y = np.ones((2, 3, 8, 8), np.float32), np.ones((2, 3, 4, 4), np.float32)
+    for plans in ((None, pool), (conv, None)):
+        with pytest.raises(ValueError, match="plan: must not be None"):
+            run(layer, *plans)
+    with pytest.raises(ValueError, match="plan: must not be None"):
+        layer.average(None, x, y, np.ones_like(x))
+
+
+@pytest.mark.parametrize("plan", [ConvPlan, PoolPlan])
+def test_a_plan_is_whole_once_there_is_one(plan: type) -> None:
+    """... and never changes: no plan without shapes, none made again while threads use it."""
+    with pytest.raises(TypeError):
+        plan.__new__(plan)
+    made = PoolPlan((1, 1, 8, 8), 2) if plan is PoolPlan else ConvPlan((1, 1, 8, 8), (1, 1, 3, 3))
+    shape = made.output_shape
+    made.__init__((1, 1, 4, 4), 2)  # type: ignore[misc]
+    assert made.output_shape == shape
 
 
 def test_a_plan_is_for_its_passes(layer: ModuleType) -> None:

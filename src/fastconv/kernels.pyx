@@ -81,8 +81,8 @@ cdef class ConvPlan:
     (8, 16, 32, 32)
     """
 
-    def __init__(self, input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, activation=None,
-                 algorithm="auto", precision=None, passes=DIRECTIONS):
+    def __cinit__(self, input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, activation=None,
+                  algorithm="auto", precision=None, passes=DIRECTIONS):
         weight_shape = as_sizes("weight_shape", weight_shape, (3, 4, 5))
         spatial_rank = len(weight_shape) - 2
         input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 2,))
@@ -127,8 +127,8 @@ cdef class PoolPlan:
     (8, 3, 16, 16)
     """
 
-    def __init__(self, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
-                 count_include_pad=True, divisor_override=None):
+    def __cinit__(self, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
+                  count_include_pad=True, divisor_override=None):
         input_shape = as_sizes("input_shape", input_shape, (3, 4, 5))
         spatial_rank = len(input_shape) - 2
         check_rank("input_shape", input_shape, spatial_rank)
@@ -185,6 +185,13 @@ cdef inline int check_result(const char *name, const View *view, const int64_t *
     return 0
 
 
+cdef inline int check_plan(object plan) except -1 nogil:
+    """Whether there is one: an argument of a class may be None in Cython."""
+    if plan is None:
+        return refuse(b"plan", b"must not be None")
+    return 0
+
+
 cdef inline int check_pass(object pass_, const char *name) except -1 nogil:
     """Whether the plan has this pass, and may run it here."""
     if pass_ is None or ((<ConvPass>pass_).needs_gil and not PyGILState_Check()):
@@ -200,6 +207,7 @@ cdef int conv_forward(ConvPlan plan, const real[:, :, :, :, :] input, const real
     """output = the activation of input convolved with weight, plus bias (K elements, or None)."""
     cdef View x, w, y
     cdef const char *bias_data = NULL
+    check_plan(plan)
     check_pass(plan.forward, b"forward")
     if input is None or weight is None or output is None:
         return refuse(b"input, weight, output", b"must not be None")
@@ -218,6 +226,7 @@ cdef int conv_input_gradient(ConvPlan plan, const real[:, :, :, :, :] weight, co
                              real[:, :, :, :, :] grad_input) except -1 nogil:
     """The gradient of a convolution with respect to its input."""
     cdef View w, g, x
+    check_plan(plan)
     check_pass(plan.input_gradient, b"input_gradient")
     if weight is None or grad_output is None or grad_input is None:
         return refuse(b"weight, grad_output, grad_input", b"must not be None")
@@ -232,6 +241,7 @@ cdef int conv_weight_gradient(ConvPlan plan, const real[:, :, :, :, :] input, co
                               real[:, :, :, :, :] grad_weight) except -1 nogil:
     """The gradient of a convolution with respect to its weight, summed over the batch."""
     cdef View x, g, w
+    check_plan(plan)
     check_pass(plan.weight_gradient, b"weight_gradient")
     if input is None or grad_output is None or grad_weight is None:
         return refuse(b"input, grad_output, grad_weight", b"must not be None")
@@ -256,6 +266,7 @@ cdef int max_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, 
                   int64_t[:, :, :, :, :] indices) except -1 nogil:
     """output = the maximum of each window, indices = where in its plane it is (or None, if nobody asks)."""
     cdef View x, y, places
+    check_plan(plan)
     if input is None or output is None:
         return refuse(b"input, output", b"must not be None")
     x, y = view_of(input), view_of(output)
@@ -274,6 +285,7 @@ cdef int max_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
                            const int64_t[:, :, :, :, :] indices, real[:, :, :, :, :] grad_input) except -1 nogil:
     """The gradient of max_pool with respect to its input: grad_output added up where the indices say."""
     cdef View g, places, x
+    check_plan(plan)
     if grad_output is None or indices is None or grad_input is None:
         return refuse(b"grad_output, indices, grad_input", b"must not be None")
     g, places, x = view_of(grad_output), view_of_indices(indices), view_of(grad_input)
@@ -289,6 +301,7 @@ cdef int max_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
 cdef int avg_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, :, :] output) except -1 nogil:
     """output = the average of each window."""
     cdef View x, y
+    check_plan(plan)
     if input is None or output is None:
         return refuse(b"input, output", b"must not be None")
     x, y = view_of(input), view_of(output)
@@ -302,6 +315,7 @@ cdef int avg_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
                            real[:, :, :, :, :] grad_input) except -1 nogil:
     """The gradient of avg_pool with respect to its input."""
     cdef View g, x
+    check_plan(plan)
     if grad_output is None or grad_input is None:
         return refuse(b"grad_output, grad_input", b"must not be None")
     g, x = view_of(grad_output), view_of(grad_input)

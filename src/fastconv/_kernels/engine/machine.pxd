@@ -2,6 +2,4 @@
 
 from libc.stdint cimport int64_t
 
-cdef int64_t l2_bytes                  # of a core
-
 cdef int64_t in_l2(int64_t size_bytes) noexcept

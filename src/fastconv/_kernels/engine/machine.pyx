@@ -1,8 +1,7 @@
 """The machine that schedules follow: cache sizes, read once.
 
 None of it decides a bit: sums are cut by order.pxd, whatever the machine. Blocks that shall stay in a core's L2 are written
-for one of 512 KiB, and grow or shrink with it (`in_l2`), by at most a factor of
-two. Blocks for L1 do not, as that has had 32 to 48 KiB for twenty years.
+for one of 512 KiB, and grow or shrink with it (`in_l2`), by at most a factor of two. Blocks for L1 stay as they are.
 """
 
 from libc.stdint cimport int64_t

@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport (
     FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch, fc_workers_awake,
-    fc_workers_run,
+    fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch,
+    fc_workers_awake, fc_workers_run,
 )
 
 # Thresholds in FLOPs; a core does about 50-200 of them per nanosecond.

@@ -1,8 +1,9 @@
-"""Where sums are cut: the constants that decide bits, all of them.
+"""Where the sums of convolutions and norms are cut: the constants that decide bits.
 
 They decide the order in which products are added up, so they follow from nothing but geometry and dtype: not from the
 machine, nor from threads. Whoever changes one changes results, and the golden tests say so. Constants that only say who
-computes what when stand where they are used, and follow the machine (machine.pxd).
+computes what when stand where they are used, and follow the machine (machine.pxd). What decides bits elsewhere stands with
+its one user: the blocks of a transform (fft/blocks.py), windows and strands of pools, chunks of losses and of steps.
 """
 
 
