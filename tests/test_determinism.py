@@ -195,3 +195,39 @@ def test_nan_in_one_image_stays_there(isa: str, shape: tuple[int, ...]) -> None:
         spoilt = fastconv.conv2d(lay_out(values, layout, 1), weight)
         np.testing.assert_array_equal(spoilt[[0, 2]], clean[[0, 2]])
         assert np.isnan(spoilt[1]).all()
+
+
+#: Layers that every algorithm with blocks for L2 takes: rows, stages, strips, columns, tiles of Winograd.
+BLOCKED = (
+    "conv2d n2 c64 56x56 k64 3x3 p1",
+    "conv2d n2 c16 83x61 k32 3x3 s2 p1",
+    "conv2d n2 c96 29x31 k200 1x1",
+    "conv2d n2 c6 14x14 k16 5x5",
+    "conv2d n2 c64 64x64 k64 3x3 p6 d6",
+)
+HASHES = """
+import hashlib
+import numpy as np
+import fastconv
+from fastconv.functional.case import Case
+for line in LINES:
+    case = Case.parse(line)
+    options = (case.geometry.stride[1:], case.geometry.before[1:], case.geometry.dilation[1:])
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(s).astype("f") for s in (case.geometry.input_shape, case.geometry.weight_shape))
+    for order in (x, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)):
+        y = fastconv.conv2d(order, w, None, *options)
+        made = y, fastconv.grad.conv2d_input(x.shape, w, y, *options)
+        for array in (*made, fastconv.grad.conv2d_weight(order, w.shape, y, *options)):
+            print(hashlib.sha256(np.ascontiguousarray(array)).hexdigest())
+"""
+
+
+def test_the_machines_cache_decides_no_bit(run_python: Callable) -> None:
+    """Blocks for L2 follow the machine; where sums are cut does not."""
+    code = f"LINES = {BLOCKED!r}\n{HASHES}"
+    sizes = [str(size << 10) for size in (256, 512, 1024)]
+    results = [run_python(code, FASTCONV_L2_BYTES=size) for size in sizes]
+    assert all(result.returncode == 0 for result in results), results[0].stderr
+    assert len(results[0].stdout.split()) == 6 * len(BLOCKED)
+    assert len({result.stdout for result in results}) == 1

@@ -272,6 +272,15 @@ def test_show_config_prints_what_is_chosen(capsys: pytest.CaptureFixture[str]) -
         assert shown["machine"] == platform.machine()
 
 
+def test_l2_may_be_told(run_python: Callable) -> None:
+    """... in bytes, where the machine does not say."""
+    shown = run_python("import fastconv; fastconv.show_config()", FASTCONV_L2_BYTES="786432").stdout
+    assert "L2 of a core:  768 KiB" in shown
+    for value in ("none", "0", "-1", "1e6"):
+        result = run_python("import fastconv", FASTCONV_L2_BYTES=value)
+        assert f"ValueError: FASTCONV_L2_BYTES='{value}'" in result.stderr
+
+
 def test_config_agrees_with_the_getters() -> None:
     config = runtime.config()
     assert config["isa"] == fastconv.get_isa()

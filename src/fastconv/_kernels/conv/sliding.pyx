@@ -337,10 +337,11 @@ cdef class SlidingPlan(Subconvolutions):
     cdef int run_views(self, const ConvCall *call) except -1 nogil:
         cdef const View *source = call.source
         cdef const View *out = call.out
+        cdef const fc_kernels *kernel = kernels(source.dtype)  # once: set_isa may come between
         cdef bint adjacent = out.stride[4] == 1 or out.stride[1] == 1, pixel_rows, clears
         if self.small_groups is not None and source.stride[1] == out.stride[1] == 1 != out.stride[4]:
             return self.small_groups.run_views(call)
-        pixel_rows = adjacent and self.takes_pixel_rows(kernels(source.dtype), out.stride[4] != 1)
+        pixel_rows = adjacent and self.takes_pixel_rows(kernel, out.stride[4] != 1)
         clears = (self.leaves_gaps and self.count and call.bias == NULL and self.dense.out_step[0] == 1
                   and adjacent and not pixel_rows)
         if self.leaves_gaps and not clears:
@@ -348,8 +349,8 @@ cdef class SlidingPlan(Subconvolutions):
         if not self.count or not self.dense.n:
             return 0
         if pixel_rows:
-            return run_pixel_rows(self.dense, self.forward, call, self.chunk_channels())
-        return self.run_stages(call, clears)
+            return run_pixel_rows(self.dense, kernel, self.forward, call, self.chunk_channels())
+        return self.run_stages(call, kernel, clears)
 
     cdef bint takes_pixel_rows(self, const fc_kernels *kernel, bint channels_last) noexcept nogil:
         return self.count == 1 and pixel_rows_serve(self.dense, kernel, channels_last)
@@ -358,13 +359,13 @@ cdef class SlidingPlan(Subconvolutions):
         """Source channels of a chunk, which decide the order of summation: they follow the geometry alone."""
         return even_block(self.dense.depth, SLIDING_DEPTH // self.most_taps)
 
-    cdef int run_stages(self, const ConvCall *what, bint clears) except -1 nogil:
+    cdef int run_stages(self, const ConvCall *what, const fc_kernels *kernel, bint clears) except -1 nogil:
         cdef const View *source = what.source
         cdef const View *out = what.out
         cdef SlidingCall call
         cdef Form form
         cdef int64_t i, packed
-        call = self.layout(kernels(source.dtype)).call
+        call = self.layout(kernel).call
         call.source, call.weight, call.bias, call.out = source.data, what.factor, what.bias, out.data
         call.activation, call.slope, call.clears, call.out_of_memory = what.activation, what.slope, clears, False
         for i in range(5):

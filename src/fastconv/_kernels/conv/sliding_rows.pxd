@@ -8,5 +8,6 @@ from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
 cdef bint pixel_rows_serve(const Dense *d, const fc_kernels *kernel, bint channels_last) noexcept nogil
-cdef int run_pixel_rows(const Dense *d, bint forward, const ConvCall *call, int64_t chunk_channels) except -1 nogil
+cdef int run_pixel_rows(const Dense *d, const fc_kernels *kernel, bint forward, const ConvCall *call,
+                        int64_t chunk_channels) except -1 nogil
 cdef dict pixel_rows_info(const Dense *d, const fc_kernels *kernel, int64_t chunk_channels)

@@ -24,7 +24,7 @@ from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels, fc_run
 from fastconv._kernels.engine.machine cimport in_l2
 from fastconv._kernels.engine.native cimport (
-    give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
+    give_scratch, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
 from fastconv._kernels.engine.packed cimport FORM_PIXEL_ROWS, Form, Lease, give_back, lease
 
@@ -338,7 +338,8 @@ cdef void place_source(Walk *walk) noexcept nogil:
     walk.channel_step = 1 if walk.x_step > 1 else walk.plane_step * d.window.taps[0]
 
 
-cdef int run_pixel_rows(const Dense *d, bint forward, const ConvCall *call, int64_t chunk_channels) except -1 nogil:
+cdef int run_pixel_rows(const Dense *d, const fc_kernels *kernel, bint forward, const ConvCall *call,
+                        int64_t chunk_channels) except -1 nogil:
     """One dense sub-convolution from source to out."""
     cdef Walk walk
     cdef Form form
@@ -348,7 +349,7 @@ cdef int run_pixel_rows(const Dense *d, bint forward, const ConvCall *call, int6
     cdef char *own = NULL
     cdef size_t held
     walk.call, walk.forward, walk.out_of_memory = call, forward, False
-    lay_out(&walk, d, kernels(call.source.dtype), chunk_channels)
+    lay_out(&walk, d, kernel, chunk_channels)
     walk.channels_last = call.out.stride[4] != 1
     walk.joined = walk.blocks == 1 and call.out.stride[3] == d.window.count[2] * call.out.stride[4]
     walk.paired = walk.paired and (walk.joined or walk.channels_last)

@@ -5,6 +5,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_WRITABLE
 from libc.string cimport memcpy
 
+from fastconv._kernels.engine.fc_api cimport fc_kernels
 from fastconv._kernels.engine.native cimport kernels
 
 cdef object empty = np.empty
@@ -50,15 +51,16 @@ cdef void fill(const View *view, const char *channel_values) noexcept nogil:
     cdef int64_t n, c, z, y, x, item = view.item
     cdef const int64_t *size = &view.size[0]
     cdef const int64_t *stride = &view.stride[0]
+    cdef const fc_kernels *kernel = kernels(view.dtype)
     cdef char *row
     for n in range(size[0]):
         for z in range(size[2]):
             for y in range(size[3]):
                 row = view.data + (n * stride[0] + z * stride[2] + y * stride[3]) * item
                 if channel_values == NULL and (stride[4] == 1 or size[4] == 1):
-                    kernels(view.dtype).copy.clear(row, stride[1], size[4], size[1])
+                    kernel.copy.clear(row, stride[1], size[4], size[1])
                 elif channel_values == NULL and stride[1] == 1:
-                    kernels(view.dtype).copy.clear(row, stride[4], size[1], size[4])
+                    kernel.copy.clear(row, stride[4], size[1], size[4])
                 else:
                     for c in range(size[1]):
                         for x in range(size[4]):

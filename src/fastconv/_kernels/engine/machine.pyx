@@ -1,8 +1,10 @@
-"""The machine that schedules follow: cache sizes, read once.
+"""The machine that schedules follow: cache sizes, read once, or told by FASTCONV_L2_BYTES.
 
 None of it decides a bit: sums are cut by order.pxd, whatever the machine. Blocks that shall stay in a core's L2 are written
 for one of 512 KiB, and grow or shrink with it (`in_l2`), by at most a factor of two. Blocks for L1 stay as they are.
 """
+
+import os
 
 from libc.stdint cimport int64_t
 
@@ -12,6 +14,12 @@ cdef enum:
     WRITTEN_FOR = 512 * 1024
 
 cdef int64_t l2_bytes = cache_of_core()
+_told = os.environ.get("FASTCONV_L2_BYTES")
+if _told:
+    if not (_told.isdecimal() and 0 < len(_told) < 12 and int(_told)):
+        raise ValueError(f"FASTCONV_L2_BYTES={_told!r}: must be a whole number of bytes, 1 or more")
+    l2_bytes = int(_told)
+del _told
 
 
 cdef int64_t in_l2(int64_t size_bytes) noexcept:
