@@ -214,7 +214,8 @@ for line in LINES:
     case = Case.parse(line)
     options = (case.geometry.stride[1:], case.geometry.before[1:], case.geometry.dilation[1:])
     random = np.random.default_rng(0)
-    x, w = (random.standard_normal(s).astype("f") for s in (case.geometry.input_shape, case.geometry.weight_shape))
+    shapes = case.geometry.input_shape, case.geometry.weight_shape
+    x, w = (random.standard_normal(shape).astype("f") for shape in shapes)
     for order in (x, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)):
         y = fastconv.conv2d(order, w, None, *options)
         made = y, fastconv.grad.conv2d_input(x.shape, w, y, *options)
