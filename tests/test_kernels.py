@@ -195,13 +195,17 @@ def test_indices_outside_a_plane_are_refused(layer: ModuleType) -> None:
         (((2, 3, 8, 8), (4, 3, 3, 3)), {"stride": 0}, "stride=0"),
         (((2, 3, 8, 8), (4, 3, 3, 3)), {"activation": "tanh"}, "activation='tanh'"),
         (((2, 3, 8, 8), (4, 3, 3, 3)), {"passes": ("backward",)}, "passes="),
+        (((2, 3, 8, 8), (4, 3, 3, 3)), {"passes": "forward"}, "passes='forward'"),
+        (((2, 3, 8, 8), (4, 3, 3, 3)), {"passes": 3}, "passes=3"),
+        (((2, 3, 8, 8), (4, 3, 3, 3)), {"precision": "low"}, "precision='low'"),
+        (((2, 3, 8, 8), (4, 3, 3, 3)), {"activation": ["relu"]}, "activation=['relu']"),
         (((2, 3, 8, 8), (4, 3, 3, 3)), {"algorithm": "col2im"}, "algorithm='col2im'"),
     ],
 )
 def test_a_plan_of_nonsense_is_an_error(
     arguments: tuple[Any, ...], options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         ConvPlan(*arguments, **options)
 
 

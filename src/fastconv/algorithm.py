@@ -24,10 +24,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
+from types import NoneType
 from typing import Any, NamedTuple
 
 from fastconv._kernels.conv.col2im import Col2imPlan, staged_outputs
-from fastconv._kernels.conv.direct import DensePlan
+from fastconv._kernels.conv.direct import ACTIVATIONS, DensePlan
 from fastconv._kernels.conv.outer import OuterPlan, OuterWeightGradientPlan, slides
 from fastconv._kernels.conv.outer import serves as outer_serves
 from fastconv._kernels.conv.phases import unit_stride
@@ -380,6 +381,14 @@ AUTO = {
         _DIRECT,
     ),
 }
+
+
+def check_activation(activation: Any) -> None:
+    """Raise `ValueError` or `TypeError` for anything but the fused activations and None."""
+    if not isinstance(activation, (str, NoneType)):
+        raise TypeError(f"activation={activation!r}: must be a name or None")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
 
 
 def check_algorithm(algorithm: str, names: tuple[str, ...] = ALGORITHMS) -> None:

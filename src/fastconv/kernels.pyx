@@ -23,10 +23,9 @@ from fastconv._kernels.pool.by_index cimport ADD, exchange
 from fastconv._kernels.pool.plan cimport PoolPlan as Windows
 
 from fastconv._kernels.conv.direct import ACTIVATIONS
-from fastconv.algorithm import DIRECTIONS, plan as find_plan
-from fastconv.geometry import (
-    as_sizes, check_rank, conv_geometry, divisor, flag, pool_geometry,
-)
+from fastconv._kernels.engine.native import level_of
+from fastconv.algorithm import DIRECTIONS, check_activation, plan as find_plan
+from fastconv.geometry import as_sizes, check_rank, conv_geometry, divisor, flag, pool_geometry
 from fastconv.runtime import get_precision
 
 cdef extern from "Python.h" nogil:
@@ -87,12 +86,14 @@ cdef class ConvPlan:
         spatial_rank = len(weight_shape) - 2
         input_shape = as_sizes("input_shape", input_shape, (spatial_rank + 2,))
         check_rank("input_shape", input_shape, spatial_rank)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
-        if isinstance(passes, str) or not set(passes) <= set(DIRECTIONS):
+        check_activation(activation)
+        if precision is None:
+            precision = get_precision()
+        level_of(precision)
+        if not isinstance(passes, (tuple, list)) or not all(one in DIRECTIONS for one in passes):
             raise ValueError(f"passes={passes!r}: must be a tuple of {', '.join(map(repr, DIRECTIONS))}")
         geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
-        found = [find_plan(geometry, direction, algorithm, precision or get_precision()) if direction in passes else None
+        found = [find_plan(geometry, direction, algorithm, precision) if direction in passes else None
                  for direction in DIRECTIONS]
         self.forward, self.input_gradient, self.weight_gradient = found
         self.activation, self.output_shape = ACTIVATIONS[activation], geometry.output_shape

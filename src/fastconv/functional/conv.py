@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from inspect import signature
 from math import prod
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.door import Door
 from fastconv._kernels.engine.conv_pass import ConvPass
-from fastconv.algorithm import DIRECTIONS, check_algorithm, plan
+from fastconv.algorithm import DIRECTIONS, check_activation, check_algorithm, plan
 from fastconv.functional.case import Case
 from fastconv.geometry import (
     ConvGeometry,
@@ -52,14 +51,6 @@ def find_forward(
         raise TypeError(f"algorithm={algorithm!r}: must be a name")
     geometry = conv_geometry(input_shape, weight_shape, stride, padding, dilation, groups, spatial_rank)
     return plan(geometry, "forward", algorithm, precision), geometry.output_shape
-
-
-def check_activation(activation: Any) -> None:
-    """Raise `ValueError` or `TypeError` for anything but the fused activations and None."""
-    if not isinstance(activation, (str, NoneType)):
-        raise TypeError(f"activation={activation!r}: must be a name or None")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r}: must be one of {', '.join(map(repr, ACTIVATIONS))}")
 
 
 def check_bias(bias: Any, channels: int, dtype: np.dtype) -> np.ndarray:

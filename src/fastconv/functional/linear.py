@@ -10,8 +10,8 @@ import numpy as np
 
 from fastconv._kernels.conv.direct import ACTIVATIONS, DensePlan
 from fastconv._kernels.conv.matmul import multiply
-from fastconv.algorithm import PLANS, plan
-from fastconv.functional.conv import check_activation, check_bias
+from fastconv.algorithm import PLANS, check_activation, plan
+from fastconv.functional.conv import check_bias
 from fastconv.geometry import ConvGeometry, as_array, check_allocation, conv_geometry
 
 

@@ -21,8 +21,8 @@ from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.door import PackedConv
 from fastconv._kernels.conv.matmul import multiply
 from fastconv._kernels.engine.packed import PackedWeight
-from fastconv.algorithm import check_algorithm
-from fastconv.functional.conv import any_conv, check_activation, check_bias, find_forward
+from fastconv.algorithm import check_activation, check_algorithm
+from fastconv.functional.conv import any_conv, check_bias, find_forward
 from fastconv.functional.linear import check_linear_weight, linear, product_plan
 from fastconv.geometry import as_array, conv_geometry, dilated_kernel, hashable, per_axis, whole_number
 

@@ -240,7 +240,7 @@ cdef class PoolPlan:
         call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
         return self.run_walk(&call, target, source)
 
-    # ---- for Python: buffers are opened directly, as a memoryview of five axes would cost a tiny call half its time
+    # ---- for Python: buffers are opened directly, for the sake of tiny calls, as in conv/door.pyx
 
     def maximum(self, input, bint return_indices=False, double norm=0):
         """`maxima` of an array, with their indices if wanted."""

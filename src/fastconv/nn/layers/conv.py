@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import functional, grad
-from fastconv.functional.conv import check_activation
+from fastconv.algorithm import check_activation
 from fastconv.functional.packed import packed_conv, packed_linear
 from fastconv.geometry import (
     as_array,
