@@ -26,7 +26,7 @@ from fastconv.nn.layers.calling import (
     shape_of,
     together,
 )
-from fastconv.nn.layers.inside import containers_inside, put_at, replaced, things_inside
+from fastconv.nn.layers.inside import containers_inside, place_of, put_at, replaced, things_inside
 from fastconv.nn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ class Layer:
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: must be a layer, not {type(layer).__name__}")
-        place = self._place(path)
+        place = place_of(path, vars(self).get(self._positional), type(self).__name__)
         children = self.children()
         name = next((name for name in children if f"{place}.".startswith(f"{name}.")), None)
         if name is None:
@@ -313,19 +313,6 @@ class Layer:
         twin = copy.copy(self)
         twin._put(name, layer)
         return twin
-
-    def _place(self, path: int | str) -> str:
-        """The path of a place that is given as a path or by its number."""
-        if isinstance(path, str):
-            return path
-        if isinstance(path, bool) or not hasattr(path, "__index__"):
-            raise TypeError(f"path={path!r}: must be a position or a path such as 'features.3'")
-        entries = vars(self).get(self._positional)
-        if entries is None:
-            raise ValueError(f"path={path!r}: {type(self).__name__} does not number its layers; give a name")
-        if not -len(entries) <= path < len(entries):
-            raise ValueError(f"path={path!r}: {type(self).__name__} has {len(entries)} layers")
-        return str(range(len(entries))[path])
 
     def _put(self, name: str, layer: Layer) -> None:
         """Replace the layer inside that has this name; for a copy that nobody else has."""

@@ -6,7 +6,7 @@ whenever somebody asks, so that what was appended to a list later is there too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
@@ -67,6 +67,19 @@ def _like(value: Any, before: list[Any], after: list[Any]) -> Any:
     if isinstance(value, tuple):
         return type(value)(*after) if hasattr(value, "_fields") else tuple(after)
     return after
+
+
+def place_of(path: int | str, numbered: Sequence[Any] | None, owner: str) -> str:
+    """The path of a place in a layer, given as a path or by its number among those that it numbers."""
+    if isinstance(path, str):
+        return path
+    if isinstance(path, bool) or not hasattr(path, "__index__"):
+        raise TypeError(f"path={path!r}: must be a position or a path such as 'features.3'")
+    if numbered is None:
+        raise ValueError(f"path={path!r}: {owner} does not number its layers; give a name")
+    if not -len(numbered) <= path < len(numbered):
+        raise ValueError(f"path={path!r}: {owner} has {len(numbered)} layers")
+    return str(range(len(numbered))[path])
 
 
 def put_at(value: Any, kind: type, place: str, new: Any, path: str, within: tuple[Any, ...] = ()) -> Any:
