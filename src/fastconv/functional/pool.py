@@ -75,9 +75,9 @@ def pool_plan(
 
 def plan_by(algorithm: str, plan: PoolPlan) -> PoolPlan | ReferencePoolPlan:
     """The plan that carries out the pooling of `plan` by the algorithm named."""
-    check_algorithm(algorithm, POOL_ALGORITHMS)
-    if algorithm == "auto":
+    if isinstance(algorithm, str) and algorithm == "auto":  # first: most calls are tiny calls
         return plan
+    check_algorithm(algorithm, POOL_ALGORITHMS)
     for shape in (plan.geometry.input_shape, plan.geometry.output_shape):
         check_allocation(shape, np.dtype(np.float64))
     return ReferencePoolPlan(plan.geometry)

@@ -9,6 +9,16 @@ from fastconv._kernels.pool.tiles cimport Pass, TileCall
 from fastconv._kernels.pool.walk cimport Operation, Pool, WalkCall
 
 
+cdef struct PoolCall:
+    Operation operation       # SPREAD is the gradient of averages: from grad_output to grad_input
+    const View *source
+    const View *target
+    const View *places        # of maxima: where they were found, or NULL
+    bint count_padding        # of averages and their gradient ...
+    double divisor            # ... 0: the elements of the window
+    double norm               # 0: no Lp norm; else its p
+
+
 cdef class PoolPlan:
     cdef Pool pool
     cdef fc_pool tile
@@ -36,4 +46,7 @@ cdef class PoolPlan:
     cdef int totals(self, const View *source, const View *target, bint count_padding, double divisor,
                     double norm) except -1 nogil
     cdef int spread(self, const View *source, const View *target, bint count_padding, double divisor) except -1 nogil
+    cdef int run_views(self, const PoolCall *call) except -1 nogil
+    cdef int start(self, const PoolCall *call) except -1
+    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places)
     cdef int start_tile(self, TileCall *call, const View *source, const View *target, bint channels_last) except -1

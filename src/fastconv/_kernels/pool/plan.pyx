@@ -240,31 +240,58 @@ cdef class PoolPlan:
         call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
         return self.run_walk(&call, target, source)
 
+    cdef int run_views(self, const PoolCall *call) except -1 nogil:
+        """The pass that a call asks for."""
+        if call.operation == MAXIMUM:
+            return self.maxima(call.source, call.target, call.places, call.norm)
+        if call.operation == TOTAL:
+            return self.totals(call.source, call.target, call.count_padding, call.divisor, call.norm)
+        return self.spread(call.source, call.target, call.count_padding, call.divisor)
+
     # ---- for Python: buffers are opened directly, for the sake of tiny calls, as in conv/door.pyx
+
+    cdef int start(self, const PoolCall *call) except -1:
+        """One of the passes, for those who hold the GIL, which others may have meanwhile."""
+        if not lets_others_run(self.work):
+            return self.run_views(call)
+        with nogil:
+            return self.run_views(call)
+
+    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places):
+        """`call` from an array to one of `shape`, made here; and its indices, if they are wanted."""
+        cdef Opened opened
+        indices = None
+        opened.count = 0
+        try:
+            call.source = self.open(&opened, source, False)
+            out = self.room(shape, source.dtype, is_channels_last(call.source))
+            call.target = self.open(&opened, out, True)
+            call.places = NULL
+            if with_places:
+                indices = self.room(shape, index_dtype, is_channels_last(call.source))
+                call.places = self.open(&opened, indices, True)
+            self.start(call)
+        finally:
+            close(&opened)
+        return (out, indices) if with_places else out
 
     def maximum(self, input, bint return_indices=False, double norm=0):
         """`maxima` of an array, with their indices if wanted."""
-        cdef Opened opened
-        cdef const View *source
-        cdef const View *target
-        cdef const View *places = NULL
-        opened.count = 0
-        try:
-            source = self.open(&opened, input, False)
-            out = self.room(self.output_shape, input.dtype, is_channels_last(source))
-            target = self.open(&opened, out, True)
-            indices = None
-            if return_indices:
-                indices = self.room(self.output_shape, index_dtype, is_channels_last(source))
-                places = self.open(&opened, indices, True)
-            if lets_others_run(self.work):
-                with nogil:
-                    self.maxima(source, target, places, norm)
-            else:
-                self.maxima(source, target, places, norm)
-            return (out, indices) if return_indices else out
-        finally:
-            close(&opened)
+        cdef PoolCall call
+        call.operation, call.norm = MAXIMUM, norm
+        return self.run(&call, input, self.output_shape, return_indices)
+
+    def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
+        """`totals` of an array."""
+        cdef PoolCall call
+        call.operation, call.count_padding, call.divisor, call.norm = TOTAL, count_padding, divisor, norm
+        return self.run(&call, input, self.output_shape, False)
+
+    def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
+        """`spread` of an array."""
+        cdef PoolCall call
+        call.operation, call.count_padding, call.divisor = SPREAD, count_padding, divisor
+        return self.run(&call, grad_output, self.input_shape, False)
 
     def maximum_and_positions(self, input):
         """Maxima and their `Positions`, which are None if windows are of a kind that has none."""
@@ -313,44 +340,6 @@ cdef class PoolPlan:
             return self.run_tile(call, source, target, channels_last)
         with nogil:
             return self.run_tile(call, source, target, channels_last)
-
-    def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
-        """`totals` of an array."""
-        cdef Opened opened
-        cdef const View *source
-        cdef const View *target
-        opened.count = 0
-        try:
-            source = self.open(&opened, input, False)
-            out = self.room(self.output_shape, input.dtype, is_channels_last(source))
-            target = self.open(&opened, out, True)
-            if lets_others_run(self.work):
-                with nogil:
-                    self.totals(source, target, count_padding, divisor, norm)
-            else:
-                self.totals(source, target, count_padding, divisor, norm)
-            return out
-        finally:
-            close(&opened)
-
-    def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
-        """`spread` of an array."""
-        cdef Opened opened
-        cdef const View *source
-        cdef const View *target
-        opened.count = 0
-        try:
-            source = self.open(&opened, grad_output, False)
-            out = self.room(self.input_shape, grad_output.dtype, is_channels_last(source))
-            target = self.open(&opened, out, True)
-            if lets_others_run(self.work):
-                with nogil:
-                    self.spread(source, target, count_padding, divisor)
-            else:
-                self.spread(source, target, count_padding, divisor)
-            return out
-        finally:
-            close(&opened)
 
     def norm_gradient(self, input, output, grad_output, double norm):
         """The gradient of an Lp norm with respect to its input; `norm` is finite."""
