@@ -1,0 +1,156 @@
+"""A graph that can be called."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.geometry import as_ndarray
+from fastconv.graph.ir import Node, Nodes, Value
+from fastconv.graph.keep import Keep
+from fastconv.graph.operator import Signature
+from fastconv.graph.program import Program
+from fastconv.graph.specialise import specialise
+
+#: Shapes of inputs that a graph has programs for.
+PROGRAMS = 8
+
+#: The shapes and dtypes of all inputs.
+Shapes = tuple[tuple[tuple[int, ...], np.dtype] | None, ...]
+
+
+class Graph(Nodes):
+    """A net as a function of NumPy arrays.
+
+    Made by `fastconv.interop.onnx.load` from a file, or by `lower` from a net of `fastconv.nn`. Nothing
+    changes it, and any number of threads may call it at once. What follows from the shapes of the inputs is
+    settled when they first come, and kept for the last few.
+
+    Parameters
+    ----------
+    inputs, nodes, outputs, name
+        As `Nodes`.
+    metadata : mapping of str to str, optional
+        What the file says about itself.
+
+    Attributes
+    ----------
+    metadata : dict
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.graph import Graph, Node, Value
+    >>> x, y = Value("x", np.dtype(np.float32), ("n",)), Value("y")
+    >>> graph = Graph([x], [Node("Relu", [x], [y])], [y])
+    >>> graph(np.array([-1, 2], np.float32))
+    array([0., 2.], dtype=float32)
+    >>> print(graph)
+    graph(x: float32[n])
+      y = Relu(x)
+      return y
+    """
+
+    def __init__(
+        self,
+        inputs: Iterable[Value],
+        nodes: Iterable[Node],
+        outputs: Iterable[Value],
+        name: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(inputs, nodes, outputs, name)
+        self.metadata = dict(metadata or {})
+        self._keep = Keep()
+        self._programs: OrderedDict[Shapes, Program] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """The outputs: one array, or a tuple of several.
+
+        Parameters
+        ----------
+        *arrays : array
+            The inputs in order; or one dict of them by name, since names need not be identifiers.
+        **named : array
+            Inputs by name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the input, what came and what is wanted; or the node that does not take what reaches it.
+        """
+        outputs = self.run(self._bound(arrays, named))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs for inputs in order, which nobody has checked."""
+        return self.program(_shapes_of(arrays)).run(arrays)
+
+    def program(self, shapes: Shapes) -> Program:
+        """How the graph runs for inputs of these shapes and dtypes."""
+        with self._lock:
+            program = self._programs.get(shapes)
+            if program is not None:
+                self._programs.move_to_end(shapes)
+                return program
+        signatures = [Signature(None, None) if each is None else Signature(each[1], each[0]) for each in shapes]
+        program = Program(self.inputs, specialise(self, signatures), self._keep)
+        with self._lock:
+            self._programs[shapes] = program
+            while len(self._programs) > PROGRAMS:
+                self._programs.popitem(last=False)
+        return program
+
+    def _bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        """The arrays in the order of the inputs, each checked."""
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            arrays, named = (), {**arrays[0], **named}
+        names = [value.name for value in self.inputs]
+        if len(arrays) > len(names):
+            raise TypeError(f"{len(arrays)} arrays given; the graph has {len(names)} inputs: {', '.join(names)}")
+        given = dict(zip(names, arrays))
+        for name, array in named.items():
+            if name not in names:
+                raise TypeError(f"{name!r}: the graph has no such input, but {', '.join(map(repr, names))}")
+            if name in given:
+                raise TypeError(f"{name!r}: given twice, by position and by name")
+            given[name] = array
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise TypeError(f"input {', '.join(map(repr, missing))}: not given")
+        sizes: dict[str, tuple[int, str]] = {}
+        return [_checked(value, given[value.name], sizes) for value in self.inputs]
+
+
+def _shapes_of(arrays: Sequence[Any]) -> Shapes:
+    return tuple((a.shape, a.dtype) if isinstance(a, np.ndarray) else None for a in arrays)
+
+
+def _checked(value: Value, array: Any, sizes: dict[str, tuple[int, str]]) -> Any:
+    """An input as an ndarray of the dtype and shape that are declared; `sizes` are those named so far."""
+    if value.dtype is None:
+        return array
+    name = f"input {value.name!r}"
+    array = as_ndarray(name, array)
+    if array.dtype != value.dtype and not (array.dtype.kind in "OUST" and value.dtype.kind in "OUST"):
+        raise TypeError(f"{name}: dtype {array.dtype} must be {value.dtype}; .astype(np.{value.dtype}) converts it")
+    if value.shape is None:
+        return array
+    wanted = f"({', '.join('?' if size is None else str(size) for size in value.shape)})"
+    if array.ndim != len(value.shape):
+        raise ValueError(f"{name}: shape {array.shape} must have {len(value.shape)} axes {wanted}")
+    for given, size in zip(array.shape, value.shape):
+        if isinstance(size, int) and given != size:
+            raise ValueError(f"{name}: shape {array.shape} must be {wanted}")
+        if isinstance(size, str):
+            known, where = sizes.setdefault(size, (given, value.name))
+            if known != given:
+                raise ValueError(
+                    f"{name}: shape {array.shape} must be {wanted} with {size}={known}, as of input {where!r}"
+                )
+    return array

@@ -1,0 +1,188 @@
+"""The graph: values, and the nodes that make some of them from others.
+
+A graph says what is computed, never how. Values are named; a node has an operator, inputs, outputs and
+attributes, all in the terms of ONNX's newest operators, which is what most people's models are written in.
+What a node runs inside itself (the branches of an If, the body of a Loop) is a graph of its own among its
+attributes, and closed: what it reads from around it is passed to it as inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+#: A size that is known, one that has a name, or one that is not known at all.
+Size = int | str | None
+
+
+class Value:
+    """An array that a node makes or reads.
+
+    Attributes
+    ----------
+    name : str
+        Any text; names need not be unique across graphs.
+    dtype : numpy.dtype or None
+    shape : tuple or None
+        As declared, for inputs of a graph: sizes, names of sizes that vary, None. Of other values nothing is
+        said before shapes are inferred.
+    constant : ndarray or None
+        The array itself, read-only, if it never changes.
+    """
+
+    __slots__ = ("constant", "dtype", "name", "shape")
+
+    def __init__(
+        self,
+        name: str,
+        dtype: np.dtype | None = None,
+        shape: tuple[Size, ...] | None = None,
+        constant: Any = None,
+    ) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.constant = constant
+
+    @classmethod
+    def of(cls, array: Any, name: str = "") -> Value:
+        """A constant; an array is taken as it is and must not change any more."""
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+            return cls(name, array.dtype, array.shape, array)
+        return cls(name, constant=array)
+
+    def __repr__(self) -> str:
+        text = "?" if self.dtype is None else str(self.dtype)
+        if self.shape is not None:
+            text += f"[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+        return f"{self.name}: {text}"
+
+
+class Node:
+    """An operator with the values it reads and makes.
+
+    Attributes
+    ----------
+    operator : str
+        A name of `fastconv.graph.operators.OPERATORS`.
+    inputs : tuple of Value or None
+        None for an optional input that is left out.
+    outputs : tuple of Value or None
+        None for one that nobody reads.
+    attributes : dict
+        What the operator's function takes by keyword.
+    name : str
+        Where the node comes from, for messages and tables.
+    """
+
+    __slots__ = ("attributes", "inputs", "name", "operator", "outputs")
+
+    def __init__(
+        self,
+        operator: str,
+        inputs: Iterable[Value | None],
+        outputs: Iterable[Value | None],
+        attributes: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> None:
+        self.operator = operator
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.attributes = dict(attributes or {})
+        self.name = name
+
+    def reading(self, inputs: Iterable[Value | None]) -> Node:
+        """The same node with other inputs."""
+        return Node(self.operator, inputs, self.outputs, self.attributes, self.name)
+
+    def __str__(self) -> str:
+        made = ", ".join("_" if value is None else value.name for value in self.outputs)
+        read = [_shown(value) for value in self.inputs]
+        told = [f"{name}={_short(value)}" for name, value in self.attributes.items()]
+        return f"{made} = {self.operator}({', '.join(read + told)})"
+
+    @property
+    def title(self) -> str:
+        """How a message calls this node."""
+        made = next((value.name for value in self.outputs if value is not None), "")
+        return f"node {self.name or made!r} ({self.operator})"
+
+
+def _shown(value: Value | None) -> str:
+    if value is None:
+        return "_"
+    array = value.constant
+    if array is None:
+        return value.name
+    if not isinstance(array, np.ndarray):
+        return _short(array)
+    if array.size <= 4:
+        return str(array.tolist())
+    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Nodes):
+        return f"<{len(value.nodes)} nodes>"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    return repr(value)
+
+
+class Nodes:
+    """Nodes in an order in which they can run, with what goes in and what comes out.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of Value
+    nodes : tuple of Node
+    name : str
+    """
+
+    def __init__(
+        self, inputs: Iterable[Value], nodes: Iterable[Node], outputs: Iterable[Value], name: str = ""
+    ) -> None:
+        self.inputs = tuple(inputs)
+        self.nodes = tuple(nodes)
+        self.outputs = tuple(outputs)
+        self.name = name
+
+    def __str__(self) -> str:
+        lines = [f"{self.name or 'graph'}({', '.join(map(repr, self.inputs))})"]
+        lines += [f"  {node}" for node in self.nodes]
+        lines.append(f"  return {', '.join(_shown(value) for value in self.outputs)}")
+        return "\n".join(lines)
+
+    def readers(self) -> dict[Value, list[Node]]:
+        """Who reads each value; a node that reads it twice is there twice."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                if value is not None:
+                    found.setdefault(value, []).append(node)
+        return found
+
+    def makers(self) -> dict[Value, Node]:
+        """Which node makes each value."""
+        return {value: node for node in self.nodes for value in node.outputs if value is not None}
+
+
+def subgraphs(node: Node) -> Iterator[tuple[str, Nodes]]:
+    """The graphs among a node's attributes."""
+    for name, value in node.attributes.items():
+        if isinstance(value, Nodes):
+            yield name, value
+
+
+def needed(nodes: Sequence[Node], outputs: Iterable[Value]) -> list[Node]:
+    """Those nodes that something depends on, in their order."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if any(value in wanted for value in node.outputs):
+            kept.append(node)
+            wanted.update(value for value in node.inputs if value is not None)
+    return kept[::-1]

@@ -1,0 +1,185 @@
+"""Activations: fastconv's where it has them, on float32 and float64; softmax and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv import functional
+from fastconv._kernels.pointwise.activation import CODES, activate
+from fastconv.functional.elementwise import SELU_ALPHA, SELU_SCALE
+from fastconv.graph.keep import Keep
+from fastconv.graph.operator import Kernel, Operator, Signature, like_first
+from fastconv.graph.operators.elementwise import FLOATS
+
+#: The parameters of an activation's code, from its attributes; None if the code does not serve these.
+Parameters = Callable[..., tuple[float, ...] | None]
+
+
+def in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A function of float32 and float64 as one of any numbers: others are computed in float32 and rounded."""
+
+    def computed(x: np.ndarray, *others: Any, **attributes: Any) -> np.ndarray:
+        if x.dtype in FLOATS:
+            return compute(x, *others, **attributes)
+        others = tuple(each.astype(np.float32) if isinstance(each, np.ndarray) else each for each in others)
+        return compute(x.astype(np.float32), *others, **attributes).astype(x.dtype)
+
+    return computed
+
+
+def write(code: int, x: np.ndarray, out: np.ndarray, parameters: tuple[float, ...]) -> None:
+    """An activation of x, written where it belongs: a dense array, or one image after the other."""
+    if out.flags.c_contiguous or out.ndim < 2:
+        activate(code, x, out, *parameters)
+        return
+    for image, place in zip(x, out):
+        write(code, image, place, parameters)
+
+
+def _activation(name: str, parameters: Parameters = tuple) -> Operator:
+    """An operator that is one of fastconv's elementwise kernels."""
+    code = CODES[name]
+
+    @in_float
+    def compute(x: np.ndarray, **attributes: Any) -> np.ndarray:
+        return activate(code, x, np.empty_like(x, order="C"), *(parameters(**attributes) or ()))
+
+    def bind(keep: Keep, signatures: list[Signature], output: Signature, **attributes: Any) -> Kernel | None:
+        if output.dtype not in FLOATS:
+            return None
+        numbers = parameters(**attributes) or ()
+
+        def kernel(x: np.ndarray, out: np.ndarray) -> None:
+            write(code, x, out, numbers)
+
+        return kernel
+
+    return Operator(compute, like_first, bind=bind, overwrites=(0,))
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0) if x.dtype.kind in "iu" else functional.relu(x)
+
+
+def _leaky(*, alpha: float = 0.01) -> tuple[float, ...]:
+    return (alpha,)
+
+
+def _elu(*, alpha: float = 1.0) -> tuple[float, ...]:
+    return (alpha,)
+
+
+def _hard_sigmoid(x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5) -> np.ndarray:
+    """max(0, min(1, alpha * x + beta))."""
+    kind = x.dtype.type
+    return np.clip(x * kind(alpha) + kind(beta), kind(0), kind(1))
+
+
+def _hard_sigmoid_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, *, alpha: float = 0.2, beta: float = 0.5
+) -> Kernel | None:
+    if output.dtype not in FLOATS:
+        return None
+    kind = output.dtype.type
+
+    def kernel(x: np.ndarray, out: np.ndarray) -> None:
+        np.multiply(x, kind(alpha), out)
+        np.add(out, kind(beta), out)
+        np.clip(out, kind(0), kind(1), out)
+
+    return kernel
+
+
+def _selu(
+    x: np.ndarray, *, alpha: float = SELU_ALPHA, gamma: float = SELU_SCALE
+) -> np.ndarray:
+    elu: np.ndarray = activate(CODES["elu"], x, np.empty_like(x, order="C"), alpha)
+    elu *= x.dtype.type(gamma)
+    return elu
+
+
+def _celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    return functional.celu(x, alpha)
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return functional.softplus(x)
+
+
+def _gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
+    return functional.gelu(x, approximate)
+
+
+def _prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    return np.where(x < 0, x * slope, x).astype(x.dtype, copy=False)
+
+
+def _thresholded(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    return np.where(x > alpha, x, 0).astype(x.dtype)
+
+
+def _shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarray:
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0)).astype(x.dtype)
+
+
+def _swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    if alpha == 1.0:
+        return functional.silu(x)
+    return x * functional.sigmoid(x * x.dtype.type(alpha))
+
+
+# ---- along an axis ------------------------------------------------------------------------------------
+
+
+def _softmax(x: np.ndarray, *, axis: int = -1, flat: bool = False) -> np.ndarray:
+    """Softmax along one axis; `flat` takes all axes from that one on together, as opsets before 13 did."""
+    return _along(functional.softmax, x, axis, flat)
+
+
+def _log_softmax(x: np.ndarray, *, axis: int = -1, flat: bool = False) -> np.ndarray:
+    return _along(functional.log_softmax, x, axis, flat)
+
+
+def _hardmax(x: np.ndarray, *, axis: int = -1, flat: bool = False) -> np.ndarray:
+    return _along(_first_largest, x, axis, flat)
+
+
+def _first_largest(x: np.ndarray, axis: int) -> np.ndarray:
+    out = np.zeros_like(x)
+    np.put_along_axis(out, np.expand_dims(x.argmax(axis), axis), 1, axis)
+    return out
+
+
+def _along(function: Callable[[np.ndarray, int], np.ndarray], x: np.ndarray, axis: int, flat: bool) -> np.ndarray:
+    if not flat:
+        return function(x, axis)
+    axis %= max(1, x.ndim)
+    rows = x.reshape(int(np.prod(x.shape[:axis])), -1)
+    return function(rows, 1).reshape(x.shape)
+
+
+OPERATORS: dict[str, Operator] = {
+    "Relu": Operator(_relu, like_first, bind=_activation("relu").bind, overwrites=(0,)),
+    "LeakyRelu": _activation("leaky_relu", _leaky),
+    "Sigmoid": _activation("sigmoid"),
+    "Tanh": _activation("tanh"),
+    "Softsign": _activation("softsign"),
+    "Elu": _activation("elu", _elu),
+    "HardSwish": _activation("hardswish"),
+    "Mish": _activation("mish"),
+    "HardSigmoid": Operator(in_float(_hard_sigmoid), like_first, bind=_hard_sigmoid_kernel, overwrites=(0,)),
+    "Selu": Operator(in_float(_selu), like_first),
+    "Celu": Operator(in_float(_celu), like_first),
+    "Softplus": Operator(in_float(_softplus), like_first),
+    "Gelu": Operator(in_float(_gelu), like_first),
+    "PRelu": Operator(_prelu, like_first),
+    "ThresholdedRelu": Operator(_thresholded, like_first),
+    "Shrink": Operator(_shrink, like_first),
+    "Swish": Operator(in_float(_swish), like_first),
+    "Softmax": Operator(in_float(_softmax), like_first),
+    "LogSoftmax": Operator(in_float(_log_softmax), like_first),
+    "Hardmax": Operator(_hardmax, like_first),
+}

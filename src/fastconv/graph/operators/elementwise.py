@@ -1,0 +1,328 @@
+"""Operators that look at one element of each input: arithmetic, comparison, logic, bits; with broadcasting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.graph.keep import Keep
+from fastconv.graph.operator import Kernel, Operator, Signature
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def broadcast(*signatures: Signature | None) -> tuple[int, ...]:
+    """The shape that arrays of these shapes broadcast to."""
+    return np.broadcast_shapes(*(each.shape for each in signatures if each is not None and each.shape is not None))
+
+
+# ---- operators that are one NumPy function --------------------------------------------------------------
+
+
+def _ufunc(function: np.ufunc, dtype: Any = None) -> Operator:
+    """An operator that is a NumPy ufunc; `dtype` is that of the output if it is not the first input's."""
+
+    def compute(*arrays: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            result: np.ndarray = np.asarray(function(*arrays))
+        wanted = arrays[0].dtype if dtype is None else np.dtype(dtype)
+        return result if result.dtype == wanted else result.astype(wanted)
+
+    def infer(*signatures: Signature) -> Signature:
+        return Signature(signatures[0].dtype if dtype is None else np.dtype(dtype), broadcast(*signatures))
+
+    def bind(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
+        if dtype is None and output.dtype not in FLOATS:
+            return None  # NumPy may compute in a wider type
+        return _quiet(function)
+
+    return Operator(compute, infer, bind=bind, overwrites=(0, 1) if function.nin == 2 else (0,))
+
+
+def _quiet(function: Callable[..., Any]) -> Kernel:
+    def kernel(*arrays: np.ndarray) -> None:
+        with np.errstate(all="ignore"):
+            function(*arrays)
+
+    return kernel
+
+
+def _unary(function: Callable[[np.ndarray], Any], dtype: Any = None) -> Operator:
+    """An operator that is a Python function of one array."""
+
+    def compute(x: np.ndarray, **attributes: Any) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(x, **attributes)).astype(x.dtype if dtype is None else dtype, copy=False)
+
+    def infer(x: Signature, **attributes: Any) -> Signature:
+        return Signature(x.dtype if dtype is None else np.dtype(dtype), x.shape)
+
+    return Operator(compute, infer)
+
+
+# ---- arithmetic --------------------------------------------------------------------------------------
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Quotient; of integers truncated, and 0 where the divisor is 0."""
+    with np.errstate(all="ignore"):
+        if a.dtype.kind not in "iu":
+            return np.divide(a, b).astype(a.dtype, copy=False)
+        quotient = np.asarray(a // np.where(b == 0, 1, b).astype(a.dtype))
+        if a.dtype.kind == "i":
+            quotient = quotient + ((quotient * b != a) & ((a < 0) != (b < 0)))
+        return np.where(b == 0, 0, quotient).astype(a.dtype)
+
+
+def _divide_kernel(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
+    return _quiet(np.divide) if output.dtype in FLOATS else None
+
+
+def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a ** b, in the type of a."""
+    with np.errstate(all="ignore"):
+        if a.dtype.kind in "iu" and (b.dtype.kind == "f" or (b.dtype.kind == "i" and np.any(b < 0))):
+            return np.power(a.astype(np.float64), b).astype(a.dtype)
+        if b.size == 1 and a.dtype.kind == "f" and b.dtype.kind in "iuf":
+            exponent = float(b.reshape(()))
+            shape = np.broadcast_shapes(a.shape, b.shape)
+            if exponent == 2.0:
+                return (a * a).reshape(shape)
+            if exponent == 0.5:
+                return np.sqrt(a).reshape(shape)
+        return np.power(a, b.astype(a.dtype) if b.dtype.kind != a.dtype.kind else b).astype(a.dtype, copy=False)
+
+
+def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
+    """Remainder with the sign of the divisor, or with `fmod` that of the dividend."""
+    with np.errstate(all="ignore"):
+        return (np.fmod if fmod else np.mod)(a, b).astype(a.dtype, copy=False)
+
+
+def _shift(a: np.ndarray, b: np.ndarray, *, direction: str) -> np.ndarray:
+    wide = b >= a.dtype.itemsize * 8
+    shifted = (np.left_shift if direction == "LEFT" else np.right_shift)(a, np.where(wide, 0, b).astype(a.dtype))
+    return np.where(wide, 0, shifted).astype(a.dtype)
+
+
+def _fold(function: np.ufunc, mean: bool = False) -> Operator:
+    """An operator of any number of inputs: Sum, Mean, Max, Min."""
+
+    def compute(first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        total = np.array(first) if not others else first
+        with np.errstate(all="ignore"):
+            for other in others:
+                total = function(total, other)
+            if mean:
+                total = total / np.asarray(len(others) + 1, total.dtype)
+        return np.asarray(total).astype(first.dtype, copy=False)
+
+    def infer(*signatures: Signature) -> Signature:
+        return Signature(signatures[0].dtype, broadcast(*signatures))
+
+    def bind(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
+        if output.dtype not in FLOATS or len(signatures) != 2 or mean:
+            return None
+        return _quiet(function)
+
+    return Operator(compute, infer, bind=bind, overwrites=(0, 1))
+
+
+# ---- functions of one value ---------------------------------------------------------------------------
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    """The error function, to a unit or two in the last place of its dtype.
+
+    The series of Abramowitz & Stegun 7.1.5 for small values, the continued fraction 7.1.14 for the tail; both
+    in float64.
+    """
+    wide = np.asarray(x, np.float64)
+    size = np.minimum(np.abs(wide), 7.0)
+    series = np.zeros_like(size)
+    small = size < 2.5
+    if small.any():
+        z = size[small]
+        term, total = z.copy(), z.copy()
+        for n in range(1, 60):
+            term *= -z * z / n
+            total += term / (2 * n + 1)
+        series[small] = total * (2 / math.sqrt(math.pi))
+    if not small.all():
+        z = size[~small]
+        fraction = np.zeros_like(z)
+        for n in range(60, 0, -1):
+            fraction = n / 2 / (z + fraction)
+        series[~small] = 1 - np.exp(-z * z) / (z + fraction) / math.sqrt(math.pi)
+    return np.where(np.isnan(wide), np.nan, np.copysign(series, wide))
+
+
+def _isinf(x: np.ndarray, *, detect_negative: int = 1, detect_positive: int = 1) -> np.ndarray:
+    return np.isinf(x) & ((bool(detect_positive) & (x > 0)) | (bool(detect_negative) & (x < 0)))
+
+
+def _reciprocal(x: np.ndarray) -> np.ndarray:
+    return np.reciprocal(x)
+
+
+def _sign(x: np.ndarray) -> np.ndarray:
+    return np.sign(x)
+
+
+def _absolute(x: np.ndarray) -> np.ndarray:
+    return np.abs(x)
+
+
+# ---- choice -------------------------------------------------------------------------------------------
+
+
+def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(condition, a, b).astype(a.dtype, copy=False)
+
+
+def _where_signature(condition: Signature, a: Signature, b: Signature) -> Signature:
+    return Signature(a.dtype, broadcast(condition, a, b))
+
+
+def _clip(x: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> np.ndarray:
+    """Values held between two scalars; the upper one wins where they cross."""
+    if low is not None:
+        x = np.maximum(x, low.reshape(()).astype(x.dtype))
+    if high is not None:
+        x = np.minimum(x, high.reshape(()).astype(x.dtype))
+    return x if low is not None or high is not None else np.array(x)
+
+
+def _clip_kernel(keep: Keep, signatures: list[Signature | None], output: Signature) -> Kernel | None:
+    bounds = [None, None]
+    for i, each in enumerate(signatures[1:3]):
+        if each is not None:
+            if each.value is None or output.dtype not in FLOATS:
+                return None
+            bounds[i] = each.value.reshape(())
+    low, high = bounds
+
+    def kernel(x: np.ndarray, *others: np.ndarray) -> None:
+        out = others[-1]
+        if low is not None:
+            np.maximum(x, low, out)
+            x = out
+        if high is not None:
+            np.minimum(x, high, out)
+        elif low is None:
+            np.copyto(out, x)
+
+    return kernel
+
+
+def _same_dtype(first: Signature, *others: Signature | None, **attributes: Any) -> Signature:
+    return Signature(first.dtype, broadcast(first, *others))
+
+
+def _clip_signature(x: Signature, *bounds: Signature | None) -> Signature:
+    return Signature(x.dtype, x.shape)
+
+
+# ---- dtype --------------------------------------------------------------------------------------------
+
+
+def cast(x: np.ndarray, *, to: Any, saturate: int = 1, round_mode: str = "up") -> np.ndarray:
+    """x in another dtype; what is cut off is cut off as NumPy does."""
+    dtype = np.dtype(to)
+    if x.dtype == dtype:
+        return np.array(x)
+    with np.errstate(all="ignore"):
+        if dtype.kind in "OUST" or x.dtype.kind in "OUST":
+            return _cast_text(x, dtype)
+        return x.astype(dtype)
+
+
+def _cast_text(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind in "OUST":
+        if x.dtype.kind == "f":
+            x = np.array([_number_text(value) for value in x.reshape(-1)], object).reshape(x.shape)
+        return x.astype(str).astype(object)
+    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in x.reshape(-1)]
+    return np.array([float(text) for text in texts]).reshape(x.shape).astype(dtype)
+
+
+def _number_text(value: Any) -> str:
+    text = str(value)
+    return {"nan": "NaN", "inf": "INF", "-inf": "-INF"}.get(text, text)
+
+
+def _cast_signature(x: Signature, *, to: Any, **attributes: Any) -> Signature:
+    return Signature(np.dtype(to), x.shape)
+
+
+def _cast_like(x: np.ndarray, other: np.ndarray, **attributes: Any) -> np.ndarray:
+    return cast(x, to=other.dtype, **attributes)
+
+
+def _bit_cast(x: np.ndarray, *, to: Any) -> np.ndarray:
+    return np.ascontiguousarray(x).view(np.dtype(to))
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+OPERATORS: dict[str, Operator] = {
+    "Add": _ufunc(np.add),
+    "Sub": _ufunc(np.subtract),
+    "Mul": _ufunc(np.multiply),
+    "Div": Operator(_divide, _same_dtype, bind=_divide_kernel, overwrites=(0, 1)),
+    "Pow": Operator(_power, _same_dtype),
+    "Mod": Operator(_modulo, _same_dtype),
+    "BitShift": Operator(_shift, _same_dtype),
+    "Sum": _fold(np.add),
+    "Mean": _fold(np.add, mean=True),
+    "Max": _fold(np.maximum),
+    "Min": _fold(np.minimum),
+    "BitwiseAnd": _ufunc(np.bitwise_and),
+    "BitwiseOr": _ufunc(np.bitwise_or),
+    "BitwiseXor": _ufunc(np.bitwise_xor),
+    "BitwiseNot": _ufunc(np.bitwise_not),
+    "And": _ufunc(np.logical_and, bool),
+    "Or": _ufunc(np.logical_or, bool),
+    "Xor": _ufunc(np.logical_xor, bool),
+    "Not": _ufunc(np.logical_not, bool),
+    "Equal": _ufunc(np.equal, bool),
+    "Less": _ufunc(np.less, bool),
+    "LessOrEqual": _ufunc(np.less_equal, bool),
+    "Greater": _ufunc(np.greater, bool),
+    "GreaterOrEqual": _ufunc(np.greater_equal, bool),
+    "Abs": _unary(_absolute),
+    "Neg": _ufunc(np.negative),
+    "Sign": _unary(_sign),
+    "Sqrt": _ufunc(np.sqrt),
+    "Reciprocal": _unary(_reciprocal),
+    "Exp": _ufunc(np.exp),
+    "Log": _ufunc(np.log),
+    "Floor": _ufunc(np.floor),
+    "Ceil": _ufunc(np.ceil),
+    "Round": _ufunc(np.rint),
+    "Sin": _ufunc(np.sin),
+    "Cos": _ufunc(np.cos),
+    "Tan": _ufunc(np.tan),
+    "Asin": _ufunc(np.arcsin),
+    "Acos": _ufunc(np.arccos),
+    "Atan": _ufunc(np.arctan),
+    "Sinh": _ufunc(np.sinh),
+    "Cosh": _ufunc(np.cosh),
+    "Asinh": _ufunc(np.arcsinh),
+    "Acosh": _ufunc(np.arccosh),
+    "Atanh": _ufunc(np.arctanh),
+    "Erf": _unary(_erf),
+    "IsNaN": _ufunc(np.isnan, bool),
+    "IsInf": _unary(_isinf, bool),
+    "Where": Operator(_where, _where_signature),
+    "Clip": Operator(_clip, _clip_signature, bind=_clip_kernel, overwrites=(0,)),
+    "Cast": Operator(cast, _cast_signature),
+    "CastLike": Operator(_cast_like),
+    "BitCast": Operator(_bit_cast, _cast_signature),
+    "Identity": Operator(_identity, is_view=True),
+}

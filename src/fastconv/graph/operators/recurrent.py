@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from fastconv.graph.operator import Operator
+
+OPERATORS: dict[str, Operator] = {}

@@ -1,0 +1,168 @@
+"""A graph for inputs of known shape: what is known beforehand is computed, what is left has shapes.
+
+Shapes go in, and through every node in order. What depends on shapes and constants alone is computed here and
+now; an If whose condition is known becomes the branch that it takes; nodes that change nothing vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.graph.ir import Node, Nodes, Value, needed
+from fastconv.graph.operator import UNKNOWN, Operator, Signature
+from fastconv.graph.operators import OPERATORS
+
+#: Larger results are not computed ahead, unless what they come from is as large.
+FOLDED_BYTES = 1 << 16
+
+
+class Specialised(NamedTuple):
+    """What is left of a graph.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    known : dict of Value to Signature
+        Of all values that are not constant.
+    outputs : tuple of Value
+        What the graph returns: one that is made, an input, or a constant.
+    """
+
+    nodes: list[Node]
+    known: dict[Value, Signature]
+    outputs: tuple[Value, ...]
+
+
+def specialise(graph: Nodes, inputs: Sequence[Signature]) -> Specialised:
+    """The graph for inputs of these signatures, which need not be complete.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the node that does not take what reaches it.
+    """
+    walk = _Walk()
+    renamed: dict[Value, Value] = {}
+    for value, signature in zip(graph.inputs, inputs):
+        if signature.value is not None:
+            renamed[value] = Value.of(signature.value, value.name)
+        else:
+            walk.known[value] = signature
+    walk.through(graph.nodes, renamed)
+    outputs = tuple(renamed.get(value, value) for value in graph.outputs)
+    return Specialised(needed(walk.nodes, outputs), walk.known, outputs)
+
+
+def located(node: Node, error: Exception) -> Exception:
+    """The same error, naming the node."""
+    kinds = (ValueError, TypeError, IndexError, MemoryError, NotImplementedError, ZeroDivisionError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), None)
+    if kind is None:
+        return error
+    if kind in (IndexError, ZeroDivisionError):
+        kind = ValueError
+    text = str(error)
+    return kind(text if text.startswith("node ") else f"{node.title}: {text}")
+
+
+class _Walk:
+    """Nodes taken so far, and what is known of their outputs."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.known: dict[Value, Signature] = {}
+
+    def signature(self, value: Value | None) -> Signature | None:
+        if value is None:
+            return None
+        return self.known.get(value, UNKNOWN) if value.constant is None else Signature.of(value.constant)
+
+    def through(self, nodes: Iterable[Node], renamed: dict[Value, Value]) -> None:
+        for node in nodes:
+            read = [value if value is None else renamed.get(value, value) for value in node.inputs]
+            try:
+                self._take(node.reading(read), renamed)
+            except (ValueError, TypeError, IndexError, ZeroDivisionError, NotImplementedError) as error:
+                raise located(node, error) from error
+
+    def _take(self, node: Node, renamed: dict[Value, Value]) -> None:
+        inputs = [self.signature(value) for value in node.inputs]
+        operator = OPERATORS[node.operator]
+        if node.operator == "If" and inputs[0] is not None and inputs[0].value is not None:
+            self._take_branch(node, bool(np.asarray(inputs[0].value).reshape(-1)[0]), renamed)
+            return
+        if _changes_nothing(node, inputs):
+            (made,), read = node.outputs[:1], node.inputs[0]
+            if made is not None and read is not None:
+                renamed[made] = read
+            return
+        results = self._results(node, operator, inputs)
+        values = [value for value in node.outputs if value is not None]
+        if all(results[i].value is not None for i, value in enumerate(node.outputs) if value is not None):
+            for value, result in zip(node.outputs, results):
+                if value is not None:
+                    renamed[value] = Value.of(result.value, value.name)
+            return
+        for value, result in zip(node.outputs, results):
+            if value is not None:
+                self.known[value] = result
+        if values:
+            self.nodes.append(node)
+
+    def _results(
+        self, node: Node, operator: Operator, inputs: list[Signature | None]
+    ) -> list[Signature]:
+        """Signatures of the outputs: with values, if these can be had now."""
+        count = len(node.outputs)
+        constant = all(each is None or each.value is not None for each in inputs)
+        signatures = None
+        if not (constant and operator.is_random is False and _is_small(inputs)):
+            signatures = operator.signatures(inputs, count, node.attributes)
+            given = sum(each.nbytes for each in inputs if each is not None)
+            known = all(each.shape is not None for each in signatures)
+            total = sum(each.nbytes for each in signatures)
+            if not constant or operator.is_random or not known or total > max(given, FOLDED_BYTES):
+                return signatures
+        with np.errstate(all="ignore"):
+            made = operator.compute(*[each and each.value for each in inputs], **node.attributes)
+        made = made if isinstance(made, tuple) else (made,)
+        if sum(each.nbytes for each in made if isinstance(each, np.ndarray)) > 4 * FOLDED_BYTES and (
+            signatures is None
+        ):
+            return [Signature(each.dtype, each.shape) for each in made[:count]]
+        found = [Signature.of(each) for each in made[:count]]
+        return [*found, *[UNKNOWN] * (count - len(found))]
+
+    def _take_branch(self, node: Node, condition: bool, renamed: dict[Value, Value]) -> None:
+        branch: Nodes = node.attributes["then_branch" if condition else "else_branch"]
+        inside = {inner: outer for inner, outer in zip(branch.inputs, node.inputs[1:]) if outer is not None}
+        self.through(branch.nodes, inside)
+        for made, value in zip(node.outputs, branch.outputs):
+            if made is not None:
+                renamed[made] = inside.get(value, value)
+
+
+def _is_small(inputs: Iterable[Signature | None]) -> bool:
+    """Whether a result cannot be large by any operator but one that makes much of little."""
+    return all(each is None or each.nbytes <= FOLDED_BYTES for each in inputs)
+
+
+def _changes_nothing(node: Node, inputs: list[Signature | None]) -> bool:
+    """Whether the first output is the first input, and the others are not read."""
+    if any(value is not None for value in node.outputs[1:]) or not inputs or inputs[0] is None:
+        return False
+    first = inputs[0]
+    if node.operator == "Identity":
+        return True
+    if node.operator == "Dropout":
+        training = inputs[2] if len(inputs) > 2 else None
+        return training is None or (training.value is not None and not np.any(training.value))
+    if node.operator == "Cast":
+        wanted: Any = node.attributes.get("to")
+        return first.dtype is not None and first.dtype == wanted
+    if node.operator == "Concat":
+        return len(inputs) == 1
+    return False

@@ -1,0 +1,121 @@
+"""onnx's own cases, one by one: does fastconv take the model, run it, and come to the result?
+
+`python -m tests.interop.conformance` prints what is executed and passed, `--why` the reasons why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from onnx.backend.test.loader import load_model_tests
+
+from fastconv.interop import onnx as door
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case.
+
+    Attributes
+    ----------
+    name, operator : str
+    executed, passed : bool
+    why : str
+        What went wrong.
+    """
+
+    name: str
+    operator: str
+    executed: bool
+    passed: bool
+    why: str = ""
+
+
+@lru_cache(maxsize=1)
+def cases() -> tuple[Any, ...]:
+    """All node cases of the installed onnx."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(load_model_tests(kind="node"))
+
+
+def operator_of(case: Any) -> str:
+    """The operator that a case is about: that of its only node, or what its name says it was expanded from."""
+    nodes = case.model.graph.node
+    return nodes[-1].op_type if len(nodes) == 1 else nodes[-1].op_type
+
+
+def outcome(case: Any) -> Outcome:
+    """Run one case."""
+    operator = operator_of(case)
+    try:
+        net = door.load(case.model)
+        for inputs, expected in case.data_sets:
+            outputs = net.run([_plain(each) for each in inputs])
+            for got, wanted in zip(outputs, expected):
+                difference = differs(got, wanted, case.rtol, case.atol)
+                if difference:
+                    return Outcome(case.name, operator, True, False, difference)
+    except Exception as error:  # a case may fail in any way there is: this is what is reported
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Outcome(case.name, operator, False, False, text[:200])
+    return Outcome(case.name, operator, True, True)
+
+
+def _plain(value: Any) -> Any:
+    return value
+
+
+def differs(got: Any, wanted: Any, rtol: float, atol: float) -> str:
+    """In what a result is not the one that is wanted; "" if it is."""
+    if isinstance(wanted, (list, tuple)):
+        if not isinstance(got, (list, tuple)) or len(got) != len(wanted):
+            return f"{type(got).__name__} instead of a list of {len(wanted)}"
+        return next((text for g, w in zip(got, wanted) if (text := differs(g, w, rtol, atol))), "")
+    if wanted is None or got is None:
+        return "" if wanted is got else f"{got!r} instead of {wanted!r}"
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.shape != wanted.shape:
+        return f"shape {got.shape} instead of {wanted.shape}"
+    if wanted.dtype.kind in "OUST":
+        same = all(str(g) == str(w) for g, w in zip(got.reshape(-1), wanted.reshape(-1)))
+        return "" if same else "other text"
+    if got.dtype != wanted.dtype:
+        return f"dtype {got.dtype} instead of {wanted.dtype}"
+    if wanted.dtype.kind in "biu":
+        return "" if np.array_equal(got, wanted) else "other numbers"
+    if wanted.dtype.kind != "c":
+        got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+    close = np.allclose(got, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    return "" if close else f"off by {np.nanmax(np.abs(got - wanted)):.3g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--why", action="store_true", help="print every case that does not pass, with the reason")
+    parser.add_argument("words", nargs="*", help="only cases whose names have one of these")
+    told = parser.parse_args()
+    warnings.simplefilter("ignore")
+    found = [
+        outcome(case) for case in cases() if not told.words or any(word in case.name for word in told.words)
+    ]
+    if told.why:
+        for each in found:
+            if not each.passed:
+                print(f"{each.name}: {each.why}")
+    missing = Counter(
+        each.why.split("no operator ")[1].split(" ")[0] for each in found if "no operator " in each.why
+    )
+    print("missing:", ", ".join(f"{name} {count}" for name, count in missing.most_common()))
+    print(f"executed {sum(each.executed for each in found)}, passed {sum(each.passed for each in found)}"
+          f" of {len(found)}")
+
+
+if __name__ == "__main__":
+    main()
