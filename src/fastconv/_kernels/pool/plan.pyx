@@ -257,14 +257,15 @@ cdef class PoolPlan:
         with nogil:
             return self.run_views(call)
 
-    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places):
-        """`call` from an array to one of `shape`, made here; and its indices, if they are wanted."""
+    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places, object out=None):
+        """`call` from an array to one of `shape`, made here if there is none; and its indices, if they are wanted."""
         cdef Opened opened
         indices = None
         opened.count = 0
         try:
             call.source = self.open(&opened, source, False)
-            out = self.room(shape, source.dtype, is_channels_last(call.source))
+            if out is None:
+                out = self.room(shape, source.dtype, is_channels_last(call.source))
             call.target = self.open(&opened, out, True)
             call.places = NULL
             if with_places:
@@ -275,17 +276,17 @@ cdef class PoolPlan:
             close(&opened)
         return (out, indices) if with_places else out
 
-    def maximum(self, input, bint return_indices=False, double norm=0):
-        """`maxima` of an array, with their indices if wanted."""
+    def maximum(self, input, bint return_indices=False, double norm=0, out=None):
+        """`maxima` of an array, with their indices if wanted; `out` lies in memory as the input does."""
         cdef PoolCall call
         call.operation, call.norm = MAXIMUM, norm
-        return self.run(&call, input, self.output_shape, return_indices)
+        return self.run(&call, input, self.output_shape, return_indices, out)
 
-    def average(self, input, bint count_padding=True, double divisor=0, double norm=0):
-        """`totals` of an array."""
+    def average(self, input, bint count_padding=True, double divisor=0, double norm=0, out=None):
+        """`totals` of an array; `out` lies in memory as the input does."""
         cdef PoolCall call
         call.operation, call.count_padding, call.divisor, call.norm = TOTAL, count_padding, divisor, norm
-        return self.run(&call, input, self.output_shape, False)
+        return self.run(&call, input, self.output_shape, False, out)
 
     def average_gradient(self, grad_output, bint count_padding=True, double divisor=0):
         """`spread` of an array."""
