@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import functional
+from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.matmul import multiply
 from fastconv._kernels.engine.packed import PackedWeight
 from fastconv.functional.linear import product_plan
@@ -55,14 +57,19 @@ def _matmul_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 def _times_constant(
-    keep: Keep, b: np.ndarray, transposed: bool, output: Signature, bias: np.ndarray | None
+    keep: Keep,
+    b: np.ndarray,
+    transposed: bool,
+    output: Signature,
+    bias: np.ndarray | None,
+    activation: str | None = None,
 ) -> Kernel:
     """(..., C) times a constant (C, K), or (K, C) if `transposed`; the constant is packed once."""
     assert output.shape is not None
     columns = output.shape[-1]
     depth = b.shape[1] if transposed else b.shape[0]
     rows = output.size // columns
-    if rows < ROWS:
+    if rows < ROWS and activation is None:
         factor = b.T if transposed else b
 
         def small(a: np.ndarray, *others: Any) -> None:
@@ -72,13 +79,13 @@ def _times_constant(
                 np.add(out, bias, out)
 
         return small
-    found = product_plan(columns, depth, rows)
+    found, code = product_plan(columns, depth, rows), ACTIVATIONS[activation]
     packed = keep((b,), (transposed, "product"), PackedWeight)
 
     def kernel(a: np.ndarray, *others: Any) -> None:
         out = others[-1]
         flat = out.reshape(rows, columns)
-        multiply(found, b, not transposed, a.reshape(rows, depth), True, flat, True, bias, 0, packed)
+        multiply(found, b, not transposed, a.reshape(rows, depth), True, flat, True, bias, code, packed)
         if not np.may_share_memory(flat, out):
             np.copyto(out, flat.reshape(out.shape))
 
@@ -146,6 +153,48 @@ def _gemm_kernel(
     return _times_constant(keep, b.value, bool(told.get("transB")), output, bias)
 
 
+# ---- Linear -------------------------------------------------------------------------------------------
+
+
+def _linear(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    activation: str | None = None,
+    transposed: bool = False,
+) -> np.ndarray:
+    """x (..., C) times a weight (C, K), or (K, C) if `transposed`, plus a bias, and an activation of that."""
+    weight = weight if transposed else weight.T
+    return functional.linear(x, np.ascontiguousarray(weight), bias, activation=activation)
+
+
+def _linear_signature(
+    x: Signature, weight: Signature, bias: Signature | None = None, *, transposed: bool = False, **told: Any
+) -> Signature:
+    assert x.shape is not None and weight.shape is not None
+    depth, columns = weight.shape[::-1] if transposed else weight.shape
+    if not x.shape or x.shape[-1] != depth:
+        raise ValueError(f"input: shape {x.shape} must end in the {depth} features of the weight")
+    return Signature(x.dtype, (*x.shape[:-1], columns))
+
+
+def _linear_kernel(
+    keep: Keep,
+    signatures: list[Signature | None],
+    output: Signature,
+    *,
+    activation: str | None = None,
+    transposed: bool = False,
+) -> Kernel | None:
+    weight, bias = signatures[1], signatures[2] if len(signatures) > 2 else None
+    assert weight is not None
+    if output.dtype not in FLOATS or weight.value is None or (bias is not None and bias.value is None):
+        return None
+    held = None if bias is None else bias.value
+    return _times_constant(keep, weight.value, transposed, output, held, activation)
+
+
 # ---- Einsum -------------------------------------------------------------------------------------------
 
 
@@ -189,5 +238,6 @@ def _einsum_signature(*signatures: Signature, equation: str) -> Signature:
 OPERATORS: dict[str, Operator] = {
     "MatMul": Operator(_matmul, _matmul_signature, bind=_matmul_kernel, flops=_product_flops),
     "Gemm": Operator(_gemm, _gemm_signature, bind=_gemm_kernel, flops=_product_flops),
+    "Linear": Operator(_linear, _linear_signature, bind=_linear_kernel, flops=_product_flops),
     "Einsum": Operator(_einsum, _einsum_signature),
 }

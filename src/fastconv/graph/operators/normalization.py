@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
+from fastconv._kernels.pointwise.norm import group_map
 from fastconv.functional.norm import channel_window_sums
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature, like_first
@@ -71,14 +72,16 @@ def _batch_norm_kernel(
 ) -> Kernel | None:
     if training_mode or output.dtype not in FLOATS or any(each.value is None for each in signatures[1:]):
         return None
-    assert output.shape is not None and output.dtype is not None
-    pair = factors(*(each.value for each in signatures[1:]), epsilon)
-    factor, shift = (per_channel(each, len(output.shape)).astype(output.dtype) for each in pair)
+    scale, bias, mean, var = (np.asarray(each.value, np.float64) for each in signatures[1:])
+    unit, inverse = np.ones(len(mean)), 1.0 / np.sqrt(var + epsilon)
 
     def kernel(x: np.ndarray, *others: Any) -> None:
         out = others[-1]
-        np.multiply(x, factor, out)
-        np.add(out, shift, out)
+        if out.flags.c_contiguous:
+            group_map(x, unit, mean, inverse, bias, out, weight=scale)
+        else:
+            for i in range(len(out)):
+                group_map(x[i : i + 1], unit, mean, inverse, bias, out[i : i + 1], weight=scale)
 
     return kernel
 
