@@ -144,7 +144,8 @@ class Program:
 
     def _outputs_to_copy(self) -> list[bool]:
         """Outputs that lie in memory which is not the caller's: an input's, a constant's, another output's."""
-        bases = {s.node.outputs[0]: s.node.inputs[0] for s in self.steps if s.is_view and not s.is_kernel}
+        views = [step.node for step in self.steps if step.is_view and not step.is_kernel]
+        bases = {value: node.inputs[0] for node in views for value in node.outputs if node.inputs}
         seen: set[Value] = set()
         copied = []
         for value in self.found.outputs:

@@ -94,6 +94,9 @@ class _Walk:
         if node.operator == "If" and inputs[0] is not None and inputs[0].value is not None:
             self._take_branch(node, bool(np.asarray(inputs[0].value).reshape(-1)[0]), renamed)
             return
+        if node.operator == "Constant" and node.outputs[0] is not None:
+            renamed[node.outputs[0]] = Value.of(node.attributes["value"], node.outputs[0].name)
+            return
         if _changes_nothing(node, inputs):
             (made,), read = node.outputs[:1], node.inputs[0]
             if made is not None and read is not None:
@@ -119,7 +122,7 @@ class _Walk:
         count = len(node.outputs)
         constant = all(each is None or each.value is not None for each in inputs)
         signatures = None
-        if not (constant and operator.is_random is False and _is_small(inputs)):
+        if not (constant and operator.is_random is False and _is_small(inputs) and not operator.shaped_by):
             signatures = operator.signatures(inputs, count, node.attributes)
             given = sum(each.nbytes for each in inputs if each is not None)
             known = all(each.shape is not None for each in signatures)
@@ -146,7 +149,7 @@ class _Walk:
 
 
 def _is_small(inputs: Iterable[Signature | None]) -> bool:
-    """Whether a result cannot be large by any operator but one that makes much of little."""
+    """Whether a result cannot be large, but by an operator that is told its shape."""
     return all(each is None or each.nbytes <= FOLDED_BYTES for each in inputs)
 
 
