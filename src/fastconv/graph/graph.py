@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.geometry import as_ndarray
+from fastconv.graph.fuse import fuse
 from fastconv.graph.ir import Node, Nodes, Value
 from fastconv.graph.keep import Keep
-from fastconv.graph.operator import Signature
+from fastconv.graph.operator import UNKNOWN, Signature
 from fastconv.graph.program import Program
 from fastconv.graph.specialise import specialise
 
@@ -66,6 +67,7 @@ class Graph(Nodes):
         super().__init__(inputs, nodes, outputs, name)
         self.metadata = dict(metadata or {})
         self._keep = Keep()
+        self._fused: Nodes | None = None
         self._programs: OrderedDict[Shapes, Program] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,13 +100,23 @@ class Graph(Nodes):
             if program is not None:
                 self._programs.move_to_end(shapes)
                 return program
-        signatures = [Signature(None, None) if each is None else Signature(each[1], each[0]) for each in shapes]
-        program = Program(self.inputs, specialise(self, signatures), self._keep)
+        signatures = [UNKNOWN if each is None else Signature(each[1], each[0]) for each in shapes]
+        found = specialise(self._ready(), signatures)
+        found = found._replace(nodes=fuse(found.nodes, found.outputs))
+        program = Program(self.inputs, found, self._keep)
         with self._lock:
             self._programs[shapes] = program
             while len(self._programs) > PROGRAMS:
                 self._programs.popitem(last=False)
         return program
+
+    def _ready(self) -> Nodes:
+        """The nodes that are left when all that no input decides has been computed, and fused."""
+        with self._lock:
+            if self._fused is None:
+                found = specialise(self, [UNKNOWN] * len(self.inputs))
+                self._fused = Nodes(self.inputs, fuse(found.nodes, found.outputs), found.outputs, self.name)
+            return self._fused
 
     def _bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """The arrays in the order of the inputs, each checked."""

@@ -48,5 +48,5 @@ cdef class PoolPlan:
     cdef int spread(self, const View *source, const View *target, bint count_padding, double divisor) except -1 nogil
     cdef int run_views(self, const PoolCall *call) except -1 nogil
     cdef int start(self, const PoolCall *call) except -1
-    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places)
+    cdef object run(self, PoolCall *call, object source, tuple shape, bint with_places, object out=?)
     cdef int start_tile(self, TileCall *call, const View *source, const View *target, bint channels_last) except -1
