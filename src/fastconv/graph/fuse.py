@@ -24,8 +24,8 @@ STORED = {"Relu": "relu", "LeakyRelu": "leaky_relu"}
 LEAKY_SLOPE = 0.01
 
 
-def fuse(nodes: Sequence[Node], outputs: Sequence[Value]) -> list[Node]:
-    """The nodes, with those that one kernel can do together made one."""
+def fuse(nodes: Sequence[Node], outputs: Sequence[Value], exact: bool = False) -> list[Node]:
+    """The nodes, with those that one kernel can do together made one; `exact` leaves out what rounds otherwise."""
     graph = _Rewriting(list(nodes), outputs)
     changed = True
     while changed:
@@ -34,7 +34,7 @@ def fuse(nodes: Sequence[Node], outputs: Sequence[Value]) -> list[Node]:
             if node in graph.gone:
                 continue
             for rule in RULES.get(node.operator, ()):
-                if rule(graph, node):
+                if not (exact and rule in ROUNDING) and rule(graph, node):
                     changed = True
                     break
         graph.settle()
@@ -328,3 +328,6 @@ RULES: dict[str, tuple[Callable[[_Rewriting, Node], bool], ...]] = {
     "Transpose": (_transposes,),
 }
 
+
+#: Rules whose results are rounded otherwise than those of the nodes one by one.
+ROUNDING = (_norm_into_conv, _factor_into_conv, _bias_into_product, _swish, _gelu)

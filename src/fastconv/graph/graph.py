@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from fastconv.graph.fuse import fuse
 from fastconv.graph.ir import Node, Nodes, Value
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import UNKNOWN, Signature
+from fastconv.graph.order import is_channels_last
 from fastconv.graph.program import Program
 from fastconv.graph.specialise import specialise
+from fastconv.runtime import get_isa, get_precision
 
 #: Shapes of inputs that a graph has programs for.
 PROGRAMS = 8
@@ -37,6 +39,11 @@ class Graph(Nodes):
         As `Nodes`.
     metadata : mapping of str to str, optional
         What the file says about itself.
+    keep : Keep, optional
+        Where packed weights are kept: graphs that share weights may share them packed.
+    exact : bool, default False
+        Only fuse what leaves every result the same to the bit: batch normalisation stays behind its
+        convolution.
 
     Attributes
     ----------
@@ -63,12 +70,16 @@ class Graph(Nodes):
         outputs: Iterable[Value],
         name: str = "",
         metadata: Mapping[str, str] | None = None,
+        *,
+        keep: Keep | None = None,
+        exact: bool = False,
     ) -> None:
         super().__init__(inputs, nodes, outputs, name)
         self.metadata = dict(metadata or {})
-        self._keep = Keep()
+        self._exact = exact
+        self._keep = Keep() if keep is None else keep
         self._fused: Nodes | None = None
-        self._programs: OrderedDict[Shapes, Program] = OrderedDict()
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
@@ -91,21 +102,23 @@ class Graph(Nodes):
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs for inputs in order, which nobody has checked."""
-        return self.program(_shapes_of(arrays)).run(arrays)
+        channels_last = bool(arrays) and is_channels_last(arrays[0])
+        return self.program(_shapes_of(arrays), channels_last).run(arrays)
 
-    def program(self, shapes: Shapes) -> Program:
-        """How the graph runs for inputs of these shapes and dtypes."""
+    def program(self, shapes: Shapes, channels_last: bool = False) -> Program:
+        """How the graph runs for inputs of these shapes and dtypes, and in which memory order."""
+        key = (shapes, channels_last, get_precision(), get_isa())
         with self._lock:
-            program = self._programs.get(shapes)
+            program = self._programs.get(key)
             if program is not None:
-                self._programs.move_to_end(shapes)
+                self._programs.move_to_end(key)
                 return program
         signatures = [UNKNOWN if each is None else Signature(each[1], each[0]) for each in shapes]
         found = specialise(self._ready(), signatures)
-        found = found._replace(nodes=fuse(found.nodes, found.outputs))
-        program = Program(self.inputs, found, self._keep)
+        found = found._replace(nodes=fuse(found.nodes, found.outputs, self._exact))
+        program = Program(self.inputs, found, self._keep, channels_last)
         with self._lock:
-            self._programs[shapes] = program
+            self._programs[key] = program
             while len(self._programs) > PROGRAMS:
                 self._programs.popitem(last=False)
         return program
@@ -115,8 +128,12 @@ class Graph(Nodes):
         with self._lock:
             if self._fused is None:
                 found = specialise(self, [UNKNOWN] * len(self.inputs))
-                self._fused = Nodes(self.inputs, fuse(found.nodes, found.outputs), found.outputs, self.name)
+                self._fused = Nodes(self.inputs, fuse(found.nodes, found.outputs, self._exact), found.outputs, self.name)
             return self._fused
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        told = (self.inputs, self.nodes, self.outputs, self.name, self.metadata)
+        return _made_again, (*told, self._keep, self._exact)
 
     def _bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """The arrays in the order of the inputs, each checked."""
@@ -137,6 +154,12 @@ class Graph(Nodes):
             raise TypeError(f"input {', '.join(map(repr, missing))}: not given")
         sizes: dict[str, tuple[int, str]] = {}
         return [_checked(value, given[value.name], sizes) for value in self.inputs]
+
+
+def _made_again(*told: Any) -> Graph:
+    """A graph from a pickle."""
+    *first, keep, exact = told
+    return Graph(*first, keep=keep, exact=exact)
 
 
 def _shapes_of(arrays: Sequence[Any]) -> Shapes:

@@ -54,11 +54,22 @@ class Value:
             return cls(name, array.dtype, array.shape, array)
         return cls(name, constant=array)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _value, (self.name, self.dtype, self.shape, self.constant)
+
     def __repr__(self) -> str:
         text = "?" if self.dtype is None else str(self.dtype)
         if self.shape is not None:
             text += f"[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
         return f"{self.name}: {text}"
+
+
+def _value(name: str, dtype: np.dtype | None, shape: Any, constant: Any) -> Value:
+    """A value from a pickle, whose constant nobody may write to."""
+    if isinstance(constant, np.ndarray):
+        constant = np.require(constant, requirements=["C_CONTIGUOUS", "ALIGNED"])
+        constant.flags.writeable = False
+    return Value(name, dtype, shape, constant)
 
 
 class Node:

@@ -25,3 +25,6 @@ class Keep:
             if key not in self._made:
                 self._made[key] = (arrays, make())
             return self._made[key][1]
+
+    def __reduce__(self) -> tuple[type[Keep], tuple[()]]:
+        return Keep, ()  # what is made is made again

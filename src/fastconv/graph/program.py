@@ -18,8 +18,9 @@ from fastconv.geometry import check_allocation
 from fastconv.graph.ir import Node, Value
 from fastconv.graph.keep import Keep
 from fastconv.graph.memory import Part, Plan, place
-from fastconv.graph.operator import Kernel, Signature
+from fastconv.graph.operator import Signature
 from fastconv.graph.operators import OPERATORS
+from fastconv.graph.order import empty, laid
 from fastconv.graph.specialise import Specialised, located
 
 #: Blocks of memory that a program keeps for runs to come.
@@ -61,8 +62,10 @@ class Program:
     steps : list of Step
     """
 
-    def __init__(self, inputs: Sequence[Value], found: Specialised, keep: Keep) -> None:
-        self.found = found
+    def __init__(
+        self, inputs: Sequence[Value], found: Specialised, keep: Keep, channels_last: bool = False
+    ) -> None:
+        self.found, self.channels_last = found, channels_last
         self._numbers: dict[Value | None, int] = {None: -1}
         self._start: list[Any] = []
         self._inputs = [self._number(value) for value in inputs]
@@ -180,7 +183,8 @@ class Program:
                 known = self.found.known[value]
                 assert known.shape is not None
                 place = block[offset : offset + known.nbytes]
-                values[self._number(value)] = place.view(known.dtype).reshape(known.shape)
+                flat = place.view(known.dtype)
+                values[self._number(value)] = laid(flat, known.shape, self.channels_last)
             for number, of, index in self._parts_of(set(self.plan.offsets)):
                 values[number] = values[of] if index is None else values[of][index]
         return values
@@ -198,7 +202,7 @@ class Program:
         for number, array in zip(self._inputs, arrays):
             values[number] = array
         for number, shape, dtype in self._fresh:
-            values[number] = np.empty(shape, dtype)
+            values[number] = empty(shape, dtype, self.channels_last)
         for number, of, index in self._fresh_parts:
             values[number] = values[of] if index is None else values[of][index]
         if watch is not None:

@@ -13,6 +13,7 @@ from fastconv.functional.elementwise import SELU_ALPHA, SELU_SCALE
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature, like_first
 from fastconv.graph.operators.elementwise import FLOATS
+from fastconv.graph.order import is_dense
 
 #: The parameters of an activation's code, from its attributes; None if the code does not serve these.
 Parameters = Callable[..., tuple[float, ...] | None]
@@ -32,7 +33,7 @@ def in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 def write(code: int, x: np.ndarray, out: np.ndarray, parameters: tuple[float, ...]) -> None:
     """An activation of x, written where it belongs: a dense array, or one image after the other."""
-    if out.flags.c_contiguous or out.ndim < 2:
+    if is_dense(out) or out.ndim < 2:
         activate(code, x, out, *parameters)
         return
     for image, place in zip(x, out):

@@ -14,6 +14,7 @@ from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature, like_first
 from fastconv.graph.operators.activation import in_float
 from fastconv.graph.operators.elementwise import FLOATS
+from fastconv.graph.order import is_dense
 
 
 def per_channel(values: np.ndarray, rank: int) -> np.ndarray:
@@ -77,7 +78,7 @@ def _batch_norm_kernel(
 
     def kernel(x: np.ndarray, *others: Any) -> None:
         out = others[-1]
-        if out.flags.c_contiguous:
+        if is_dense(out):
             group_map(x, unit, mean, inverse, bias, out, weight=scale)
         else:
             for i in range(len(out)):

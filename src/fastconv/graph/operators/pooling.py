@@ -15,6 +15,7 @@ from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.activation import in_float
 from fastconv.graph.operators.elementwise import FLOATS
+from fastconv.graph.order import lie_alike
 from fastconv.graph.operators.windows import Windows, windows
 
 
@@ -87,7 +88,7 @@ def _write(run: Callable[..., Any]) -> Kernel:
     """A pooling as a kernel: its result lies in memory as its input does, which need not be as `out` does."""
 
     def kernel(x: np.ndarray, out: np.ndarray) -> None:
-        if x.flags.c_contiguous:
+        if lie_alike(x, out):
             run(x, out=out)
         else:
             np.copyto(out, run(x))
