@@ -174,6 +174,9 @@ class _Reader:
     def _add(
         self, operator: str, inputs: Sequence[Value | None], proto: onnx.NodeProto, attributes: dict[str, Any]
     ) -> None:
+        if operator == "Constant" and len(proto.output) == 1:
+            self.define(proto.output[0], Value.of(attributes["value"], proto.output[0]))
+            return
         extra: list[Value] = []
         for name, value in list(attributes.items()):
             if isinstance(value, _Inner):
