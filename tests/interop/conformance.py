@@ -13,9 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx.backend.test.loader import load_model_tests
 
 from fastconv.interop import onnx as door
+from fastconv.interop.onnx.tensors import array_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def outcome(case: Any) -> Outcome:
         net = door.load(case.model)
         for inputs, expected in case.data_sets:
             outputs = net.run([_plain(each) for each in inputs])
-            for got, wanted in zip(outputs, expected):
+            for got, wanted in zip(outputs, map(_plain, expected)):
                 difference = differs(got, wanted, case.rtol, case.atol)
                 if difference:
                     return Outcome(case.name, operator, True, False, difference)
@@ -69,7 +71,10 @@ def outcome(case: Any) -> Outcome:
 
 
 def _plain(value: Any) -> Any:
-    return value
+    """A value as the graph has it: some cases hold scalars of NumPy, or tensors as a file has them."""
+    if isinstance(value, onnx.TensorProto):
+        return array_of(value, None)
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def differs(got: Any, wanted: Any, rtol: float, atol: float) -> str:

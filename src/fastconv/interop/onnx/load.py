@@ -11,6 +11,7 @@ import onnx
 
 from fastconv.geometry import whole_number
 from fastconv.graph import Graph
+from fastconv.graph.operators.control import MAX_ITERATIONS
 from fastconv.interop.onnx.read import read
 
 
@@ -19,6 +20,7 @@ def load(
     fixed: Mapping[str, int] | None = None,
     *,
     fallback: str | None = None,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> Graph:
     """A model as a function of NumPy arrays.
 
@@ -32,6 +34,9 @@ def load(
     fallback : {None, "reference"}
         What to do about operators that fastconv does not have: raise, or run them by `onnx.reference`, which
         is slow; `graph.summary()` tells which.
+    max_iterations : int
+        Iterations after which a Loop raises, naming its node: one whose condition never turns false would not
+        end.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def load(
         raise ValueError(f"fallback={fallback!r}: must be None or 'reference'")
     proto, folder = _parsed(model)
     sizes = {str(name): whole_number(f"fixed[{name!r}]", size, 1) for name, size in (fixed or {}).items()}
-    return read(proto, folder, sizes, fallback)
+    return read(proto, folder, sizes, fallback, whole_number("max_iterations", max_iterations, 0))
 
 
 def _parsed(model: Any) -> tuple[onnx.ModelProto, Path | None]:

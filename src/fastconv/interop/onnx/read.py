@@ -14,6 +14,7 @@ from onnx import AttributeProto
 
 from fastconv.graph import Graph, Node, Nodes, Value
 from fastconv.graph.operators import OPERATORS
+from fastconv.graph.operators.control import MAX_ITERATIONS
 from fastconv.interop.onnx.expand import expansion
 from fastconv.interop.onnx.tensors import array_of, dtype_of, sparse_array_of, value_type
 from fastconv.interop.onnx.upgrade import upgraded
@@ -29,7 +30,11 @@ DEEPEST = 32
 
 
 def read(
-    model: onnx.ModelProto, folder: Path | None, fixed: Mapping[str, int], fallback: str | None
+    model: onnx.ModelProto,
+    folder: Path | None,
+    fixed: Mapping[str, int],
+    fallback: str | None,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> Graph:
     """The graph of a model; see `load`."""
     opsets = {DOMAINS.get(each.domain, each.domain): each.version for each in model.opset_import}
@@ -38,7 +43,7 @@ def read(
     if not OLDEST <= version <= newest:
         raise ValueError(f"model: opset {version} must be one of {OLDEST} to {newest}, which onnx knows")
     functions = {(DOMAINS.get(f.domain, f.domain), f.name): f for f in model.functions}
-    reader = _Reader(opsets, folder, functions, fallback, None, 0)
+    reader = _Reader(opsets, folder, functions, fallback, None, 0, max_iterations)
     proto = model.graph
     reader.constants(proto)
     inputs = [reader.declare(each, fixed) for each in proto.input if each.name not in reader.values]
@@ -63,15 +68,22 @@ class _Reader:
         fallback: str | None,
         around: _Reader | None,
         depth: int,
+        max_iterations: int,
     ) -> None:
         if depth > DEEPEST:
             raise ValueError(f"model: graphs inside graphs, more than {DEEPEST} deep")
         self.opsets, self.folder, self.functions = opsets, folder, functions
         self.fallback, self.around, self.depth = fallback, around, depth
+        self.max_iterations = max_iterations
         self.values: dict[str, Value] = {}
         self.made: list[Node] = []
         self.symbols: set[str] = set()
         self.captured: dict[Value, Value] = {}  # inner value by the one around it
+
+    def _reader(self, opsets: Mapping[str, int], around: _Reader | None) -> _Reader:
+        """A reader of what is inside."""
+        told = (self.folder, self.functions, self.fallback)
+        return _Reader(opsets, *told, around, self.depth + 1, self.max_iterations)
 
     # ---- names
 
@@ -174,6 +186,11 @@ class _Reader:
     def _add(
         self, operator: str, inputs: Sequence[Value | None], proto: onnx.NodeProto, attributes: dict[str, Any]
     ) -> None:
+        if operator == "Constant" and len(proto.output) == 1:
+            self.define(proto.output[0], Value.of(attributes["value"], proto.output[0]))
+            return
+        if operator == "Loop":
+            attributes["max_iterations"] = self.max_iterations
         extra: list[Value] = []
         for name, value in list(attributes.items()):
             if isinstance(value, _Inner):
@@ -215,7 +232,7 @@ class _Reader:
         raise ValueError(f"attribute {proto.name!r}: type {kind} is not served")
 
     def _inner(self, proto: onnx.GraphProto) -> _Inner:
-        reader = _Reader(self.opsets, self.folder, self.functions, self.fallback, self, self.depth + 1)
+        reader = self._reader(self.opsets, self)
         reader.constants(proto)
         inputs = [reader.declare(each, {}) for each in proto.input if each.name not in reader.values]
         reader.nodes(proto.node)
@@ -229,7 +246,7 @@ class _Reader:
     ) -> None:
         """The nodes of a function in place of the node that calls it."""
         opsets = {**self.opsets, **{DOMAINS.get(e.domain, e.domain): e.version for e in function.opset_import}}
-        reader = _Reader(opsets, self.folder, self.functions, self.fallback, None, self.depth + 1)
+        reader = self._reader(opsets, None)
         for i, name in enumerate(function.input):
             value = inputs[i] if i < len(inputs) else None
             if value is not None:

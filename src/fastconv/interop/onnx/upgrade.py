@@ -152,6 +152,10 @@ def _loop(form: Form, version: int, outputs: int) -> None:
     form.attributes["carried"] = max(0, len(form.inputs) - 2)
 
 
+def _sequence_map(form: Form, version: int, outputs: int) -> None:
+    form.attributes["mapped"] = len(form.inputs)
+
+
 def _scan(form: Form, version: int, outputs: int) -> None:
     if version < 9:
         if form.inputs and form.inputs[0] is not None:
@@ -206,6 +210,7 @@ CHANGES: dict[str, Callable[[Form, int, int], None]] = {
     "Resize": _resize,
     "RoiAlign": _roi_align,
     "Scan": _scan,
+    "SequenceMap": _sequence_map,
     "Softmax": _softmax,
     "Split": _split,
     "Upsample": _upsample,
