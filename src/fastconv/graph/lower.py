@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,20 +58,28 @@ class Builder:
         return value
 
     def apply(
-        self, function: Callable[..., np.ndarray], shape: Callable[[tuple[int, ...]], Any], *inputs: Value
+        self,
+        function: Callable[..., np.ndarray],
+        shape: Callable[[tuple[int, ...]], Any],
+        *inputs: Value | None,
+        settings: tuple[Any, ...] = (),
     ) -> Value:
-        """A node that calls a function of arrays; `shape` gives the output's from the first input's."""
-        return self.add("Function", *inputs, function=function, shape=shape)
+        """A node that calls a function of arrays and settings, which makes a new array.
 
-    def inside(self, name: str, lower: Callable[..., Any], *values: Value) -> Any:
-        """What `lower` adds, under a name of its own."""
+        `shape` gives the output's shape from the first input's.
+        """
+        return self.add("Function", *inputs, function=function, shape=shape, settings=settings)
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Nodes added meanwhile are called after this place."""
         self._where.append(name)
         try:
-            return lower(self, *values)
+            yield
         finally:
             self._where.pop()
 
-    def graph(self, outputs: Sequence[Value], name: str = "", keep: Keep | None = None) -> Graph:
-        """The graph as it has been written."""
-        return Graph(self._inputs, self._nodes, outputs, name, keep=keep)
+    def graph(self, outputs: Sequence[Value], keep: Keep | None = None, exact: bool = False) -> Graph:
+        """The graph as it has been written; see `Graph` for the options."""
+        return Graph(self._inputs, self._nodes, outputs, keep=keep, exact=exact)
 

@@ -69,6 +69,9 @@ class Operator:
     bind : function, optional
         `bind(signatures, output_signature, **attributes)` returns a `Kernel`, or None where the operator
         cannot write into memory that is given.
+    prepare : function, optional
+        `prepare(keep, signatures, **attributes)` returns a function that computes as `compute` does, without
+        attributes, but knows what follows from constants and shapes already; or None.
     overwrites : tuple of int
         Inputs over which the kernel may write its output, if dtype and shape are the same.
     is_view : bool
@@ -86,6 +89,7 @@ class Operator:
     infer: Callable[..., Any] | None = None
     shaped_by: tuple[int, ...] = ()
     bind: Callable[..., Kernel | None] | None = None
+    prepare: Callable[..., Callable[..., Any] | None] | None = None
     overwrites: tuple[int, ...] = ()
     is_view: bool = False
     varies: bool = False

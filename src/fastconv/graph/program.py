@@ -18,7 +18,7 @@ from fastconv.geometry import check_allocation
 from fastconv.graph.ir import Node, Value
 from fastconv.graph.keep import Keep
 from fastconv.graph.memory import Part, Plan, place
-from fastconv.graph.operator import Signature
+from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators import OPERATORS
 from fastconv.graph.order import empty, laid
 from fastconv.graph.specialise import Specialised, located
@@ -107,8 +107,20 @@ class Program:
                     raise located(node, error) from error
                 if kernel is not None:
                     return Step(node, kernel, True, False)
-        compute = partial(operator.compute, **node.attributes) if node.attributes else operator.compute
+        compute = self._prepared(operator, node, signatures, keep)
+        if compute is None:
+            compute = partial(operator.compute, **node.attributes) if node.attributes else operator.compute
         return Step(node, compute, False, operator.is_view)
+
+    def _prepared(
+        self, operator: Operator, node: Node, signatures: list[Signature | None], keep: Keep
+    ) -> Callable[..., Any] | None:
+        if operator.prepare is None:
+            return None
+        try:
+            return operator.prepare(keep, signatures, **node.attributes)
+        except (TypeError, ValueError) as error:
+            raise located(node, error) from error
 
     def _signature(self, value: Value | None) -> Signature | None:
         if value is None:

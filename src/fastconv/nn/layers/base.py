@@ -177,8 +177,12 @@ class Layer:
             prepared(*each(example))
         return prepared
 
-    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray] | None:
-        """This layer with its weight packed, as a function, if it can be; `constant` gives what to keep."""
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        """Add what a call of this layer computes to a graph; returns the output, or a tuple, or None.
+
+        None: it cannot be said in a graph. What is asked is whether the class that defines `__call__` says
+        it, so a subclass that calls for something else has nothing to do.
+        """
         return None
 
     def _variants(self) -> Iterable[Layer]:
