@@ -47,7 +47,13 @@ class Net:
             inputs.append(self.constant(self.draw.normal(0, 0.1, channels).astype(np.float32)))
         pads = [kernel // 2] * 4
         return self.node(
-            "Conv", *inputs, channels=channels, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, group=groups
+            "Conv",
+            *inputs,
+            channels=channels,
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=pads,
+            group=groups,
         )
 
     def norm(self, x: str) -> str:
@@ -90,7 +96,9 @@ class Net:
         count = self.channels[x]
         flat = self.node("Flatten", self.node("GlobalAveragePool", x), axis=1)
         weight = self.draw.normal(0, count**-0.5, (classes, count)).astype(np.float32)
-        return self.node("Gemm", flat, self.constant(weight), self.constant(np.zeros(classes, np.float32)), transB=1)
+        return self.node(
+            "Gemm", flat, self.constant(weight), self.constant(np.zeros(classes, np.float32)), transB=1
+        )
 
     def model(self, output: str) -> onnx.ModelProto:
         """The model, with a batch of any size."""
@@ -119,7 +127,15 @@ def mobilenet_v2() -> onnx.ModelProto:
     """Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", arXiv:1801.04381."""
     net = Net()
     x = net.clip(net.conv_norm("x", 32, 3, 2))
-    rows = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    rows = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
     for wider, channels, count, first in rows:
         for i in range(count):
             inner = net.channels[x] * wider
@@ -141,7 +157,9 @@ def efficientnet_b0() -> onnx.ModelProto:
             inner = net.channels[x] * wider
             y = net.swish(net.conv_norm(x, inner)) if wider > 1 else x
             y = net.swish(net.conv_norm(y, inner, kernel, first if i == 0 else 1, inner))
-            gate = net.swish(net.conv(net.node("GlobalAveragePool", y), max(1, net.channels[x] // 4), bias=True))
+            gate = net.swish(
+                net.conv(net.node("GlobalAveragePool", y), max(1, net.channels[x] // 4), bias=True)
+            )
             y = net.node("Mul", y, net.node("Sigmoid", net.conv(gate, inner, bias=True)))
             y = net.conv_norm(y, channels)
             x = net.node("Add", x, y) if i else y
@@ -168,7 +186,9 @@ def squeezenet() -> onnx.ModelProto:
     """Iandola et al., "SqueezeNet", arXiv:1602.07360; version 1.1."""
     net = Net()
     x = net.pool(net.relu(net.conv("x", 64, 3, 2, bias=True)), pad=0)
-    for i, (narrow, wide) in enumerate(((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))):
+    for i, (narrow, wide) in enumerate(
+        ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+    ):
         if i in (2, 4):
             x = net.pool(x, pad=0)
         squeezed = net.relu(net.conv(x, narrow, bias=True))

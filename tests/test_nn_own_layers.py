@@ -11,6 +11,7 @@ from nn_cases import Chain, rng
 
 import fastconv
 from fastconv import nn
+from fastconv.graph import Graph
 
 
 class Heads(nn.Layer):
@@ -213,10 +214,15 @@ def test_summaries_on_several_threads_do_not_mix() -> None:
 # ---- prepare -------------------------------------------------------------------------------------------
 
 
-def packed_inside(prepared: nn.layers.base.Layer) -> int:
-    """How many convolutions and fully connected layers of a prepared net have a packed weight."""
-    net = prepared._net
-    return sum("_run" in vars(layer) for _, layer in net.walk())
+def graphs_inside(prepared: nn.layers.base.Layer) -> list[Graph]:
+    """The graphs that a prepared net runs."""
+    return [vars(layer)["_graph"] for _, layer in prepared._net.walk() if "_graph" in vars(layer)]
+
+
+def weights_inside(prepared: nn.layers.base.Layer) -> int:
+    """How many convolutions and products the graphs of a prepared net have."""
+    nodes = [node for graph in graphs_inside(prepared) for node in graph.nodes]
+    return sum(node.operator in ("Conv", "Linear") for node in nodes)
 
 
 def test_prepare_packs_what_is_inside_a_layer_of_ones_own() -> None:
@@ -237,7 +243,7 @@ def test_prepare_packs_what_is_inside_a_layer_of_ones_own() -> None:
     x = rng().standard_normal((2, 1, 6, 6)).astype(np.float32)
     expected = net(x)
     prepared = net.prepare((1, 1, 6, 6))
-    assert packed_inside(prepared) == 4
+    assert weights_inside(prepared) == 4
     assert np.array_equal(prepared(x), expected)
     for buffer in net.named_buffers().values():
         buffer.value += 1
@@ -249,10 +255,10 @@ def test_a_layer_in_several_places_is_packed_once() -> None:
     shared = nn.Linear(64, 64, rng=0)
     net = Chain([shared, nn.Tanh(), shared, nn.Sequential(shared)])
     prepared = net.prepare()
-    runs = {id(vars(layer)["_run"]) for _, layer in prepared._net.walk() if "_run" in vars(layer)}
-    assert len(runs) == 1
     x = rng().standard_normal((3, 64)).astype(np.float32)
     assert np.array_equal(prepared(x), net(x))
+    keeps = {id(graph._keep): graph._keep for graph in graphs_inside(prepared)}
+    assert [len(keep._made) for keep in keeps.values()] == [1]
 
 
 def test_trained_and_prepared_at_once_on_several_threads() -> None:

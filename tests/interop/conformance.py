@@ -103,7 +103,9 @@ def differs(got: Any, wanted: Any, rtol: float, atol: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--why", action="store_true", help="print every case that does not pass, with the reason")
+    parser.add_argument(
+        "--why", action="store_true", help="print every case that does not pass, with the reason"
+    )
     parser.add_argument("words", nargs="*", help="only cases whose names have one of these")
     told = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -118,8 +120,10 @@ def main() -> None:
         each.why.split("no operator ")[1].split(" ")[0] for each in found if "no operator " in each.why
     )
     print("missing:", ", ".join(f"{name} {count}" for name, count in missing.most_common()))
-    print(f"executed {sum(each.executed for each in found)}, passed {sum(each.passed for each in found)}"
-          f" of {len(found)}")
+    print(
+        f"executed {sum(each.executed for each in found)}, passed {sum(each.passed for each in found)}"
+        f" of {len(found)}"
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ class _Rewriting:
     def settle(self) -> None:
         """Carry out what rules have decided."""
         if self.gone:
-            self.nodes = [self.instead.get(n, n) for n in self.nodes if n not in self.gone or n in self.instead]
+            self.nodes = [
+                self.instead.get(n, n) for n in self.nodes if n not in self.gone or n in self.instead
+            ]
             self.gone, self.instead = set(), {}
             self._index()
 
@@ -92,7 +94,11 @@ def constant(value: Value | None) -> np.ndarray | None:
 def _number(value: Value | None) -> float | None:
     """A constant of one element."""
     array = constant(value)
-    return float(array.reshape(())) if array is not None and array.size == 1 and array.dtype.kind in "iuf" else None
+    return (
+        float(array.reshape(()))
+        if array is not None and array.size == 1 and array.dtype.kind in "iuf"
+        else None
+    )
 
 
 # ---- into a convolution -------------------------------------------------------------------------------
@@ -293,7 +299,9 @@ def _transposes(graph: _Rewriting, node: Node) -> bool:
     if one is None or two is None:
         return False
     both = tuple(one[i] for i in two)
-    operator, attributes = ("Identity", {}) if both == tuple(range(len(both))) else ("Transpose", {"perm": both})
+    operator, attributes = (
+        ("Identity", {}) if both == tuple(range(len(both))) else ("Transpose", {"perm": both})
+    )
     return graph.replace(node, Node(operator, first.inputs, node.outputs, attributes, node.name))
 
 

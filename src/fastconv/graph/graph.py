@@ -128,7 +128,9 @@ class Graph(Nodes):
         with self._lock:
             if self._fused is None:
                 found = specialise(self, [UNKNOWN] * len(self.inputs))
-                self._fused = Nodes(self.inputs, fuse(found.nodes, found.outputs, self._exact), found.outputs, self.name)
+                self._fused = Nodes(
+                    self.inputs, fuse(found.nodes, found.outputs, self._exact), found.outputs, self.name
+                )
             return self._fused
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,7 +143,9 @@ class Graph(Nodes):
             arrays, named = (), {**arrays[0], **named}
         names = [value.name for value in self.inputs]
         if len(arrays) > len(names):
-            raise TypeError(f"{len(arrays)} arrays given; the graph has {len(names)} inputs: {', '.join(names)}")
+            raise TypeError(
+                f"{len(arrays)} arrays given; the graph has {len(names)} inputs: {', '.join(names)}"
+            )
         given = dict(zip(names, arrays))
         for name, array in named.items():
             if name not in names:
@@ -173,7 +177,9 @@ def _checked(value: Value, array: Any, sizes: dict[str, tuple[int, str]]) -> Any
     name = f"input {value.name!r}"
     array = as_ndarray(name, array)
     if array.dtype != value.dtype and not (array.dtype.kind in "OUST" and value.dtype.kind in "OUST"):
-        raise TypeError(f"{name}: dtype {array.dtype} must be {value.dtype}; .astype(np.{value.dtype}) converts it")
+        raise TypeError(
+            f"{name}: dtype {array.dtype} must be {value.dtype}; .astype(np.{value.dtype}) converts it"
+        )
     if value.shape is None:
         return array
     wanted = f"({', '.join('?' if size is None else str(size) for size in value.shape)})"

@@ -82,4 +82,3 @@ class Builder:
     def graph(self, outputs: Sequence[Value], keep: Keep | None = None, exact: bool = False) -> Graph:
         """The graph as it has been written; see `Graph` for the options."""
         return Graph(self._inputs, self._nodes, outputs, keep=keep, exact=exact)
-

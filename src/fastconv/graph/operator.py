@@ -114,9 +114,7 @@ class Operator:
             found = self._from_ghosts(inputs, attributes)
         return [*found, *[UNKNOWN] * (count - len(found))][:count]
 
-    def _from_ghosts(
-        self, inputs: Sequence[Signature | None], attributes: dict[str, Any]
-    ) -> list[Signature]:
+    def _from_ghosts(self, inputs: Sequence[Signature | None], attributes: dict[str, Any]) -> list[Signature]:
         arrays = [each and ghost(each, i in self.shaped_by) for i, each in enumerate(inputs)]
         with np.errstate(all="ignore"):
             made = self.compute(*arrays, **attributes)

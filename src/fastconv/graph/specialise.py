@@ -115,9 +115,7 @@ class _Walk:
         if values:
             self.nodes.append(node)
 
-    def _results(
-        self, node: Node, operator: Operator, inputs: list[Signature | None]
-    ) -> list[Signature]:
+    def _results(self, node: Node, operator: Operator, inputs: list[Signature | None]) -> list[Signature]:
         """Signatures of the outputs: with values, if these can be had now."""
         count = len(node.outputs)
         constant = all(each is None or each.value is not None for each in inputs)

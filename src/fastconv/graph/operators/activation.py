@@ -94,9 +94,7 @@ def _hard_sigmoid_kernel(
     return kernel
 
 
-def _selu(
-    x: np.ndarray, *, alpha: float = SELU_ALPHA, gamma: float = SELU_SCALE
-) -> np.ndarray:
+def _selu(x: np.ndarray, *, alpha: float = SELU_ALPHA, gamma: float = SELU_SCALE) -> np.ndarray:
     elu: np.ndarray = activate(CODES["elu"], x, np.empty_like(x, order="C"), alpha)
     elu *= x.dtype.type(gamma)
     return elu
@@ -154,7 +152,9 @@ def _first_largest(x: np.ndarray, axis: int) -> np.ndarray:
     return out
 
 
-def _along(function: Callable[[np.ndarray, int], np.ndarray], x: np.ndarray, axis: int, flat: bool) -> np.ndarray:
+def _along(
+    function: Callable[[np.ndarray, int], np.ndarray], x: np.ndarray, axis: int, flat: bool
+) -> np.ndarray:
     if not flat:
         return function(x, axis)
     axis %= max(1, x.ndim)

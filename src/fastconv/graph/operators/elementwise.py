@@ -16,7 +16,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def broadcast(*signatures: Signature | None) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to."""
-    return np.broadcast_shapes(*(each.shape for each in signatures if each is not None and each.shape is not None))
+    return np.broadcast_shapes(
+        *(each.shape for each in signatures if each is not None and each.shape is not None)
+    )
 
 
 # ---- operators that are one NumPy function --------------------------------------------------------------
@@ -55,7 +57,9 @@ def _unary(function: Callable[[np.ndarray], Any], dtype: Any = None) -> Operator
 
     def compute(x: np.ndarray, **attributes: Any) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return np.asarray(function(x, **attributes)).astype(x.dtype if dtype is None else dtype, copy=False)
+            return np.asarray(function(x, **attributes)).astype(
+                x.dtype if dtype is None else dtype, copy=False
+            )
 
     def infer(x: Signature, **attributes: Any) -> Signature:
         return Signature(x.dtype if dtype is None else np.dtype(dtype), x.shape)
@@ -93,7 +97,9 @@ def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
                 return (a * a).reshape(shape)
             if exponent == 0.5:
                 return np.sqrt(a).reshape(shape)
-        return np.power(a, b.astype(a.dtype) if b.dtype.kind != a.dtype.kind else b).astype(a.dtype, copy=False)
+        return np.power(a, b.astype(a.dtype) if b.dtype.kind != a.dtype.kind else b).astype(
+            a.dtype, copy=False
+        )
 
 
 def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
@@ -104,7 +110,9 @@ def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
 
 def _shift(a: np.ndarray, b: np.ndarray, *, direction: str) -> np.ndarray:
     wide = b >= a.dtype.itemsize * 8
-    shifted = (np.left_shift if direction == "LEFT" else np.right_shift)(a, np.where(wide, 0, b).astype(a.dtype))
+    shifted = (np.left_shift if direction == "LEFT" else np.right_shift)(
+        a, np.where(wide, 0, b).astype(a.dtype)
+    )
     return np.where(wide, 0, shifted).astype(a.dtype)
 
 

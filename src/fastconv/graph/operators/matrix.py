@@ -17,9 +17,6 @@ from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
 
-#: With fewer rows than this the product is a pass over the factor, which NumPy's BLAS takes quicker.
-ROWS = 4
-
 
 def _widened(function: Any, *arrays: np.ndarray) -> np.ndarray:
     """A product in the arrays' own dtype; types that NumPy has no product for go through float32."""
@@ -69,16 +66,6 @@ def _times_constant(
     columns = output.shape[-1]
     depth = b.shape[1] if transposed else b.shape[0]
     rows = output.size // columns
-    if rows < ROWS and activation is None:
-        factor = b.T if transposed else b
-
-        def small(a: np.ndarray, *others: Any) -> None:
-            out = others[-1]
-            np.matmul(a, factor, out)
-            if bias is not None:
-                np.add(out, bias, out)
-
-        return small
     found, code = product_plan(columns, depth, rows), ACTIVATIONS[activation]
     packed = keep((b,), (transposed, "product"), PackedWeight)
 
@@ -107,8 +94,8 @@ def _gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 - ONNX's name
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> np.ndarray:
     """alpha * a @ b + beta * c."""
     result = _widened(np.matmul, a.T if transA else a, b.T if transB else b)

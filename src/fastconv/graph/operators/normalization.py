@@ -48,7 +48,9 @@ def _batch_norm(
     if training_mode:
         used_mean, used_var = wide.mean(axes, dtype=np.float64), wide.var(axes, dtype=np.float64)
     factor, shift = factors(scale, bias, used_mean, used_var, epsilon)
-    out = wide * per_channel(factor, x.ndim).astype(wide.dtype) + per_channel(shift, x.ndim).astype(wide.dtype)
+    out = wide * per_channel(factor, x.ndim).astype(wide.dtype) + per_channel(shift, x.ndim).astype(
+        wide.dtype
+    )
     if not training_mode:
         return out.astype(x.dtype, copy=False)
     moved = [
@@ -88,7 +90,9 @@ def _batch_norm_kernel(
 
 
 @in_float
-def _instance_norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, *, epsilon: float = 1e-5) -> np.ndarray:
+def _instance_norm(
+    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, *, epsilon: float = 1e-5
+) -> np.ndarray:
     """Every plane made mean 0 and variance 1, then scaled and shifted per channel."""
     rows = np.ascontiguousarray(x).reshape(x.shape[0] * x.shape[1], -1)
     made = functional.layer_norm(rows, rows.shape[1], None, None, float(epsilon)).reshape(x.shape)

@@ -15,8 +15,8 @@ from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.activation import in_float
 from fastconv.graph.operators.elementwise import FLOATS
-from fastconv.graph.order import lie_alike
 from fastconv.graph.operators.windows import Windows, windows
+from fastconv.graph.order import lie_alike
 
 
 def _sizes(where: Windows, sizes: Sequence[int], ceil_mode: int) -> tuple[int, ...]:
@@ -151,7 +151,9 @@ def _max_pool_signatures(x: Signature, **told: Any) -> list[Signature]:
     return [Signature(x.dtype, shape), Signature(np.dtype(np.int64), shape)]
 
 
-def _max_pool_kernel(keep: Keep, signatures: list[Signature], output: Signature, **told: Any) -> Kernel | None:
+def _max_pool_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, **told: Any
+) -> Kernel | None:
     x = signatures[0]
     assert x.shape is not None
     plan = _plan(x.shape, _where(x.shape, told), told.get("ceil_mode", 0)) if x.dtype in FLOATS else None
@@ -176,7 +178,7 @@ def _max_unpool(
     shape = (*x.shape[:2], *sizes)
     wanted = shape if output_shape is None else tuple(map(int, output_shape))
     check_allocation(wanted, x.dtype)
-    if indices.size and not (0 <= indices.min() and indices.max() < prod(shape)):
+    if indices.size and not (indices.min() >= 0 and indices.max() < prod(shape)):
         raise ValueError(f"I: {indices.min()} to {indices.max()} must lie in [0, {prod(shape)})")
     flat = np.zeros(prod(shape), x.dtype)
     flat[indices.reshape(-1)] = x.reshape(-1)

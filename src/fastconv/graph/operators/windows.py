@@ -50,7 +50,9 @@ def windows(
     stride = tuple(strides) or (1,) * rank
     dilation = tuple(dilations) or (1,) * rank
     if min((*kernel, *stride, *dilation), default=1) < 1:
-        raise ValueError(f"kernel_shape, strides, dilations={tuple(kernel)}, {stride}, {dilation}: must be positive")
+        raise ValueError(
+            f"kernel_shape, strides, dilations={tuple(kernel)}, {stride}, {dilation}: must be positive"
+        )
     if auto_pad in ("NOTSET", ""):
         before, after = tuple(pads[:rank]) or (0,) * rank, tuple(pads[rank:]) or (0,) * rank
         padding = tuple(zip(before, after))

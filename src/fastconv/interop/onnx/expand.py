@@ -24,7 +24,9 @@ def expansion(
         return None
     if schema.has_function:
         function = onnx.FunctionProto()
-        function.ParseFromString(schema.get_function_with_opset_version(_closest(schema.function_opset_versions, version)))
+        function.ParseFromString(
+            schema.get_function_with_opset_version(_closest(schema.function_opset_versions, version))
+        )
         return _with_defaults(function, schema)
     if schema.has_context_dependent_function:
         types = [_type_of(value) for value in inputs]

@@ -155,7 +155,13 @@ class _Reader:
             operator, attributes, inputs = upgraded(
                 proto.op_type, version, attributes, inputs, len(proto.output)
             )
-            if domain not in ("", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", "ai.onnx.preview"):
+            if domain not in (
+                "",
+                "ai.onnx.ml",
+                "ai.onnx.preview.training",
+                "com.microsoft",
+                "ai.onnx.preview",
+            ):
                 operator = f"{domain}.{operator}"
             if operator in OPERATORS:
                 _check_attributes(operator, attributes)
@@ -245,7 +251,10 @@ class _Reader:
         self, function: onnx.FunctionProto, proto: onnx.NodeProto, inputs: Sequence[Value | None]
     ) -> None:
         """The nodes of a function in place of the node that calls it."""
-        opsets = {**self.opsets, **{DOMAINS.get(e.domain, e.domain): e.version for e in function.opset_import}}
+        opsets = {
+            **self.opsets,
+            **{DOMAINS.get(e.domain, e.domain): e.version for e in function.opset_import},
+        }
         reader = self._reader(opsets, None)
         for i, name in enumerate(function.input):
             value = inputs[i] if i < len(inputs) else None
@@ -332,6 +341,6 @@ def _check_attributes(operator: str, attributes: Mapping[str, Any]) -> None:
     known = _keywords(operator)
     for name in attributes:
         if known is not None and name not in known:
-            raise ValueError(f"attribute {name!r}: is none of {operator}'s: {', '.join(sorted(known)) or 'none'}")
-
-
+            raise ValueError(
+                f"attribute {name!r}: is none of {operator}'s: {', '.join(sorted(known)) or 'none'}"
+            )

@@ -57,7 +57,9 @@ def array_of(tensor: TensorProto, folder: Path | None) -> np.ndarray:
     except Exception as error:
         raise ValueError(f"{name}: cannot be read: {error}") from None
     if dtype == object:
-        texts = [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in array.reshape(-1)]
+        texts = [
+            each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in array.reshape(-1)
+        ]
         array = np.array(texts, object)
     if array.size != count:
         raise ValueError(f"{name}: shape {shape} needs {count} elements, the model has {array.size}")
@@ -86,7 +88,9 @@ def _external(tensor: TensorProto, name: str, nbytes: int, folder: Path | None) 
     told = {entry.key: entry.value for entry in tensor.external_data}
     location = told.get("location", "")
     if folder is None:
-        raise ValueError(f"{name}: lies in the file {location!r}; load the model from its own file to find it")
+        raise ValueError(
+            f"{name}: lies in the file {location!r}; load the model from its own file to find it"
+        )
     path = folder / location
     inside = os.path.realpath(path)
     if not location or os.path.commonpath([os.path.realpath(folder), inside]) != os.path.realpath(folder):

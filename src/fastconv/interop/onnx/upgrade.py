@@ -99,7 +99,12 @@ def _as_input(value: Any, dtype: np.dtype | None) -> np.ndarray:
 
 
 def _constant(form: Form, version: int, outputs: int) -> None:
-    kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    kinds = {
+        "value_float": np.float32,
+        "value_floats": np.float32,
+        "value_int": np.int64,
+        "value_ints": np.int64,
+    }
     (name, value), *others = form.attributes.items() or [("", None)]
     if others or value is None:
         raise ValueError("must have exactly one attribute, its value")

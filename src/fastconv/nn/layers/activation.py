@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,23 @@ from fastconv.geometry import LIMIT, as_array, axis_number, layout_hint, real_nu
 from fastconv.nn.arguments import float_dtype, frozen
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
+
+
+#: Functions that operators of the graph write in place: their names there, and those of their settings.
+_OPERATORS: dict[Callable[..., np.ndarray], tuple[str, tuple[str, ...]]] = {
+    functional.relu: ("Relu", ()),
+    functional.leaky_relu: ("LeakyRelu", ("alpha",)),
+    functional.sigmoid: ("Sigmoid", ()),
+    functional.tanh: ("Tanh", ()),
+    functional.elu: ("Elu", ("alpha",)),
+    functional.hardswish: ("HardSwish", ()),
+    functional.mish: ("Mish", ()),
+    functional.softsign: ("Softsign", ()),
+}
 
 
 class Activation(Layer):
@@ -29,6 +46,12 @@ class Activation(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return type(self)._function(input, *self._settings)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        operator, names = _OPERATORS.get(type(self)._function, ("", ()))
+        if operator:
+            return builder.add(operator, *values, **dict(zip(names, self._settings)))
+        return builder.apply(type(self)._function, tuple, *values, settings=self._settings)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -306,6 +329,9 @@ class PReLU(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.prelu(input, self.weight.value)
 
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(functional.prelu, tuple, *values, builder.constant(self.weight))
+
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
@@ -356,6 +382,9 @@ class Softmax(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return type(self)._function(input, self.dim)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(type(self)._function, tuple, *values, settings=(self.dim,))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

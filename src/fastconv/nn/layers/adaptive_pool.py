@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 # Per rank: forward and gradient; of maxima the latter is in `max_pool_vjp`.
 _ADAPTIVE_AVG = {
@@ -56,6 +60,10 @@ class AdaptiveAvgPool(_Adaptive):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _ADAPTIVE_AVG[self.spatial_rank][0](input, self.output_size)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        function = _ADAPTIVE_AVG[self.spatial_rank][0]
+        return builder.apply(function, self.output_shape, *values, settings=(self.output_size,))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -105,6 +113,10 @@ class AdaptiveMaxPool(_Adaptive):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _ADAPTIVE_MAX[self.spatial_rank](input, self.output_size)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        function = _ADAPTIVE_MAX[self.spatial_rank]
+        return builder.apply(function, self.output_shape, *values, settings=(self.output_size,))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -156,6 +168,9 @@ class GlobalAvgPool(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.global_avg_pool(input)
 
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(functional.global_avg_pool, self.output_shape, *values)
+
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
@@ -185,6 +200,9 @@ class GlobalMaxPool(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.global_max_pool(input)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(functional.global_max_pool, self.output_shape, *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

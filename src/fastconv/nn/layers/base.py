@@ -30,6 +30,8 @@ from fastconv.nn.layers.inside import containers_inside, place_of, put_at, repla
 from fastconv.nn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
     from fastconv.nn.layers.prepared import Prepared
 
 _Self = TypeVar("_Self", bound="Layer")

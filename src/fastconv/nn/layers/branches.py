@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,11 @@ from fastconv.nn.layers.calling import (
     together,
     vjp_of,
 )
-from fastconv.nn.layers.container import Sequential, check_layers
+from fastconv.nn.layers.container import Sequential, check_layers, lowered
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 
 def _learning(layer: Layer, value: Any) -> tuple[Any, Callable[[Any], Any] | None]:
@@ -77,6 +81,14 @@ class Residual(Sequential):
         output = super().__call__(*inputs)
         around = value if self.shortcut is None else call(self.shortcut, value)
         return self._sum(output, around)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        output, around = super()._lower(builder, *values), together(values)
+        if self.shortcut is not None:
+            around = lowered(builder, "shortcut", self.shortcut, around)
+        if output is None or around is None:
+            return None
+        return together([builder.add("Add", *pair) for pair in zip(each(output), each(around))])
 
     def _sum(self, output: Any, around: Any) -> Any:
         self._check_ends(shape_of(output), shape_of(around))
@@ -180,6 +192,14 @@ class Concat(Layer):
     def __call__(self, *inputs: Any) -> Any:
         value = as_value(inputs)
         return self._join([call(branch, value) for branch in self.branches])
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        value = together(values)
+        outputs = [lowered(builder, str(i), branch, value) for i, branch in enumerate(self.branches)]
+        if any(output is None for output in outputs):
+            return None
+        parts = zip(*map(each, outputs))
+        return together([builder.add("Concat", *one, axis=self.dim) for one in parts])
 
     def _join(self, outputs: Sequence[Any]) -> Any:
         self._joined([shape_of(output) for output in outputs])

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from fastconv.nn.layers.calling import (
 )
 from fastconv.nn.layers.conv import Conv
 from fastconv.nn.layers.pool import AvgPool, MaxPool
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 # An array of LARGE_BYTES between a convolution and its pool would come from the system page by page and go
 # back after each call, which may take longer than the work on it: both take a few images at a time instead.
@@ -97,6 +101,23 @@ def _output_of(layer: Layer, value: Any) -> Any:
     return call(layer, value) if isinstance(value, tuple) else layer(value)
 
 
+def lowered(builder: Builder, name: str, layer: Layer, value: Any) -> Any:
+    """What a layer inside adds to a graph, or None if that cannot be said."""
+    if not says(type(layer), "_lower"):
+        return None
+    with builder.inside(name):
+        return layer._lower(builder, *each(value))
+
+
+def says(layer_class: type, name: str) -> bool:
+    """Whether a class says by a method how it is called: a subclass that is called otherwise has not said it."""
+    family = layer_class.__mro__
+    called, said = (
+        next(i for i, c in enumerate(family) if method in vars(c)) for method in ("__call__", name)
+    )
+    return said <= called
+
+
 class _Plan:
     """How layers run one after the other; no container, so what is in it is not found a second time."""
 
@@ -141,6 +162,14 @@ class Sequential(Layer):
 
     def __call__(self, *inputs: Any) -> Any:
         return self._infer(self._plan.stages, as_value(inputs))
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        value = together(values)
+        for i, layer in enumerate(self.layers):
+            value = lowered(builder, str(i), layer, value)
+            if value is None:
+                return None
+        return value
 
     def _variants(self) -> Iterable[Layer]:
         return [stage for i, stage in self._plan.stages if stage is not self.layers[i]]

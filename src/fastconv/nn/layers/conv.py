@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fastconv import functional, grad
 from fastconv.algorithm import check_activation
-from fastconv.functional.packed import packed_conv, packed_linear
 from fastconv.geometry import (
     as_array,
     check_rank,
@@ -27,7 +27,11 @@ from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
 from fastconv.nn.init import fans, he_uniform
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, ParameterBackprop, Shape
-from fastconv.nn.parameter import Buffer, Parameter
+from fastconv.nn.parameter import Parameter
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 # Per rank: forward, gradient of the input, gradient of the weight.
 _CONV = {
@@ -183,9 +187,26 @@ class Conv(_Weighted):
 
         return backprop
 
-    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray]:
-        bias = None if self.bias is None else constant(self.bias)
-        return packed_conv(constant(self.weight), bias, *self._options, self.activation)
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        rank = self.spatial_rank
+        kernel = self.weight.value.shape[2:]
+        strides, dilations = (
+            per_axis("stride", self.stride, rank, 1),
+            per_axis("dilation", self.dilation, rank, 1),
+        )
+        window = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations))
+        pads = padding_pairs(self.padding, rank, window, strides)
+        return builder.add(
+            "Conv",
+            *values,
+            builder.constant(self.weight),
+            builder.constant(self.bias),
+            strides=strides,
+            dilations=dilations,
+            pads=(*(before for before, _ in pads), *(after for _, after in pads)),
+            group=self.groups,
+            activation=self.activation,
+        )
 
     def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
         return _CONV[self.spatial_rank][1](input_shape, self.weight.value, grad_output, *self._options)
@@ -321,6 +342,11 @@ class ConvTranspose(_Weighted):
         bias = None if self.bias is None else self.bias.value
         return _CONV_TRANSPOSE[self.spatial_rank](input, self.weight.value, bias, *self._options)
 
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        weight, bias = builder.constant(self.weight), builder.constant(self.bias)
+        function = _CONV_TRANSPOSE[self.spatial_rank]
+        return builder.apply(function, self._shape, *values, weight, bias, settings=self._options)
+
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         shape = self.weight.value.shape
         self.weight.add_grad(grad.conv_transpose_weight(input, shape, grad_output, *self._options))
@@ -334,16 +360,22 @@ class ConvTranspose(_Weighted):
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
         check_rank("input", tuple(input_shape), self.spatial_rank)
-        shape = self.weight.value.shape
-        return conv_transpose_geometry(
-            tuple(input_shape), shape, *self._options, self.spatial_rank
-        ).input_shape
+        return self._shape(tuple(input_shape))
+
+    @property
+    def _shape(self) -> Callable[[Shape], Shape]:
+        """`output_shape` without the layer."""
+        return partial(_transposed_shape, self.weight.value.shape, self._options, self.spatial_rank)
 
     def flops(self, input_shape: Shape) -> int:
         """See `Layer.flops`: parts that padding cuts off counted as well, the bias not at all."""
         check_rank("input", tuple(input_shape), self.spatial_rank)
         shape = self.weight.value.shape
         return conv_transpose_geometry(tuple(input_shape), shape, *self._options, self.spatial_rank).flops
+
+
+def _transposed_shape(weight: Shape, options: tuple[Any, ...], rank: int, input: Shape) -> Shape:
+    return conv_transpose_geometry(input, weight, *options, rank).input_shape
 
 
 class ConvTranspose1d(ConvTranspose):
@@ -457,9 +489,9 @@ class Linear(_Weighted):
         bias = None if self.bias is None else self.bias.value
         return functional.linear(input, self.weight.value, bias, activation=self.activation)
 
-    def _packed(self, constant: Callable[[Buffer], np.ndarray]) -> Callable[..., np.ndarray]:
-        bias = None if self.bias is None else constant(self.bias)
-        return packed_linear(constant(self.weight), bias, self.activation)
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        weight, bias = builder.constant(self.weight), builder.constant(self.bias)
+        return builder.add("Linear", *values, weight, bias, activation=self.activation, transposed=True)
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         grad_output, grad_bias = through_activation(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.geometry import as_array
 from fastconv.nn.arguments import Rng, generator, real
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 
 class Dropout(Layer):
@@ -48,6 +54,9 @@ class Dropout(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return as_array("input", input)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.add("Identity", *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

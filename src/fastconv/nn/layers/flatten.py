@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.geometry import LIMIT, as_ndarray, axis_number, whole_number
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 
 class Identity(Layer):
@@ -24,6 +29,9 @@ class Identity(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return input
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.add("Identity", *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -62,6 +70,10 @@ class Flatten(Layer):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         input = as_ndarray("input", input)
         return input.reshape(self.output_shape(input.shape))
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        twin = Flatten(self.start_dim, self.end_dim)
+        return builder.add("View", *values, function=twin, shape=twin.output_shape)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from fastconv.grad.norm import measured_layer_norm as measured_layer_norm_gradie
 from fastconv.nn.arguments import float_dtype, real
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 
 def _ones(array: np.ndarray) -> None:
@@ -52,6 +56,18 @@ class BatchNorm(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return self._normalised(input, training=False)[0]
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        ones, zeros = np.ones(self.num_features, self.dtype), np.zeros(self.num_features, self.dtype)
+        return builder.add(
+            "BatchNormalization",
+            *values,
+            builder.constant(self.weight) or builder.array(ones),
+            builder.constant(self.bias) or builder.array(zeros),
+            builder.constant(self.running_mean),
+            builder.constant(self.running_var),
+            epsilon=self.eps,
+        )
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`; training also moves the running statistics towards those of this batch."""
@@ -175,6 +191,10 @@ class BatchNorm3d(BatchNorm):
     spatial_ranks = (3,)
 
 
+def _normalised_last(x: np.ndarray, weight: Any, bias: Any, shape: Any, eps: float) -> np.ndarray:
+    return functional.layer_norm(x, shape, weight, bias, eps)
+
+
 class LayerNorm(Layer):
     """Every example by itself: its last axes minus their mean, divided by their deviation.
 
@@ -233,6 +253,12 @@ class LayerNorm(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return self._normalised(input, keep=False)[0]
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        weight, bias = builder.constant(self.weight), builder.constant(self.bias)
+        return builder.apply(
+            _normalised_last, tuple, *values, weight, bias, settings=(self.normalized_shape, self.eps)
+        )
 
     def _normalised(self, input: np.ndarray, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
         weight = None if self.weight is None else self.weight.value
@@ -307,6 +333,9 @@ class LocalResponseNorm(Layer):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return functional.local_response_norm(input, *self._options)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(functional.local_response_norm, tuple, *values, settings=self._options)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

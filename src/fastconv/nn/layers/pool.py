@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from fastconv.grad.pool import max_pool_vjp
 from fastconv.nn.arguments import frozen
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Backprop, Shape, each_shape
+
+if TYPE_CHECKING:
+    from fastconv.graph import Value
+    from fastconv.graph.lower import Builder
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
@@ -63,6 +67,18 @@ class _Window(Layer):
         pool_geometry((1, *window), *options, self.spatial_rank)
         self._shape_options = options
 
+    def _windows(self) -> dict[str, Any]:
+        """The windows in the graph's words."""
+        kernel_size, stride, padding, dilation, ceil_mode = self._shape_options
+        rank = self.spatial_rank
+        kernel = per_axis("kernel_size", kernel_size, rank, 1)
+        strides, dilations = pool_strides(stride, kernel), per_axis("dilation", dilation, rank, 1)
+        window = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations))
+        pads = padding_pairs(padding, rank, window, strides)
+        told = {"kernel_shape": kernel, "strides": strides, "ceil_mode": int(ceil_mode)}
+        told["pads"] = (*(before for before, _ in pads), *(after for _, after in pads))
+        return told if set(dilations) == {1} else {**told, "dilations": dilations}
+
     def _geometry(self, input_shape: Shape) -> PoolGeometry:
         check_rank("input", tuple(input_shape), self.spatial_rank)
         return pool_geometry(tuple(input_shape), *self._shape_options, self.spatial_rank)
@@ -93,6 +109,9 @@ class MaxPool(_Window):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _MAX[self.spatial_rank](input, *self._shape_options)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.add("MaxPool", *values, **self._windows())
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -166,6 +185,13 @@ class AvgPool(_Window):
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _AVG[self.spatial_rank][0](input, *self._options)
 
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        if self.divisor_override is not None:
+            function = _AVG[self.spatial_rank][0]
+            return builder.apply(function, self.output_shape, *values, settings=self._options)
+        counted = int(self.count_include_pad)
+        return builder.add("AveragePool", *values, count_include_pad=counted, **self._windows())
+
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
         input = as_array("input", input)
@@ -224,6 +250,9 @@ class LPPool(_Window):
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         return _LP[self.spatial_rank][0](input, *self._options)
+
+    def _lower(self, builder: Builder, *values: Value) -> Any:
+        return builder.apply(_LP[self.spatial_rank][0], self.output_shape, *values, settings=self._options)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

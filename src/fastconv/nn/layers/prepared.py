@@ -1,4 +1,4 @@
-"""Nets made ready for inference: a copy of the net in which layers with weights have packed them."""
+"""Nets made ready for inference: a copy of the net that runs as a graph wherever it can be said as one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.graph import Graph
+from fastconv.graph.keep import Keep
+from fastconv.graph.lower import Builder
+from fastconv.graph.order import is_channels_last
 from fastconv.nn.layers.base import Layer
+from fastconv.nn.layers.calling import each, together
+from fastconv.nn.layers.container import says
 from fastconv.nn.layers.stand_in import StandIn, take_role
 from fastconv.nn.parameter import Buffer
 
-_SAYS_HOW = ("__call__", "_packed")
+#: A larger batch goes through a few images at a time, in memory that stays in cache or nearly so.
+BLOCK_BYTES = 8 << 20
 
 
 class Prepared:
@@ -22,6 +29,10 @@ class Prepared:
 
     Notes
     -----
+    The net runs as a graph (`fastconv.graph`): activations are applied as results are stored, arrays between
+    layers share one block of memory, and large batches pass in blocks. Layers of one's own that do not say
+    how they are written as a graph run as they are, with graphs inside them.
+
     It holds one copy of each weight, no gradients, and the packed forms that calls have needed: mostly one
     per weight, about as large. The original net is not kept. The copy is what other forms are packed from
     (another memory order, precision or instruction set), and what a pickle holds.
@@ -44,17 +55,74 @@ class Prepared:
         return f"Prepared({self._net!r})"
 
 
-class _Packed(StandIn):
-    """Calling it calls the packed form."""
+class _Lowered(StandIn):
+    """Calling it runs its graph; what that does not take goes the layer's own way, which says what is wrong."""
 
-    def __call__(self, *arguments: Any) -> np.ndarray:
-        result: np.ndarray = vars(self)["_run"](*arguments)
-        return result
+    def __call__(self, *inputs: Any) -> Any:
+        graph: Graph = vars(self)["_graph"]
+        dtype = vars(self)["_dtype"]
+        if (
+            len(inputs) != len(graph.inputs)
+            or not all(_plain(x, dtype) for x in inputs)
+            or not self._fits(inputs)
+        ):
+            return super().__call__(*inputs)  # type: ignore[misc]
+        return _in_blocks(graph, inputs)
+
+    def _fits(self, inputs: tuple[np.ndarray, ...]) -> bool:
+        """Whether the layer takes inputs of these shapes; it is asked once about each."""
+        known: dict[Any, bool] = vars(self)["_known"]
+        shapes = tuple(x.shape for x in inputs)
+        if shapes not in known:
+            if len(known) >= 64:
+                known.clear()
+            try:
+                self.output_shape(together(shapes))  # type: ignore[attr-defined]
+                known[shapes] = True
+            except (TypeError, ValueError):
+                known[shapes] = False
+        return known[shapes]
+
+
+def _plain(x: Any, dtype: np.dtype | None) -> bool:
+    """Whether an array goes through a graph: a batch of something, dense in one of the usual orders."""
+    if type(x) is not np.ndarray or x.dtype.char not in "fd" or x.ndim < 2 or not x.size:
+        return False
+    if dtype is not None and x.dtype != dtype:
+        return False
+    return x.flags.aligned and (x.flags.c_contiguous or is_channels_last(x))
+
+
+def _in_blocks(graph: Graph, inputs: tuple[np.ndarray, ...]) -> Any:
+    """The outputs; of a batch that takes much memory in blocks, since no image depends on its neighbours."""
+    count = len(inputs[0])
+    told = tuple((x.shape, x.dtype) for x in inputs)
+    program = graph.program(told, is_channels_last(inputs[0]))
+    if count == 1 or program.plan.nbytes <= BLOCK_BYTES or any(len(x) != count for x in inputs):
+        return together(program.run(inputs))
+    step = -(-count // -(-program.plan.nbytes // BLOCK_BYTES))
+    outputs: list[np.ndarray] = []
+    for start in range(0, count, step):
+        first = min(start, count - step)  # the last block computes some again, rather than be of another size
+        block = graph.run([x[first : first + step] for x in inputs])
+        if not outputs:
+            outputs = [_room(count, one) for one in block]
+        for whole, one in zip(outputs, block):
+            whole[first : first + step] = one
+    return together(outputs)
+
+
+def _room(count: int, one: np.ndarray) -> np.ndarray:
+    """An array for a whole batch, in the order of a part of it."""
+    if is_channels_last(one):
+        return np.moveaxis(np.empty((count, *one.shape[2:], one.shape[1]), one.dtype), -1, 1)
+    return np.empty((count, *one.shape[1:]), one.dtype)
 
 
 def _ready(net: Layer) -> Layer:
     """A copy of a net that computes what it does now; a layer in several places is packed once."""
     copies: dict[int, Any] = {id(buffer): buffer.snapshot() for buffer in net.named_buffers().values()}
+    keep, done = Keep(), set()
 
     def constant(buffer: Buffer) -> np.ndarray:
         """The copy of a value, which nobody can write to any more."""
@@ -62,16 +130,31 @@ def _ready(net: Layer) -> Layer:
         value.flags.writeable = False
         return value
 
-    for _, layer in net.walk():
-        for each in (layer, *layer._variants()):
-            packed = each._packed(constant) if _says_how(type(each)) else None
-            if packed is not None:
-                take_role(_Packed, copy.deepcopy(each, copies), _run=packed)
+    def visit(layer: Layer) -> None:
+        if id(layer) in done:
+            return
+        done.add(id(layer))
+        graph = _graph_of(layer, constant, keep)
+        if graph is None:
+            for child in (*layer.children().values(), *layer._variants()):
+                visit(child)
+        if graph is not None:
+            parameter = next(iter(layer.parameters()), None)
+            dtype = None if parameter is None else parameter.value.dtype
+            twin = copy.deepcopy(layer, copies)
+            take_role(_Lowered, twin, _graph=graph, _dtype=dtype, _known={})
+            copies[id(layer)] = twin
+
+    visit(net)
     return copy.deepcopy(net, copies)
 
 
-def _says_how(layer_class: type) -> bool:
-    """Whether a class packs what it calls for: a subclass that calls for something else has not said how."""
-    family = layer_class.__mro__
-    called, packed = (next(i for i, c in enumerate(family) if name in vars(c)) for name in _SAYS_HOW)
-    return packed <= called
+def _graph_of(layer: Layer, constant: Any, keep: Keep) -> Graph | None:
+    """The layer as a graph, if it can be said as one."""
+    if not says(type(layer), "_lower"):
+        return None
+    builder = Builder(constant)
+    outputs = layer._lower(builder, builder.input("input"))
+    if outputs is None or not layer.named_buffers():
+        return None
+    return builder.graph(list(each(outputs)), keep, exact=True)
