@@ -24,6 +24,7 @@ from fastconv.graph.operators import (
     sequence,
     signal,
     text,
+    trees,
 )
 
 #: All of them; a family's file says what it means by each.
@@ -48,4 +49,5 @@ OPERATORS: dict[str, Operator] = {
     **sequence.OPERATORS,
     **signal.OPERATORS,
     **text.OPERATORS,
+    **trees.OPERATORS,
 }
