@@ -151,7 +151,9 @@ def _scan(
     """
     _check_body(body, len(inputs), states)
     if states < 0 or num_scan_inputs < 1:
-        raise ValueError(f"num_scan_inputs={num_scan_inputs}: must be 1 to {states + num_scan_inputs}, the inputs")
+        raise ValueError(
+            f"num_scan_inputs={num_scan_inputs}: must be 1 to {states + num_scan_inputs}, the inputs"
+        )
     end = states + num_scan_inputs
     kept = len(body.outputs) - states
     axes = _told("scan_input_axes", scan_input_axes, num_scan_inputs)
@@ -162,7 +164,9 @@ def _scan(
     def scan(state: list[Any], scanned: Sequence[np.ndarray]) -> list[Any]:
         rows = [
             np.flip(each, axis) if back else each
-            for each, axis, back in zip((np.moveaxis(x, a, 0) for x, a in zip(scanned, axes)), (0,) * end, backwards)
+            for each, axis, back in zip(
+                (np.moveaxis(x, a, 0) for x, a in zip(scanned, axes)), (0,) * end, backwards
+            )
         ]
         lengths = {len(each) for each in rows}
         if len(lengths) != 1:
@@ -180,7 +184,9 @@ def _scan(
         return tuple(scan(list(inputs[:states]), inputs[states:end]))
     sizes = {len(x) if x.ndim > 1 or i < states else -1 for i, x in enumerate(inputs[:end])}
     if len(sizes) != 1 or sizes == {-1} or 0 in sizes:
-        raise ValueError(f"inputs: the sizes of their first axes, the batch, must be the same, not {sorted(sizes)}")
+        raise ValueError(
+            f"inputs: the sizes of their first axes, the batch, must be the same, not {sorted(sizes)}"
+        )
     parts = [
         scan([np.array(x[i]) for x in inputs[:states]], [x[i] for x in inputs[states:end]])
         for i in range(sizes.pop())
@@ -197,7 +203,9 @@ def _sequence_map(sequence: list[Any], *others: Any, body: Graph, mapped: int) -
     own = (sequence, *others[: mapped - 1])
     lists = [each for each in own if isinstance(each, list)]
     if not isinstance(sequence, list) or any(len(each) != len(sequence) for each in lists):
-        raise ValueError(f"additional_inputs: lists of lengths {[len(each) for each in lists]} must be of one length")
+        raise ValueError(
+            f"additional_inputs: lists of lengths {[len(each) for each in lists]} must be of one length"
+        )
     made: list[list[Any]] = [[] for _ in body.outputs]
     for i in range(len(sequence)):
         given = [each[i] if isinstance(each, list) else each for each in own]

@@ -68,7 +68,9 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_typ
 def _range_signature(
     start: Signature, limit: Signature, delta: Signature, *, stash_type: int = 1
 ) -> Signature:
-    first, last, step = (number(n, s.value) for n, s in (("start", start), ("limit", limit), ("delta", delta)))
+    first, last, step = (
+        number(n, s.value) for n, s in (("start", start), ("limit", limit), ("delta", delta))
+    )
     return Signature(start.dtype, (_range_length(first, last, step),))
 
 
@@ -128,7 +130,9 @@ def _one_hot_signature(
 def _tiled(shape: tuple[int, ...] | None, repeats: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
     counts = integers("repeats", repeats)
     if shape is None or len(counts) != len(shape) or any(count < 0 for count in counts):
-        raise ValueError(f"repeats={counts}: must be a number of 0 or more for each axis of the shape {shape}")
+        raise ValueError(
+            f"repeats={counts}: must be a number of 0 or more for each axis of the shape {shape}"
+        )
     return counts, tuple(size * count for size, count in zip(shape, counts))
 
 
@@ -146,9 +150,7 @@ def _tile_signature(x: Signature, repeats: Signature) -> Signature:
 # ---- margins ------------------------------------------------------------------------------------------
 
 
-def _margins(
-    ndim: int, pads: np.ndarray, axes: np.ndarray | None
-) -> tuple[tuple[int, int], ...]:
+def _margins(ndim: int, pads: np.ndarray, axes: np.ndarray | None) -> tuple[tuple[int, int], ...]:
     """What each axis gets before and after."""
     told = integers("pads", pads)
     along = tuple(range(ndim)) if axes is None else axes_of("axes", integers("axes", axes), ndim)
@@ -190,9 +192,7 @@ def _pad_into(
     kept = tuple(
         slice(max(0, -before), size - max(0, -after)) for size, (before, after) in zip(x.shape, margins)
     )
-    inner = [
-        slice(max(0, before), size - max(0, after)) for size, (before, after) in zip(out.shape, margins)
-    ]
+    inner = [slice(max(0, before), size - max(0, after)) for size, (before, after) in zip(out.shape, margins)]
     out[tuple(inner)] = x[kept]
     for axis, (before, after) in enumerate(margins):
         before, after = max(0, before), max(0, after)

@@ -54,8 +54,14 @@ def _pool(
         raise ValueError("pool_int64s, pool_strings: exactly one of them must be given")
     pool = np.array(pool_strings, object) if pool_int64s is None else np.array(pool_int64s, np.int64)
     stops = [*ngram_counts, len(pool)]
-    if sorted(stops) != stops or stops[0] < 0 or any((b - a) % n for n, (a, b) in enumerate(zip(stops, stops[1:]), 1)):
-        raise ValueError(f"ngram_counts={tuple(ngram_counts)}: must begin the 1-grams, 2-grams, ... of the pool")
+    if (
+        sorted(stops) != stops
+        or stops[0] < 0
+        or any((b - a) % n for n, (a, b) in enumerate(zip(stops, stops[1:]), 1))
+    ):
+        raise ValueError(
+            f"ngram_counts={tuple(ngram_counts)}: must begin the 1-grams, 2-grams, ... of the pool"
+        )
     return pool, stops
 
 
@@ -82,7 +88,9 @@ def _tf_idf(
     for length, (start, stop) in enumerate(zip(stops, stops[1:]), 1):
         count = (stop - start) // length
         if first + count > len(ngram_indexes):
-            raise ValueError(f"ngram_indexes: {len(ngram_indexes)} numbers must be one for each n-gram of the pool")
+            raise ValueError(
+                f"ngram_indexes: {len(ngram_indexes)} numbers must be one for each n-gram of the pool"
+            )
         if count and min_gram_length <= length <= max_gram_length:
             grams = _Grams(pool[start:stop], length)
             for step in range(1, (max_skip_count if length > 1 else 0) + 2):
@@ -92,7 +100,9 @@ def _tf_idf(
     scaled = found.astype(np.float32)
     if mode != "TF" and weights is not None:
         if len(weights) != len(ngram_indexes):
-            raise ValueError(f"weights: {len(weights)} numbers must be as many as the {len(ngram_indexes)} n-grams")
+            raise ValueError(
+                f"weights: {len(weights)} numbers must be as many as the {len(ngram_indexes)} n-grams"
+            )
         scaled *= np.array(weights, np.float32)
     out = np.zeros((len(rows), _width(ngram_indexes)), np.float32)
     np.add.at(out, (slice(None), np.array(ngram_indexes, np.int64)), scaled)
@@ -139,7 +149,11 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
 
 def _table(side: str, attributes: dict[str, Any]) -> tuple[str, np.ndarray]:
     """The keys or the values, and of which kind they are."""
-    given = [(kind, attributes[f"{side}_{kind}"]) for kind in (*KINDS, "tensor") if attributes.get(f"{side}_{kind}") is not None]
+    given = [
+        (kind, attributes[f"{side}_{kind}"])
+        for kind in (*KINDS, "tensor")
+        if attributes.get(f"{side}_{kind}") is not None
+    ]
     if len(given) != 1:
         raise ValueError(f"{side}_*: exactly one of them must be given")
     kind, values = given[0]

@@ -183,7 +183,9 @@ def _tensor_scatter(
     elif mode != "linear":
         raise ValueError(f"mode={mode!r}: must be 'linear' or 'circular'")
     if places.size and not 0 <= places.min() <= places.max() < longest:
-        raise ValueError(f"write_indices: {steps} steps from there must lie within the {longest} of axis {axis}")
+        raise ValueError(
+            f"write_indices: {steps} steps from there must lie within the {longest} of axis {axis}"
+        )
     out = np.array(past, order="C")
     np.moveaxis(out, axis, 1)[np.arange(batch)[:, None], places] = np.moveaxis(update, axis, 1)
     return out
@@ -245,7 +247,9 @@ def _suppress(
     """The best boxes of each class that do not overlap a better one too much: (image, class, box) of each."""
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (scores.shape[0], scores.shape[2], 4):
         raise ValueError(f"boxes: shape {boxes.shape} must be (n, boxes, 4), that of scores {scores.shape}")
-    limit = 0 if max_output_boxes_per_class is None else integer("max_output_boxes", max_output_boxes_per_class)
+    limit = (
+        0 if max_output_boxes_per_class is None else integer("max_output_boxes", max_output_boxes_per_class)
+    )
     overlap = 0.0 if iou_threshold is None else number("iou_threshold", iou_threshold)
     lowest = None if score_threshold is None else number("score_threshold", score_threshold)
     found = [np.zeros((0, 3), np.int64)]

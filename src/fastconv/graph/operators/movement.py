@@ -47,7 +47,9 @@ def _reshape(x: np.ndarray, shape: np.ndarray, *, allowzero: int = 0) -> np.ndar
     sizes = integers("shape", shape)
     if not allowzero:
         if any(size == 0 and i >= x.ndim for i, size in enumerate(sizes)):
-            raise ValueError(f"shape={sizes}: 0 keeps a size, and the input of shape {x.shape} has none there")
+            raise ValueError(
+                f"shape={sizes}: 0 keeps a size, and the input of shape {x.shape} has none there"
+            )
         sizes = [size or x.shape[i] for i, size in enumerate(sizes)]
     elif 0 in sizes and -1 in sizes:
         raise ValueError(f"shape={sizes}: -1 stands for any size next to 0")
@@ -183,12 +185,14 @@ def _joined(signatures: Sequence[Signature], axis: int) -> tuple[int, tuple[int,
     total = 0
     for i, (signature, shape) in enumerate(zip(signatures, shapes)):
         assert shape is not None
-        if len(shape) != len(first) or any(
-            a != b for k, (a, b) in enumerate(zip(shape, first)) if k != axis
-        ):
-            raise ValueError(f"input {i}: shape {shape} must be that of input 0, {first}, but for axis {axis}")
+        if len(shape) != len(first) or any(a != b for k, (a, b) in enumerate(zip(shape, first)) if k != axis):
+            raise ValueError(
+                f"input {i}: shape {shape} must be that of input 0, {first}, but for axis {axis}"
+            )
         if signature.dtype != signatures[0].dtype:
-            raise TypeError(f"input {i}: dtype {signature.dtype} must be that of input 0, {signatures[0].dtype}")
+            raise TypeError(
+                f"input {i}: dtype {signature.dtype} must be that of input 0, {signatures[0].dtype}"
+            )
         total += shape[axis]
     return axis, (*first[:axis], total, *first[axis + 1 :])
 
@@ -204,9 +208,7 @@ def _concat_signature(*parts: Signature, axis: int) -> Signature:
     return Signature(parts[0].dtype, _joined(parts, axis)[1])
 
 
-def _concat_kernel(
-    keep: Keep, signatures: list[Signature], output: Signature, *, axis: int
-) -> Kernel | None:
+def _concat_kernel(keep: Keep, signatures: list[Signature], output: Signature, *, axis: int) -> Kernel | None:
     axis, _ = _joined(signatures, axis)
     places = []
     start = 0

@@ -21,7 +21,9 @@ Rule = Callable[..., tuple[np.ndarray, ...]]
 def _step(rule: Rule, memories: int) -> Operator:
     """An operator that takes a step for each of several weights."""
 
-    def compute(rate: np.ndarray, count: np.ndarray, *arrays: np.ndarray, **attributes: Any) -> tuple[np.ndarray, ...]:
+    def compute(
+        rate: np.ndarray, count: np.ndarray, *arrays: np.ndarray, **attributes: Any
+    ) -> tuple[np.ndarray, ...]:
         kinds = 2 + memories
         weights, rest = divmod(len(arrays), kinds)
         if rest or not weights:

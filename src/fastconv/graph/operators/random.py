@@ -27,7 +27,9 @@ def _generator(seed: float | None) -> Any:
     return np.random.RandomState(int(np.float32(seed).view(np.uint32)))
 
 
-def _drawn(seed: float | None, name: str, first: float, second: float, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _drawn(
+    seed: float | None, name: str, first: float, second: float, shape: tuple[int, ...], dtype: Any
+) -> np.ndarray:
     if any(size < 0 for size in shape):
         raise ValueError(f"shape={shape}: sizes must be 0 or more")
     check_allocation(shape, np.dtype(np.float64))
@@ -36,7 +38,12 @@ def _drawn(seed: float | None, name: str, first: float, second: float, shape: tu
 
 
 def _normal(
-    *, shape: Sequence[int], dtype: Any = None, mean: float = 0.0, scale: float = 1.0, seed: float | None = None
+    *,
+    shape: Sequence[int],
+    dtype: Any = None,
+    mean: float = 0.0,
+    scale: float = 1.0,
+    seed: float | None = None,
 ) -> np.ndarray:
     """Normally distributed numbers."""
     return _drawn(seed, "normal", mean, _scale(scale), tuple(shape), dtype or FLOAT32)
@@ -86,7 +93,9 @@ def _multinomial(
 ) -> np.ndarray:
     """Places along the last axis, drawn with probabilities whose logarithms, up to a constant, x holds."""
     if x.ndim != 2 or not x.shape[1] or sample_size < 0:
-        raise ValueError(f"input: shape {x.shape} must be (n, classes), and sample_size={sample_size} 0 or more")
+        raise ValueError(
+            f"input: shape {x.shape} must be (n, classes), and sample_size={sample_size} 0 or more"
+        )
     check_allocation((len(x), sample_size), np.dtype(np.float64))
     wide = x.astype(np.float64)
     steps = np.cumsum(np.exp(wide - wide.max(1, keepdims=True)), 1)

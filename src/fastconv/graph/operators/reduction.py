@@ -169,9 +169,7 @@ def _reduce(function: Reduction, in_float: bool = False) -> Operator:
 def _arg(function: Callable[..., Any]) -> Operator:
     """The place of the largest or smallest along an axis: the first of equals, or the last."""
 
-    def compute(
-        x: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-    ) -> np.ndarray:
+    def compute(x: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> np.ndarray:
         axis = axis_of("axis", axis, x.ndim)
         if not x.shape[axis]:
             raise ValueError(f"input: axis {axis} of shape {x.shape} has no element to choose")

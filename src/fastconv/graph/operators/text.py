@@ -16,7 +16,9 @@ TEXT = np.dtype(object)
 
 def _texts(x: np.ndarray) -> list[str]:
     """All elements in order, as `str`."""
-    return [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in x.reshape(-1)]
+    return [
+        each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in x.reshape(-1)
+    ]
 
 
 def _array(texts: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:

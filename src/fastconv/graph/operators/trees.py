@@ -65,7 +65,9 @@ class _Trees:
         stops = np.flatnonzero(np.isnan(values))
         lists = [each[~np.isnan(each)] for each in np.split(values, stops)]
         if len(lists) < len(nodes):
-            raise ValueError(f"membership_values: {len(lists)} sets must be at least {len(nodes)}, one for each node")
+            raise ValueError(
+                f"membership_values: {len(lists)} sets must be at least {len(nodes)}, one for each node"
+            )
         return {int(node): each for node, each in zip(nodes, lists)}
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
@@ -97,7 +99,9 @@ class _Trees:
         return np.where(np.isnan(value), self.missing[node], held) if self.missing.any() else held
 
 
-def _gathered(leaves: np.ndarray, weights: np.ndarray, targets: np.ndarray, count: int, how: int) -> np.ndarray:
+def _gathered(
+    leaves: np.ndarray, weights: np.ndarray, targets: np.ndarray, count: int, how: int
+) -> np.ndarray:
     """One number for each row and target, of the leaves that the row reached."""
     if how not in (AVERAGE, SUM, MIN, MAX):
         raise ValueError(f"aggregate_function={how}: must be 0 to 3")
@@ -170,7 +174,9 @@ def _tree_ensemble(
     """What the leaves say that each row reaches, together for each target; computed in float64 and rounded once."""
     weights, targets = leaf_weights.reshape(-1), np.array(leaf_targetids, np.int64)
     if len(targets) != len(weights) or np.any((targets < 0) | (targets >= n_targets)):
-        raise ValueError(f"leaf_targetids: must be {len(weights)} numbers of 0 to {n_targets - 1}, n_targets - 1")
+        raise ValueError(
+            f"leaf_targetids: must be {len(weights)} numbers of 0 to {n_targets - 1}, n_targets - 1"
+        )
     if x.ndim != 2:
         raise ValueError(f"input: shape {x.shape} must have 2 axes")
     if not 0 <= post_transform < len(TRANSFORMS):
