@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _pool(
     if (
         sorted(stops) != stops
         or stops[0] < 0
-        or any((b - a) % n for n, (a, b) in enumerate(zip(stops, stops[1:]), 1))
+        or any((b - a) % n for n, (a, b) in enumerate(pairwise(stops), 1))
     ):
         raise ValueError(
             f"ngram_counts={tuple(ngram_counts)}: must begin the 1-grams, 2-grams, ... of the pool"
@@ -85,7 +86,7 @@ def _tf_idf(
     rows = np.atleast_2d(x)
     counts = np.zeros((len(rows), len(ngram_indexes)), np.int64)
     first = 0
-    for length, (start, stop) in enumerate(zip(stops, stops[1:]), 1):
+    for length, (start, stop) in enumerate(pairwise(stops), 1):
         count = (stop - start) // length
         if first + count > len(ngram_indexes):
             raise ValueError(
@@ -105,7 +106,7 @@ def _tf_idf(
             )
         scaled *= np.array(weights, np.float32)
     out = np.zeros((len(rows), _width(ngram_indexes)), np.float32)
-    np.add.at(out, (slice(None), np.array(ngram_indexes, np.int64)), scaled)
+    np.add.at(out.T, np.array(ngram_indexes, np.int64), scaled.T)
     return out.reshape(*x.shape[:-1], out.shape[1])
 
 

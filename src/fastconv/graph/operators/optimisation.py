@@ -1,7 +1,7 @@
 """Operators that take one step of training: Momentum, Adagrad, Adam.
 
-Behind the rate and the number of steps so far come all weights, then all their gradients, then what the method
-remembers of each; what comes out is in the same order, without the gradients.
+Behind the rate and the number of steps so far come all weights, then all their gradients, then what the
+method remembers of each; what comes out is in the same order, without the gradients.
 """
 
 from __future__ import annotations

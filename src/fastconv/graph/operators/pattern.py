@@ -1,7 +1,7 @@
-"""RegexFullMatch: regular expressions of RE2's syntax, matched in time that grows with the text and no faster.
+"""RegexFullMatch: regular expressions of RE2's syntax, matched in time that grows as the text does.
 
-A model's pattern is anybody's, and Python's `re` needs exponential time for some. So a pattern becomes a list of
-instructions (Thompson's automaton, doi:10.1145/363347.363387), all of which are followed at once.
+A model's pattern is anybody's, and Python's `re` needs exponential time for some. So a pattern becomes a list
+of instructions (Thompson's automaton, doi:10.1145/363347.363387), all of which are followed at once.
 Syntax: https://github.com/google/re2/wiki/Syntax. Scripts (\\p{Greek}) and \\C are not served.
 """
 
@@ -30,7 +30,7 @@ CATEGORIES = {"L", "M", "N", "P", "S", "Z", "C"}
 
 
 class Set(NamedTuple):
-    """Characters: those in a range, or of a general category (first letters), or in a set, or all but these."""
+    """Characters: those in a range, of a general category (first letters), or in a set; or all but these."""
 
     ranges: tuple[tuple[int, int], ...] = ()
     categories: tuple[str, ...] = ()
@@ -63,18 +63,21 @@ DIGIT, SPACE, WORD = _of(string.digits), _of("\t\n\f\r "), _of(string.ascii_lett
 ANY, LINE = Set(((0, LAST),)), Set(((0, 9), (11, LAST)))
 PERL = {"d": DIGIT, "s": SPACE, "w": WORD, "D": _not(DIGIT), "S": _not(SPACE), "W": _not(WORD)}
 POSIX = {
-    "alnum": _of(string.ascii_letters + string.digits), "alpha": _of(string.ascii_letters), "ascii": Set(((0, 127),)),
-    "blank": _of("\t "), "cntrl": Set(((0, 31), (127, 127))), "digit": DIGIT, "graph": Set(((33, 126),)),
+    "alnum": _of(string.ascii_letters + string.digits), "alpha": _of(string.ascii_letters),
+    "ascii": Set(((0, 127),)), "blank": _of("\t "), "cntrl": Set(((0, 31), (127, 127))), "digit": DIGIT,
+    "graph": Set(((33, 126),)),
     "lower": _of(string.ascii_lowercase), "print": Set(((32, 126),)), "punct": _of(string.punctuation),
-    "space": _of("\t\n\v\f\r "), "upper": _of(string.ascii_uppercase), "word": WORD, "xdigit": _of(string.hexdigits),
+    "space": _of("\t\n\v\f\r "), "upper": _of(string.ascii_uppercase), "word": WORD,
+    "xdigit": _of(string.hexdigits),
 }  # fmt: skip
 CONTROL = {"a": "\a", "f": "\f", "t": "\t", "n": "\n", "r": "\r", "v": "\v"}
 
-#: An instruction: a Set takes a character, text is a condition between two, a pair goes on at both, None is the end.
+#: An instruction: a Set takes a character, text is a condition between two, a pair goes on at both, None is
+#: the end.
 Instruction = Set | str | tuple[int, int] | None
 
 #: A part of a pattern: a Set, a condition, ("all", parts), ("any", parts) or ("times", part, low, high).
-Part = Set | str | tuple  # type: ignore[type-arg]
+Part = Set | str | tuple
 
 
 class _Parser:
@@ -321,7 +324,8 @@ class Pattern:
         elif part[0] == "any":
             self._write_choice(part[1], text)
         else:
-            self._write_times(*part[1:], text)
+            _, repeated, low, high = part
+            self._write_times(repeated, low, high, text)
 
     def _write_choice(self, parts: list[Part], text: str) -> None:
         ends = []

@@ -1,7 +1,7 @@
 """Operators that draw numbers.
 
-Without a seed two runs differ. With one every run draws the same, from the generator (MT19937) and in the order of
-`numpy.random.RandomState`, as the results that ONNX publishes for its seeded nodes do.
+Without a seed two runs differ. With one every run draws the same, from the generator (MT19937) and in the
+order of `numpy.random.RandomState`, as the results that ONNX publishes for its seeded nodes do.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _multinomial(
     drawn = _generator(seed).uniform(0.0, 1.0, (len(x), sample_size)) * steps[:, -1:]
     found = [np.searchsorted(row, each, "right") for row, each in zip(steps, drawn)]
     places = np.array(found, np.int64).reshape(len(x), sample_size)
-    return np.minimum(places, x.shape[1] - 1).astype(np.dtype(dtype or np.int32))
+    return np.asarray(np.minimum(places, x.shape[1] - 1)).astype(np.dtype(dtype or np.int32))
 
 
 def _multinomial_signature(

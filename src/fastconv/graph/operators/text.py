@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def _concat_signature(a: Signature, b: Signature) -> Signature:
 def _split(
     x: np.ndarray, *, delimiter: str = "", maxsplit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of each text along a new last axis, with empty text behind the last; and how many there are."""
+    """The parts of each text along a new last axis, empty text behind the last; and how many there are."""
     most = -1 if maxsplit is None else maxsplit
     parts = [each.split(delimiter or None, most) for each in _texts(x)]
     counts = np.array([len(each) for each in parts], np.int64)

@@ -59,7 +59,7 @@ class _Trees:
         return np.where(is_leaf, target + nodes, target)
 
     def _sets(self, members: np.ndarray | None) -> dict[int, np.ndarray]:
-        """The members of each node that has some, which are told one list behind the other with NaN between."""
+        """The members of each node that has some, told one list behind the other with NaN between."""
         nodes = np.flatnonzero(self.modes == MEMBER)
         values = np.zeros(0) if members is None else members.reshape(-1)
         stops = np.flatnonzero(np.isnan(values))
@@ -79,7 +79,7 @@ class _Trees:
         for _ in range(self.count + 1):
             row, tree = np.nonzero(here < self.count)
             if not row.size:
-                return here - self.count
+                return np.asarray(here - self.count)
             node = here[row, tree]
             here[row, tree] = self.next[self._holds(node, x[row, self.features[node]]).astype(np.intp), node]
         raise ValueError("nodes_*nodeids: lead in a circle")
@@ -120,13 +120,13 @@ def _gathered(
 
 def _softmax(x: np.ndarray) -> np.ndarray:
     powers = np.exp(x - x.max(1, keepdims=True, initial=-np.inf))
-    return powers / powers.sum(1, keepdims=True)
+    return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def _softmax_zero(x: np.ndarray) -> np.ndarray:
     """Softmax of what is not 0, which stays."""
     powers = np.where(x == 0, 0, np.exp(x - x.max(1, keepdims=True, initial=-np.inf)))
-    return powers / np.maximum(powers.sum(1, keepdims=True), np.finfo(float).tiny)
+    return np.asarray(powers / np.maximum(powers.sum(1, keepdims=True), np.finfo(float).tiny))
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 def _probit(x: np.ndarray) -> np.ndarray:
-    """What has this share of a normal distribution below it: Winitzki's approximation, made exact by Newton's steps."""
+    """What has this share of a normal distribution below it: Winitzki's approximation, and Newton's steps."""
     y = 2 * x - 1
     log = np.log(1 - y * y)
     half = 2 / (math.pi * 0.147) + log / 2
@@ -142,7 +142,7 @@ def _probit(x: np.ndarray) -> np.ndarray:
     for _ in range(3):
         error = ELEMENTWISE["Erf"].compute(root) - y
         root = root - error * math.sqrt(math.pi) / 2 * np.exp(root * root)
-    return math.sqrt(2) * root
+    return np.asarray(math.sqrt(2) * root)
 
 
 #: What is done to the numbers at the end, by ONNX's number.
@@ -171,7 +171,7 @@ def _tree_ensemble(
     aggregate_function: int = SUM,
     post_transform: int = 0,
 ) -> np.ndarray:
-    """What the leaves say that each row reaches, together for each target; computed in float64 and rounded once."""
+    """What the leaves say that each row reaches, for each target; computed in float64 and rounded once."""
     weights, targets = leaf_weights.reshape(-1), np.array(leaf_targetids, np.int64)
     if len(targets) != len(weights) or np.any((targets < 0) | (targets >= n_targets)):
         raise ValueError(
