@@ -9,18 +9,27 @@ from fastconv.graph.operators import (
     convolution,
     creation,
     elementwise,
+<<<<<<< HEAD
     function,
+=======
+    features,
+>>>>>>> 7d387b71ebb787ebe86a7ce1ee5808732e0aaec9
     indexing,
     matrix,
     movement,
     normalization,
+    optimisation,
+    pattern,
     pooling,
     quantized,
+    random,
     recurrent,
     reduction,
     resize,
     sequence,
     signal,
+    text,
+    trees,
 )
 
 #: All of them; a family's file says what it means by each.
@@ -30,16 +39,25 @@ OPERATORS: dict[str, Operator] = {
     **convolution.OPERATORS,
     **creation.OPERATORS,
     **elementwise.OPERATORS,
+<<<<<<< HEAD
     **function.OPERATORS,
+=======
+    **features.OPERATORS,
+>>>>>>> 7d387b71ebb787ebe86a7ce1ee5808732e0aaec9
     **indexing.OPERATORS,
     **matrix.OPERATORS,
     **movement.OPERATORS,
     **normalization.OPERATORS,
+    **optimisation.OPERATORS,
+    **pattern.OPERATORS,
     **pooling.OPERATORS,
     **quantized.OPERATORS,
+    **random.OPERATORS,
     **recurrent.OPERATORS,
     **reduction.OPERATORS,
     **resize.OPERATORS,
     **sequence.OPERATORS,
     **signal.OPERATORS,
+    **text.OPERATORS,
+    **trees.OPERATORS,
 }

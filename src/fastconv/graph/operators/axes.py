@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 
+def along(axis: int, part: Any) -> tuple[Any, ...]:
+    """An index that takes a part of one axis, and all of those before it."""
+    return (*[slice(None)] * axis, part)
+
+
 def axis_of(name: str, axis: int, ndim: int) -> int:
     """An axis counted from the front.
 

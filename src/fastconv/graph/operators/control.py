@@ -1,7 +1,7 @@
 """Operators that run graphs: If, Loop, Scan and SequenceMap.
 
-A body is a `Graph`; what it reads from around it comes behind its own inputs. It is run as any graph is, so each
-iteration has its program for the shapes that come, and what it returns lies in nobody else's memory.
+A body is a `Graph`; what it reads from around it comes behind its own inputs. It is run as any graph is, so
+each iteration has its program for the shapes that come, and what it returns lies in nobody else's memory.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Stacks:
             first = steps[0] if steps else array
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (first.shape, first.dtype):
                 raise ValueError(
-                    f"body: its output {output.name!r} must be an array of one shape and dtype in all iterations"
+                    f"body: its output {output.name!r} must be an array, of one shape and dtype always"
                 )
             steps.append(array)
             self._nbytes += array.nbytes
@@ -81,7 +81,8 @@ def _own(value: Any) -> Any:
 def _check_body(body: Graph, inputs: int, outputs: int) -> None:
     if len(body.inputs) != inputs or len(body.outputs) < outputs:
         raise ValueError(
-            f"body: {len(body.inputs)} inputs and {len(body.outputs)} outputs must be {inputs}, and {outputs} or more"
+            f"body: {len(body.inputs)} inputs and {len(body.outputs)} outputs must be {inputs}, "
+            f"and {outputs} or more"
         )
 
 
@@ -110,7 +111,7 @@ def _loop(
     while goes_on and (limit is None or done < limit):
         if done >= max_iterations:
             raise ValueError(
-                f"more than max_iterations={max_iterations} iterations; load(..., max_iterations=) allows more"
+                f"goes on after max_iterations={max_iterations}; load(..., max_iterations=) allows more"
             )
         told, *made = body.run([np.array(done, np.int64), np.array(True), *state, *captured])
         state = made[:carried]
@@ -198,7 +199,7 @@ def _scan(
 
 
 def _sequence_map(sequence: list[Any], *others: Any, body: Graph, mapped: int) -> tuple[list[Any], ...]:
-    """A body run on the elements of lists, one after the other; `mapped` inputs are its own, in part arrays."""
+    """A body run on the elements of lists, one by one; of its inputs `mapped` are its own, in part arrays."""
     _check_body(body, 1 + len(others), 1)
     own = (sequence, *others[: mapped - 1])
     lists = [each for each in own if isinstance(each, list)]

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.geometry import check_allocation
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
-from fastconv.graph.operators.axes import axes_of, axis_of, integer, integers, number
+from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers, number
 
 # ---- fills and ranges ---------------------------------------------------------------------------------
 
@@ -48,11 +48,11 @@ def _range_length(start: Any, limit: Any, delta: Any) -> int:
     if not all(map(math.isfinite, (start, limit, delta))) or delta == 0:
         raise ValueError(f"start={start}, limit={limit}, delta={delta}: must be finite, and delta not 0")
     if isinstance(start, int):
-        return max(0, -((start - limit) // delta))
+        return max(0, int(-((start - limit) // delta)))
     length = (limit - start) / delta
     if not math.isfinite(length):
         raise ValueError(f"start={start}, limit={limit}, delta={delta}: a range of so many steps has no end")
-    return max(0, math.ceil(length))
+    return max(0, math.ceil(float(length)))
 
 
 def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1) -> np.ndarray:
@@ -60,9 +60,8 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_typ
     first, last, step = number("start", start), number("limit", limit), number("delta", delta)
     length = _range_length(first, last, step)
     check_allocation((length,), np.dtype(np.float64))
-    if start.dtype.kind in "iu":
-        return (first + np.arange(length) * step).astype(start.dtype)
-    return (first + np.arange(length, dtype=np.float64) * step).astype(start.dtype)
+    steps = np.arange(length, dtype=np.int64 if start.dtype.kind in "iu" else np.float64)
+    return np.asarray(first + steps * step).astype(start.dtype)
 
 
 def _range_signature(
@@ -197,18 +196,17 @@ def _pad_into(
     for axis, (before, after) in enumerate(margins):
         before, after = max(0, before), max(0, after)
         if before or after:
-            place = [*[slice(None)] * axis, slice(None), *inner[axis + 1 :]]
-            first, last = tuple(place), tuple(place)
-            first = (*place[:axis], slice(0, before), *place[axis + 1 :])
-            last = (*place[:axis], slice(out.shape[axis] - after, None), *place[axis + 1 :])
+            outer = tuple(inner[axis + 1 :])
+            first = along(axis, slice(0, before)) + outer
+            last = along(axis, slice(out.shape[axis] - after, None)) + outer
             if mode == "constant":
                 out[first] = value
                 out[last] = value
             else:
                 size = out.shape[axis] - before - after
                 low, high = _pad_source(mode, size, before, after)
-                out[first] = out[(*place[:axis], low + before, *place[axis + 1 :])]
-                out[last] = out[(*place[:axis], high + before, *place[axis + 1 :])]
+                out[first] = out[along(axis, low + before) + outer]
+                out[last] = out[along(axis, high + before) + outer]
 
 
 def _check_pad(shape: tuple[int, ...], margins: Sequence[tuple[int, int]], mode: str) -> tuple[int, ...]:
@@ -225,7 +223,7 @@ def _check_pad(shape: tuple[int, ...], margins: Sequence[tuple[int, int]], mode:
 
 def _pad_value(value: np.ndarray | None, dtype: np.dtype | None) -> Any:
     if value is None:
-        return "" if dtype == object else 0
+        return "" if dtype is not None and dtype.kind == "O" else 0
     return value.reshape(-1)[0] if value.size else 0
 
 
@@ -263,7 +261,9 @@ def _pad_kernel(
     keep: Keep, signatures: list[Signature | None], output: Signature, *, mode: str = "constant"
 ) -> Kernel | None:
     x, pads, _, axes = [*signatures, None, None][:4]
-    assert x is not None and x.shape is not None and pads is not None
+    assert x is not None
+    assert x.shape is not None
+    assert pads is not None
     if pads.value is None or (axes is not None and axes.value is None):
         return None
     margins = _margins(len(x.shape), pads.value, None if axes is None else axes.value)
@@ -310,7 +310,8 @@ class _Blocks:
         ]
         if min(self.counts) < 0 or prod(self.counts) != shape[2] or shape[1] % prod(block):
             raise ValueError(
-                f"input: shape {shape} must be (n, channels x {prod(block)}, {prod(map(abs, self.counts))} blocks)"
+                f"input: shape {shape} must be (n, channels x {prod(block)}, blocks), and there are "
+                f"{self.counts} blocks along each axis"
             )
         self.out = (shape[0], shape[1] // prod(block), *image)
 
@@ -333,13 +334,13 @@ def _col2im(
     out = np.zeros((batch, channels, *places.padded), wide.dtype)
     columns = wide.reshape(batch, channels, prod(block), *places.counts)
     for k, offset in enumerate(np.ndindex(*block)):
-        index = tuple(
+        index = along(1, slice(None)) + tuple(
             slice(o * d, o * d + (count - 1) * s + 1 if count else 0, s)
             for o, d, s, count in zip(offset, places.dilations, places.strides, places.counts)
         )
-        out[(slice(None), slice(None), *index)] += columns[:, :, k]
+        out[index] += columns[:, :, k]
     inner = tuple(slice(before, before + size) for before, size in zip(places.pads, image))
-    return out[(slice(None), slice(None), *inner)].astype(x.dtype, copy=False)
+    return out[along(1, slice(None)) + inner].astype(x.dtype, copy=False)
 
 
 def _col2im_signature(

@@ -30,13 +30,14 @@ def _whole(indices: np.ndarray) -> np.ndarray:
 
 
 def _gather_signature(x: Signature, indices: Signature, *, axis: int = 0) -> Signature:
-    assert x.shape is not None and indices.shape is not None
+    assert x.shape is not None
+    assert indices.shape is not None
     axis = axis_of("axis", axis, len(x.shape))
     return Signature(x.dtype, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def _places(shape: tuple[int, ...], indices: np.ndarray, axis: int) -> tuple[Any, ...]:
-    """What `x[...]` takes to have, for each index, the element at it along the axis and else at its own place."""
+    """What `x[...]` takes to have for each index the element there along an axis, else at its own place."""
     axis = axis_of("axis", axis, len(shape))
     if indices.ndim != len(shape) or any(
         there > size for i, (there, size) in enumerate(zip(indices.shape, shape)) if i != axis
@@ -49,7 +50,7 @@ def _places(shape: tuple[int, ...], indices: np.ndarray, axis: int) -> tuple[Any
 
 def _gather_elements(x: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> np.ndarray:
     """For each index the element at it along an axis, and at the index's own place along the others."""
-    return x[_places(x.shape, indices, axis)]
+    return np.asarray(x[_places(x.shape, indices, axis)])
 
 
 def _gather_elements_signature(x: Signature, indices: Signature, *, axis: int = 0) -> Signature:
@@ -58,9 +59,8 @@ def _gather_elements_signature(x: Signature, indices: Signature, *, axis: int = 
 
 def _tuple_shape(shape: tuple[int, ...], indices: tuple[int, ...], batch: int) -> tuple[int, ...]:
     """The shape of what lists of indices along the last axis take, behind `batch` common axes."""
-    if not indices or batch < 0 or batch >= min(len(shape), len(indices)):
-        if batch or not indices:
-            raise ValueError(f"batch_dims={batch}: must be below the axes of {shape} and of {indices}")
+    if not indices or (batch and not 0 <= batch < min(len(shape), len(indices))):
+        raise ValueError(f"batch_dims={batch}: must be below the axes of {shape} and of {indices}")
     if shape[:batch] != indices[:batch] or indices[-1] > len(shape) - batch:
         raise ValueError(
             f"indices: shape {indices} must begin as {shape}, {batch} axes, and end in at most the number of "
@@ -84,7 +84,8 @@ def _gather_nd(x: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> np
 
 
 def _gather_nd_signature(x: Signature, indices: Signature, *, batch_dims: int = 0) -> Signature:
-    assert x.shape is not None and indices.shape is not None
+    assert x.shape is not None
+    assert indices.shape is not None
     return Signature(x.dtype, _tuple_shape(x.shape, indices.shape, batch_dims))
 
 
@@ -171,7 +172,7 @@ def _tensor_scatter(
     steps = update.shape[axis] if update.ndim == past.ndim else 0
     if axis == 0 or update.shape != (*past.shape[:axis], steps, *past.shape[axis + 1 :]) or steps > longest:
         raise ValueError(
-            f"update: shape {update.shape} must be that of the past, {past.shape}, or less along axis {axis}, "
+            f"update: shape {update.shape} must be that of the past, {past.shape}, less along axis {axis}, "
             "which must not be 0"
         )
     starts = np.zeros(batch, np.int64) if write_indices is None else write_indices
@@ -204,7 +205,7 @@ def _nonzero(x: np.ndarray) -> np.ndarray:
 def _unique(
     x: np.ndarray, *, axis: int | None = None, sorted: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each element, or slice of an axis, once; where it is first, which one each is, and how many there are."""
+    """Each element, or slice of an axis, once; where it is first, which one each is, and how many."""
     if axis is None:
         rows = x.reshape(-1)
     else:
@@ -222,7 +223,7 @@ def _unique(
         rank[order] = np.arange(order.size)
         first, counts, which = first[order], counts[order], rank[which]
     found = rows[first] if axis is None else np.ascontiguousarray(np.moveaxis(rows[first], 0, axis))
-    return (found, *(each.astype(np.int64, copy=False) for each in (first, which, counts)))
+    return found, first.astype(np.int64), which.astype(np.int64), counts.astype(np.int64)
 
 
 def _codes(x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv.geometry import check_allocation
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature, like_first
-from fastconv.graph.operators.axes import axes_of, axis_of, integer, integers
+from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers
 
 # ---- shapes -------------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ def _reshape(x: np.ndarray, shape: np.ndarray, *, allowzero: int = 0) -> np.ndar
         raise ValueError(f"shape={sizes}: -1 stands for any size next to 0")
     if any(size < -1 for size in sizes):
         raise ValueError(f"shape={sizes}: sizes must be -1 or more")
-    return x.reshape(_without_rest(sizes, x.size))
+    return np.reshape(x, _without_rest(sizes, x.size))
 
 
 def _without_rest(sizes: list[int], count: int) -> list[int]:
@@ -78,10 +78,10 @@ def _flatten(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
 def _transpose(x: np.ndarray, *, perm: Sequence[int] | None = None) -> np.ndarray:
     """The axes in the order `perm`; reversed without it."""
     if perm is None:
-        return x.T
+        return np.transpose(x)
     if sorted(perm) != list(range(x.ndim)):
         raise ValueError(f"perm={tuple(perm)}: must name each of the {x.ndim} axes once")
-    return x.transpose(perm)
+    return np.transpose(x, perm)
 
 
 def _squeeze(x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
@@ -169,8 +169,7 @@ def _split(
             raise ValueError(f"split={sizes}: must be sizes that sum to the {size} of axis {axis}")
         stops = np.cumsum(sizes).tolist()
     starts = [0, *stops[:-1]]
-    before = (slice(None),) * axis
-    return tuple(x[(*before, slice(start, stop))] for start, stop in zip(starts, stops))
+    return tuple(x[along(axis, slice(start, stop))] for start, stop in zip(starts, stops))
 
 
 # ---- joins --------------------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ def _concat_kernel(keep: Keep, signatures: list[Signature], output: Signature, *
     for each in signatures:
         assert each.shape is not None
         stop = start + each.shape[axis]
-        places.append((*[slice(None)] * axis, slice(start, stop)))
+        places.append(along(axis, slice(start, stop)))
         start = stop
 
     def kernel(*arrays: np.ndarray, skip: Sequence[bool] = ()) -> None:
@@ -254,7 +253,7 @@ def _in_blocks(x: np.ndarray, blocksize: int, mode: str) -> np.ndarray:
     depth = c // blocksize**2
     block = (blocksize, blocksize)
     sizes = (n, *block, depth, h, w) if mode == "DCR" else (n, depth, *block, h, w)
-    return x.reshape(sizes).transpose(_order(mode))
+    return np.transpose(x.reshape(sizes), _order(mode))
 
 
 def _depth_to_space(x: np.ndarray, *, blocksize: int, mode: str = "DCR") -> np.ndarray:
@@ -302,7 +301,7 @@ def _space_to_depth(x: np.ndarray, *, blocksize: int, mode: str = "DCR") -> np.n
     shape = _depth_shape(x.shape, blocksize)
     n, c, h, w = x.shape
     blocks = x.reshape(n, c, h // blocksize, blocksize, w // blocksize, blocksize)
-    return blocks.transpose(np.argsort(order)).reshape(shape)
+    return np.reshape(np.transpose(blocks, np.argsort(order).tolist()), shape)
 
 
 def _space_to_depth_signature(x: Signature, *, blocksize: int, mode: str = "DCR") -> Signature:

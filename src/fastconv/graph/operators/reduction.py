@@ -1,7 +1,7 @@
 """Operators that make one element of many: sums and their kin, extremes and where they are, running sums.
 
-Sums of floats are added up in pairs, or in blocks where NumPy would add one row after the other; so their error
-grows with the logarithm of how many there are, in whatever order they lie in memory.
+Sums of floats are added up in pairs, or in blocks where NumPy would add one row after the other; so their
+error grows with the logarithm of how many there are, in whatever order they lie in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.graph.operator import Operator, Signature, like_first
-from fastconv.graph.operators.axes import axes_of, axis_of, integer, integers
+from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers
 from fastconv.graph.operators.elementwise import FLOATS
 
 #: Rows that are added one after the other.
@@ -47,8 +47,7 @@ def _sum_rows(x: np.ndarray, axis: int) -> np.ndarray:
     """The sum over an axis that is not the innermost, in blocks of rows, and blocks of these."""
     while x.shape[axis] > 2 * BLOCK:
         count = x.shape[axis] // BLOCK
-        before = (slice(None),) * axis
-        whole, rest = x[(*before, slice(count * BLOCK))], x[(*before, slice(count * BLOCK, None))]
+        whole, rest = x[along(axis, slice(count * BLOCK))], x[along(axis, slice(count * BLOCK, None))]
         blocks = whole.reshape(*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :])
         sums = np.add.reduce(blocks, axis + 1)
         if rest.shape[axis]:
@@ -76,7 +75,7 @@ def _norm1(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _norm2(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return np.sqrt(_sum_square(x, axes))
+    return np.asarray(np.sqrt(_sum_square(x, axes)))
 
 
 def _sum_square(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -84,13 +83,13 @@ def _sum_square(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _log_sum(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return np.log(sum_of(x, axes))
+    return np.asarray(np.log(sum_of(x, axes)))
 
 
 def _log_sum_exp(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """log(sum(exp(x))), with the largest taken out first: nothing overflows."""
     if not _count(x, axes):
-        return np.log(sum_of(x, axes))
+        return np.asarray(np.log(sum_of(x, axes)))
     largest = np.maximum.reduce(x, axes, keepdims=True) if axes else x
     largest = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
     summed = np.log(sum_of(np.exp(x - largest), axes))
@@ -111,7 +110,7 @@ def _extreme(function: np.ufunc, highest: bool) -> Reduction:
             return np.asarray((np.any if highest else np.all)(x, axes))
         if x.dtype.kind in "iu":
             limits = np.iinfo(x.dtype)
-            initial = limits.min if highest else limits.max
+            initial: float = limits.min if highest else limits.max
         else:
             initial = -np.inf if highest else np.inf
         if _count(x, axes):

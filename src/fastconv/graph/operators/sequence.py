@@ -1,7 +1,7 @@
 """Operators on sequences, which are lists, and on optional values.
 
-A value that is not there is None, whether nothing was given or an empty optional: no operator tells them apart.
-What goes into a list is copied, for a value's memory is another's as soon as nobody reads it any more.
+A value that is not there is None, whether nothing was given or an empty optional: no operator tells these
+apart. What goes into a list is copied, for a value's memory is another's once nobody reads it any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.geometry import check_allocation
 from fastconv.graph.operator import Operator, Signature
-from fastconv.graph.operators.axes import axis_of, integer, integers
+from fastconv.graph.operators.axes import along, axis_of, integer, integers
 
 
 def _place(position: np.ndarray, low: int, high: int) -> int:
@@ -84,8 +84,7 @@ def _split(
         if step < 1:
             raise ValueError(f"split={step}: must be 1 or more")
         stops = [min(size, start + step) for start in range(0, size, step)]
-    before = (slice(None),) * axis
-    parts = [np.array(x[(*before, slice(a, b))]) for a, b in zip([0, *stops], stops)]
+    parts = [np.array(x[along(axis, slice(a, b))]) for a, b in zip([0, *stops], stops)]
     return parts if keepdims or split is not None else [part.squeeze(axis) for part in parts]
 
 
