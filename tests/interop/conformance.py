@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from fastconv.interop import onnx as door
@@ -59,7 +61,7 @@ def outcome(case: Any) -> Outcome:
         for inputs, expected in case.data_sets:
             outputs = net.run([_plain(each) for each in inputs])
             for got, wanted in zip(outputs, expected):
-                difference = differs(got, wanted, case.rtol, case.atol)
+                difference = differs(got, _plain(wanted), case.rtol, case.atol)
                 if difference:
                     return Outcome(case.name, operator, True, False, difference)
     except Exception as error:  # a case may fail in any way there is: this is what is reported
@@ -69,7 +71,8 @@ def outcome(case: Any) -> Outcome:
 
 
 def _plain(value: Any) -> Any:
-    return value
+    """Arrays of types that NumPy lacks come as protobuf messages."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def differs(got: Any, wanted: Any, rtol: float, atol: float) -> str:
