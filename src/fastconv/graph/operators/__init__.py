@@ -9,11 +9,8 @@ from fastconv.graph.operators import (
     convolution,
     creation,
     elementwise,
-<<<<<<< HEAD
-    function,
-=======
     features,
->>>>>>> 7d387b71ebb787ebe86a7ce1ee5808732e0aaec9
+    function,
     indexing,
     matrix,
     movement,
@@ -39,11 +36,8 @@ OPERATORS: dict[str, Operator] = {
     **convolution.OPERATORS,
     **creation.OPERATORS,
     **elementwise.OPERATORS,
-<<<<<<< HEAD
-    **function.OPERATORS,
-=======
     **features.OPERATORS,
->>>>>>> 7d387b71ebb787ebe86a7ce1ee5808732e0aaec9
+    **function.OPERATORS,
     **indexing.OPERATORS,
     **matrix.OPERATORS,
     **movement.OPERATORS,

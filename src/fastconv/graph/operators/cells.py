@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.conv.matmul import multiply
-from fastconv._kernels.engine.packed import PackedWeight
 from fastconv._kernels.pointwise.activation import CODES, activate
-from fastconv.functional.linear import product_plan
+from fastconv.graph.operators.rows import RowProduct
 
 #: Writes the activation of its first argument, of any strides, into the second, which is dense.
 Activation = Callable[[np.ndarray, np.ndarray], Any]
@@ -109,37 +107,6 @@ def _with_parameters(function: Callable[..., Any], values: Sequence[float]) -> A
     return lambda x, out: function(x, out, *values)
 
 
-# ---- products -----------------------------------------------------------------------------------------
-
-
-class _Product:
-    """Rows times the transpose of a weight (K, C), which is packed for all calls that have several rows."""
-
-    def __init__(self, weight: np.ndarray) -> None:
-        self.weight = np.ascontiguousarray(weight)
-        self.packed = PackedWeight()
-
-    @cached_property
-    def transposed(self) -> np.ndarray:
-        """For calls that have one row, which are bound by how quickly the weight is read."""
-        return np.ascontiguousarray(self.weight.T)
-
-    def of(self, count: int) -> Callable[[np.ndarray, np.ndarray], Any]:
-        """`product(rows, out)` for so many rows."""
-        weight, packed = self.weight, self.packed
-        if count < 2 or not weight.size:
-            return self._of_one
-        plan = product_plan(weight.shape[0], weight.shape[1], count)
-
-        def product(rows: np.ndarray, out: np.ndarray) -> None:
-            multiply(plan, weight, False, rows, True, out, True, None, 0, packed)
-
-        return product
-
-    def _of_one(self, rows: np.ndarray, out: np.ndarray) -> None:
-        np.dot(rows, self.transposed, out)
-
-
 # ---- cells --------------------------------------------------------------------------------------------
 
 
@@ -169,7 +136,7 @@ class Cell:
         told: Attributes,
     ) -> None:
         self.size = recurrence.shape[1]
-        self.weight, self.recurrence = _Product(weight), _Product(recurrence)
+        self.weight, self.recurrence = RowProduct(weight), RowProduct(recurrence)
         split = len(weight)
         self.bias = None if bias is None else bias[:split] + bias[split:]
         self.activations, self.told = activations, told
@@ -225,8 +192,8 @@ class GruCell(Cell):
                 self.bias[2 * size :] = bias[2 * size : 3 * size]
                 self.late_bias = bias[5 * size :]
         else:
-            self.gating = _Product(self.recurrence.weight[: 2 * size])
-            self.hidden = _Product(self.recurrence.weight[2 * size :])
+            self.gating = RowProduct(self.recurrence.weight[: 2 * size])
+            self.hidden = RowProduct(self.recurrence.weight[2 * size :])
 
     def stepper(self, batch: int, dtype: np.dtype) -> Callable[..., None]:
         late, size = bool(self.told.linear_before_reset), self.size

@@ -20,7 +20,7 @@ class Form(NamedTuple):
 
 
 #: Attributes that name a type by ONNX's number.
-TYPES = {"dtype", "to", "output_dtype", "output_datatype"}
+TYPES = {"dtype", "to", "output_dtype", "output_datatype", "precision"}
 
 #: Attributes that became inputs, with their places, up to the opset named.
 MOVED: dict[str, tuple[int, dict[str, int]]] = {
