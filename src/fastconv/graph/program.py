@@ -73,6 +73,8 @@ class Program:
         written = {value for step in self.steps if step.is_kernel for value in step.node.outputs if value}
         self.plan: Plan = place(found.nodes, found.known, written, found.outputs)
         self._settle_joins()
+        for value in (*self.plan.offsets, *self.plan.parts, *self.plan.fresh):
+            self._number(value)
         for step in self.steps:
             step.reads = tuple(map(self._number, step.node.inputs))
             step.makes = tuple(map(self._number, step.node.outputs))

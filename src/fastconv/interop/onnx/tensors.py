@@ -136,7 +136,7 @@ def value_type(proto: Any) -> tuple[np.dtype | None, tuple[int | str | None, ...
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(
-            size.dim_value if size.WhichOneof("value") == "dim_value" else (size.dim_param or None)
+            size.dim_value if size.WhichOneof("value") == "dim_value" else (size.dim_param.strip("?") or None)
             for size in tensor.shape.dim
         )
     return dtype_of(tensor.elem_type), shape
