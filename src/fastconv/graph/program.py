@@ -27,6 +27,14 @@ from fastconv.graph.specialise import Specialised, located
 BLOCKS = 4
 
 
+#: Operators whose result is their first input in another shape.
+RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+
+
+def _reshaped(shape: tuple[int, ...], x: np.ndarray, *others: Any) -> np.ndarray:
+    return x.reshape(shape)
+
+
 class Step:
     """One node's work.
 
@@ -79,12 +87,15 @@ class Program:
             step.reads = tuple(map(self._number, step.node.inputs))
             step.makes = tuple(map(self._number, step.node.outputs))
         self._outputs = [self._number(value) for value in found.outputs]
-        self._drop()
         self._copied = self._outputs_to_copy()
         self._fresh = [(self._number(v), found.known[v].shape, found.known[v].dtype) for v in self.plan.fresh]
         roots = set(self.plan.fresh)
         self._fresh_parts = list(self._parts_of(roots))
-        self._blocks: list[list[Any]] = []
+        self._placed_parts = list(self._parts_of(set(self.plan.offsets)))
+        self._views: list[Step] = []
+        self._blocks = [self._new_block()]
+        self._settle_views(self._blocks[0])
+        self._drop()
 
     def _number(self, value: Value | None) -> int:
         if value not in self._numbers:
@@ -109,6 +120,8 @@ class Program:
                     raise located(node, error) from error
                 if kernel is not None:
                     return Step(node, kernel, True, False)
+        if node.operator in RESHAPES and output is not None and output.shape is not None:
+            return Step(node, partial(_reshaped, output.shape), False, True)
         compute = self._prepared(operator, node, signatures, keep)
         if compute is None:
             compute = partial(operator.compute, **node.attributes) if node.attributes else operator.compute
@@ -155,6 +168,7 @@ class Program:
                 last[number] = step
         kept = {-1, *self._outputs, *(i for i, value in enumerate(self._start) if value is not None)}
         placed = {self._numbers[v] for v in (*self.plan.offsets, *self.plan.parts) if v in self._numbers}
+        placed.update(i for step in self._views for i in step.makes)
         for number, step in last.items():
             if number not in kept and number not in placed:
                 step.drops.append(number)
@@ -199,9 +213,36 @@ class Program:
                 place = block[offset : offset + known.nbytes]
                 flat = place.view(known.dtype)
                 values[self._number(value)] = laid(flat, known.shape, self.channels_last)
-            for number, of, index in self._parts_of(set(self.plan.offsets)):
+            for number, of, index in self._placed_parts:
                 values[number] = values[of] if index is None else values[of][index]
+        for step in self._views:
+            self._view(step, values)
         return values
+
+    def _view(self, step: Step, values: list[Any]) -> bool:
+        """Make views of what has its place already; whether they are views indeed, and not copies."""
+        made = step.run(*[None if i < 0 else values[i] for i in step.reads])
+        made = made if isinstance(made, tuple) else (made,)
+        if not all(isinstance(a, np.ndarray) and np.may_share_memory(a, values[step.reads[0]]) for a in made):
+            return False
+        for i, each in zip(step.makes, made):
+            if i >= 0:
+                values[i] = each
+        return True
+
+    def _settle_views(self, values: list[Any]) -> None:
+        """Views of what has its place in a block are made with the block, and not in every run."""
+        fixed = {-1, *(i for i, value in enumerate(self._start) if value is not None)}
+        fixed |= {self._number(v) for v in self.plan.offsets} | {i for i, _, _ in self._placed_parts}
+        outputs, kept = set(self._outputs), []
+        for step in self.steps:
+            ready = step.is_view and not step.is_kernel and fixed.issuperset(step.reads)
+            if ready and outputs.isdisjoint(step.makes) and self._view(step, values):
+                self._views.append(step)
+                fixed.update(step.makes)
+            else:
+                kept.append(step)
+        self.steps = kept
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs for arrays of the shapes that this was made for."""
