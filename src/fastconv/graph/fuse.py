@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fastconv.graph.ir import Node, Value, needed
+from fastconv.graph.keep import Keep
+from fastconv.graph.operator import Signature
 from fastconv.graph.operators.normalization import factors
 from fastconv.graph.operators.windows import windows
 
@@ -24,9 +26,25 @@ STORED = {"Relu": "relu", "LeakyRelu": "leaky_relu"}
 LEAKY_SLOPE = 0.01
 
 
-def fuse(nodes: Sequence[Node], outputs: Sequence[Value], exact: bool = False) -> list[Node]:
-    """The nodes, with those that one kernel can do together made one; `exact` leaves out what rounds otherwise."""
-    graph = _Rewriting(list(nodes), outputs)
+def fuse(
+    nodes: Sequence[Node],
+    outputs: Sequence[Value],
+    keep: Keep,
+    exact: bool = False,
+    known: dict[Value, Signature] | None = None,
+) -> list[Node]:
+    """The nodes, with those that one kernel can do together made one.
+
+    Parameters
+    ----------
+    keep : Keep
+        Where weights that are made of others are kept, so that all shapes of inputs share them.
+    exact : bool
+        Leave out what rounds otherwise.
+    known : dict of Value to Signature, optional
+        Shapes, where they are known already; those of new values are added.
+    """
+    graph = _Rewriting(list(nodes), outputs, {} if known is None else known, keep)
     changed = True
     while changed:
         changed = False
@@ -44,10 +62,12 @@ def fuse(nodes: Sequence[Node], outputs: Sequence[Value], exact: bool = False) -
 class _Rewriting:
     """Nodes that are being rewritten."""
 
-    def __init__(self, nodes: list[Node], outputs: Sequence[Value]) -> None:
-        self.nodes, self.outputs = nodes, set(outputs)
+    def __init__(
+        self, nodes: list[Node], outputs: Sequence[Value], known: dict[Value, Signature], keep: Keep
+    ) -> None:
+        self.nodes, self.outputs, self.known, self.keep = nodes, set(outputs), known, keep
         self.gone: set[Node] = set()
-        self.instead: dict[Node, Node] = {}
+        self.instead: dict[Node, list[Node]] = {}
         self._index()
 
     def _index(self) -> None:
@@ -61,9 +81,8 @@ class _Rewriting:
     def settle(self) -> None:
         """Carry out what rules have decided."""
         if self.gone:
-            self.nodes = [
-                self.instead.get(n, n) for n in self.nodes if n not in self.gone or n in self.instead
-            ]
+            kept = [self.instead.get(node, () if node in self.gone else (node,)) for node in self.nodes]
+            self.nodes = [node for nodes in kept for node in nodes]
             self.gone, self.instead = set(), {}
             self._index()
 
@@ -77,13 +96,21 @@ class _Rewriting:
     def merge(self, first: Node, last: Node, made: Node) -> bool:
         """`made` does the work of both, where the last one stands."""
         self.gone |= {first, last}
-        self.instead[last] = made
+        self.instead[last] = [made]
         return True
 
-    def replace(self, node: Node, made: Node) -> bool:
+    def replace(self, node: Node, *made: Node) -> bool:
         self.gone.add(node)
-        self.instead[node] = made
+        self.instead[node] = list(made)
         return True
+
+    def shape(self, value: Value | None) -> tuple[int, ...] | None:
+        """The shape of a value, where it is known."""
+        if value is None:
+            return None
+        held = constant(value)
+        known = self.known.get(value)
+        return held.shape if held is not None else None if known is None else known.shape
 
 
 def constant(value: Value | None) -> np.ndarray | None:
@@ -114,32 +141,39 @@ def _weights(conv: Node) -> tuple[np.ndarray, np.ndarray | None] | None:
     return weight, held
 
 
-def _scaled(conv: Node, last: Node, factor: np.ndarray, shift: np.ndarray) -> Node | None:
-    """A convolution whose outputs are scaled and shifted, per channel."""
+def _scaled(
+    graph: _Rewriting,
+    conv: Node,
+    last: Node,
+    arrays: tuple[np.ndarray, ...],
+    pair: Callable[[], tuple[np.ndarray, np.ndarray]],
+) -> bool:
+    """Scale and shift the outputs of a convolution per channel; factor and shift come from some arrays."""
     found = _weights(conv)
     if found is None or conv.operator != "Conv":
-        return None
+        return False
     weight, bias = found
-    channels = weight.shape[0]
-    if factor.size not in (1, channels) or shift.size not in (1, channels):
-        return None
-    factor = np.broadcast_to(factor.reshape(-1), (channels,)).astype(np.float64)
-    shift = np.broadcast_to(shift.reshape(-1), (channels,)).astype(np.float64)
-    scaled = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
-    moved = shift if bias is None else bias * factor + shift
-    inputs = (conv.inputs[0], Value.of(scaled.astype(weight.dtype)), Value.of(moved.astype(weight.dtype)))
-    return Node(conv.operator, inputs, last.outputs, conv.attributes, conv.name or last.name)
+
+    def make() -> tuple[Value, Value]:
+        channels = weight.shape[0]
+        factor, shift = (np.broadcast_to(each.reshape(-1), (channels,)).astype(np.float64) for each in pair())
+        scaled = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+        moved = shift if bias is None else bias * factor + shift
+        return Value.of(scaled.astype(weight.dtype)), Value.of(moved.astype(weight.dtype))
+
+    key = (last.operator, last.attributes.get("epsilon"))
+    inputs = (conv.inputs[0], *graph.keep((weight, bias, *arrays), key, make))
+    made = Node(conv.operator, inputs, last.outputs, conv.attributes, conv.name or last.name)
+    return graph.merge(conv, last, made)
 
 
 def _norm_into_conv(graph: _Rewriting, node: Node) -> bool:
     """Batch normalisation by known statistics."""
     conv = graph.alone(node.inputs[0])
-    statistics = [constant(value) for value in node.inputs[1:5]]
-    if conv is None or node.attributes.get("training_mode") or any(each is None for each in statistics):
+    known = tuple(array for value in node.inputs[1:5] if (array := constant(value)) is not None)
+    if conv is None or node.attributes.get("training_mode") or len(known) != 4:
         return False
-    pair = factors(*statistics, node.attributes.get("epsilon", 1e-5))  # type: ignore[arg-type]
-    made = _scaled(conv, node, *pair)
-    return made is not None and graph.merge(conv, node, made)
+    return _scaled(graph, conv, node, known, lambda: factors(known, node.attributes.get("epsilon", 1e-5)))
 
 
 def _factor_into_conv(graph: _Rewriting, node: Node) -> bool:
@@ -149,24 +183,23 @@ def _factor_into_conv(graph: _Rewriting, node: Node) -> bool:
         if conv is None or conv.operator != "Conv" or array is None or array.dtype.kind != "f":
             continue
         weight = constant(conv.inputs[1])
-        if weight is None or array.dtype != weight.dtype or not _is_per_channel(array, weight.ndim):
+        if weight is None or array.dtype != weight.dtype or not _is_per_channel(array, weight):
             continue
-        one, none = np.ones(1), np.zeros(1)
-        pair = (array, none) if node.operator == "Mul" else (one, array if node.operator == "Add" else -array)
         if node.operator == "Sub" and value is not node.inputs[0]:
             continue
-        made = _scaled(conv, node, *pair)
-        if made is not None:
-            return graph.merge(conv, node, made)
+        pairs = {"Mul": (array, np.zeros(1)), "Add": (np.ones(1), array), "Sub": (np.ones(1), -array)}
+        pair = pairs[node.operator]
+        if _scaled(graph, conv, node, (array,), lambda pair=pair: pair):  # type: ignore[misc]
+            return True
     return False
 
 
-def _is_per_channel(array: np.ndarray, rank: int) -> bool:
-    """Whether an array has one number for each channel of (N, C, ...), or one for all."""
+def _is_per_channel(array: np.ndarray, weight: np.ndarray) -> bool:
+    """Whether an array has one number for each channel of a convolution's output, or one for all."""
     if array.size == 1:
-        return array.ndim <= rank
-    shape = (1,) * (rank - array.ndim) + array.shape
-    return len(shape) == rank and all(size == 1 for i, size in enumerate(shape) if i != 1)
+        return array.ndim <= weight.ndim
+    shape = (1,) * (weight.ndim - array.ndim) + array.shape
+    return shape == (1, len(weight), *(1,) * (weight.ndim - 2))
 
 
 def _activation_into(graph: _Rewriting, node: Node) -> bool:
@@ -176,7 +209,7 @@ def _activation_into(graph: _Rewriting, node: Node) -> bool:
     if node.operator == "LeakyRelu" and abs(node.attributes.get("alpha", 0.01) - LEAKY_SLOPE) > 1e-9:
         return False
     if node.operator == "Clip":
-        bounds = [_number(value) for value in (*node.inputs[1:3], None, None)[:2]]
+        bounds = _bounds(node)
         given = sum(value is not None for value in node.inputs[1:3])
         name = "relu6" if bounds == [0.0, 6.0] else "relu" if bounds == [0.0, None] and given == 1 else None
     if first is None or name is None or first.operator not in ("Conv", "Linear"):
@@ -217,6 +250,49 @@ def _pad_into(graph: _Rewriting, node: Node) -> bool:
     return graph.merge(pad, node, Node(node.operator, inputs, node.outputs, attributes, node.name))
 
 
+def _along_rows(graph: _Rewriting, node: Node) -> bool:
+    """A convolution of columns one element wide is one of rows: these lie in vectors."""
+    x, weight, made = graph.shape(node.inputs[0]), constant(node.inputs[1]), node.outputs[0]
+    told = node.attributes
+    if x is None or weight is None or made is None or len(x) != 4 or weight.ndim != 4:
+        return False
+    if x[3] != 1 or weight.shape[3] != 1 or weight.shape[2] == 1 or x[2] == 1:
+        return False
+    pads, output = tuple(told.get("pads", ())), graph.shape(made)
+    if told.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID", "") or any(pads[1::2]) or output is None:
+        return False
+    row, answer = Value(f"{made.name}.row"), Value(f"{made.name}.answer")
+    dtype = graph.known[made].dtype
+    graph.known[row] = Signature(dtype, (*x[:2], 1, x[2]))
+    graph.known[answer] = Signature(dtype, (*output[:2], 1, output[2]))
+    attributes = {
+        **told,
+        "kernel_shape": (1, weight.shape[2]),
+        "strides": tuple(told.get("strides", ()))[::-1],
+        "dilations": tuple(told.get("dilations", ()))[::-1],
+        "pads": (pads[1], pads[0], pads[3], pads[2]) if pads else (),
+    }
+    turned = graph.keep((weight,), "rows", lambda: Value.of(np.swapaxes(weight, 2, 3).copy()))
+    swap = {"perm": (0, 1, 3, 2)}
+    return graph.replace(
+        node,
+        Node("Transpose", (node.inputs[0],), (row,), swap, node.name),
+        Node("Conv", (row, turned, *node.inputs[2:]), (answer,), attributes, node.name),
+        Node("Transpose", (answer,), (made,), swap, node.name),
+    )
+
+
+def _mean_of_planes(graph: _Rewriting, node: Node) -> bool:
+    """The mean over all spatial axes is a global average pool, if it keeps them."""
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    shape = graph.shape(node.inputs[0])
+    if axes is None or shape is None or not 3 <= len(shape) <= 5 or not node.attributes.get("keepdims", 1):
+        return False
+    if sorted(int(axis) % len(shape) for axis in axes.reshape(-1)) != list(range(2, len(shape))):
+        return False
+    return graph.replace(node, Node("GlobalAveragePool", node.inputs[:1], node.outputs, {}, node.name))
+
+
 # ---- products -----------------------------------------------------------------------------------------
 
 
@@ -249,6 +325,31 @@ def _swish(graph: _Rewriting, node: Node) -> bool:
         if gate.operator == "HardSigmoid" and abs(slope - 1 / 6) < 1e-6 and offset == 0.5:
             return graph.merge(gate, node, Node("HardSwish", (value,), node.outputs, {}, node.name))
     return False
+
+
+def _hard_swish(graph: _Rewriting, node: Node) -> bool:
+    """x * clip(x + 3, 0, 6) / 6, as exporters write it."""
+    if _number(node.inputs[1]) != 6.0:
+        return False
+    product = graph.alone(node.inputs[0])
+    if product is None or product.operator != "Mul":
+        return False
+    for value, other in (product.inputs, product.inputs[::-1]):
+        clip = graph.alone(other)
+        if clip is None or clip.operator != "Clip" or _bounds(clip) != [0.0, 6.0]:
+            continue
+        moved = graph.alone(clip.inputs[0])
+        if moved is not None and moved.operator == "Add" and moved.inputs[0] is value:
+            if _number(moved.inputs[1]) != 3.0:
+                continue
+            graph.gone |= {product, clip, moved}
+            return graph.replace(node, Node("HardSwish", (value,), node.outputs, {}, node.name))
+    return False
+
+
+def _bounds(clip: Node) -> list[float | None]:
+    """The numbers a Clip holds values between."""
+    return [_number(value) for value in (*clip.inputs[1:3], None, None)[:2]]
 
 
 def _gelu(graph: _Rewriting, node: Node) -> bool:
@@ -328,9 +429,11 @@ RULES: dict[str, tuple[Callable[[_Rewriting, Node], bool], ...]] = {
     "BatchNormalization": (_norm_into_conv,),
     "Clip": (_activation_into,),
     "Concat": (_joined_before,),
-    "Conv": (_pad_into,),
+    "Conv": (_pad_into, _along_rows),
+    "Div": (_hard_swish,),
     "LeakyRelu": (_activation_into,),
     "Mul": (_factor_into_conv, _swish, _gelu),
+    "ReduceMean": (_mean_of_planes,),
     "Relu": (_activation_into,),
     "Sub": (_factor_into_conv,),
     "Transpose": (_transposes,),
@@ -338,4 +441,13 @@ RULES: dict[str, tuple[Callable[[_Rewriting, Node], bool], ...]] = {
 
 
 #: Rules whose results are rounded otherwise than those of the nodes one by one.
-ROUNDING = (_norm_into_conv, _factor_into_conv, _bias_into_product, _swish, _gelu)
+ROUNDING = (
+    _along_rows,
+    _mean_of_planes,
+    _norm_into_conv,
+    _factor_into_conv,
+    _bias_into_product,
+    _swish,
+    _hard_swish,
+    _gelu,
+)

@@ -115,7 +115,7 @@ class Graph(Nodes):
                 return program
         signatures = [UNKNOWN if each is None else Signature(each[1], each[0]) for each in shapes]
         found = specialise(self._ready(), signatures)
-        found = found._replace(nodes=fuse(found.nodes, found.outputs, self._exact))
+        found = found._replace(nodes=fuse(found.nodes, found.outputs, self._keep, self._exact, found.known))
         program = Program(self.inputs, found, self._keep, channels_last)
         with self._lock:
             self._programs[key] = program
@@ -129,7 +129,7 @@ class Graph(Nodes):
             if self._fused is None:
                 found = specialise(self, [UNKNOWN] * len(self.inputs))
                 self._fused = Nodes(
-                    self.inputs, fuse(found.nodes, found.outputs, self._exact), found.outputs, self.name
+                    self.inputs, fuse(found.nodes, found.outputs, self._keep, self._exact), found.outputs, self.name
                 )
             return self._fused
 

@@ -73,10 +73,41 @@ def _elu(*, alpha: float = 1.0) -> tuple[float, ...]:
     return (alpha,)
 
 
+def _clip(x: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> np.ndarray:
+    """Values held between two scalars; the upper one wins where they cross."""
+    if low is not None:
+        x = np.maximum(x, low.reshape(()).astype(x.dtype))
+    if high is not None:
+        x = np.minimum(x, high.reshape(()).astype(x.dtype))
+    return x if low is not None or high is not None else np.array(x)
+
+
+def _clip_signature(x: Signature, *bounds: Signature | None) -> Signature:
+    return Signature(x.dtype, x.shape)
+
+
+def _clip_kernel(keep: Keep, signatures: list[Signature | None], output: Signature) -> Kernel | None:
+    bounds = [-np.inf, np.inf]
+    for i, each in enumerate(signatures[1:3]):
+        if each is not None:
+            if not isinstance(each.value, np.ndarray):
+                return None
+            bounds[i] = float(each.value.reshape(()))
+    low, high = bounds
+    if output.dtype not in FLOATS or not low <= high:
+        return None
+
+    def kernel(x: np.ndarray, *others: Any) -> None:
+        write(CODES["hardtanh"], x, others[-1], (low, high))
+
+    return kernel
+
+
 def _hard_sigmoid(x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5) -> np.ndarray:
     """max(0, min(1, alpha * x + beta))."""
     kind = x.dtype.type
-    return np.clip(x * kind(alpha) + kind(beta), kind(0), kind(1))
+    result: np.ndarray = np.clip(x * kind(alpha) + kind(beta), kind(0), kind(1))
+    return result
 
 
 def _hard_sigmoid_kernel(
@@ -84,12 +115,13 @@ def _hard_sigmoid_kernel(
 ) -> Kernel | None:
     if output.dtype not in FLOATS:
         return None
+    assert output.dtype is not None
     kind = output.dtype.type
 
     def kernel(x: np.ndarray, out: np.ndarray) -> None:
         np.multiply(x, kind(alpha), out)
         np.add(out, kind(beta), out)
-        np.clip(out, kind(0), kind(1), out)
+        write(CODES["hardtanh"], out, out, (0.0, 1.0))
 
     return kernel
 
@@ -110,6 +142,30 @@ def _softplus(x: np.ndarray) -> np.ndarray:
 
 def _gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
     return functional.gelu(x, approximate)
+
+
+def _gelu_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, *, approximate: str = "none"
+) -> Kernel | None:
+    return _writer("gelu" if approximate == "none" else "gelu_tanh", output)
+
+
+def _swish_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, *, alpha: float = 1.0
+) -> Kernel | None:
+    return _writer("silu", output) if alpha == 1.0 else None
+
+
+def _writer(name: str, output: Signature) -> Kernel | None:
+    """The kernel of an activation without parameters."""
+    if output.dtype not in FLOATS:
+        return None
+    code = CODES[name]
+
+    def kernel(x: np.ndarray, out: np.ndarray) -> None:
+        write(code, x, out, ())
+
+    return kernel
 
 
 def _prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
@@ -163,6 +219,7 @@ def _along(
 
 
 OPERATORS: dict[str, Operator] = {
+    "Clip": Operator(_clip, _clip_signature, bind=_clip_kernel, overwrites=(0,)),
     "Relu": Operator(_relu, like_first, bind=_activation("relu").bind, overwrites=(0,)),
     "LeakyRelu": _activation("leaky_relu", _leaky),
     "Sigmoid": _activation("sigmoid"),
@@ -175,11 +232,11 @@ OPERATORS: dict[str, Operator] = {
     "Selu": Operator(in_float(_selu), like_first),
     "Celu": Operator(in_float(_celu), like_first),
     "Softplus": Operator(in_float(_softplus), like_first),
-    "Gelu": Operator(in_float(_gelu), like_first),
+    "Gelu": Operator(in_float(_gelu), like_first, bind=_gelu_kernel, overwrites=(0,)),
     "PRelu": Operator(_prelu, like_first),
     "ThresholdedRelu": Operator(_thresholded, like_first),
     "Shrink": Operator(_shrink, like_first),
-    "Swish": Operator(in_float(_swish), like_first),
+    "Swish": Operator(in_float(_swish), like_first, bind=_swish_kernel, overwrites=(0,)),
     "Softmax": Operator(in_float(_softmax), like_first),
     "LogSoftmax": Operator(in_float(_log_softmax), like_first),
     "Hardmax": Operator(_hardmax, like_first),

@@ -195,43 +195,8 @@ def _where_signature(condition: Signature, a: Signature, b: Signature) -> Signat
     return Signature(a.dtype, broadcast(condition, a, b))
 
 
-def _clip(x: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> np.ndarray:
-    """Values held between two scalars; the upper one wins where they cross."""
-    if low is not None:
-        x = np.maximum(x, low.reshape(()).astype(x.dtype))
-    if high is not None:
-        x = np.minimum(x, high.reshape(()).astype(x.dtype))
-    return x if low is not None or high is not None else np.array(x)
-
-
-def _clip_kernel(keep: Keep, signatures: list[Signature | None], output: Signature) -> Kernel | None:
-    bounds = [None, None]
-    for i, each in enumerate(signatures[1:3]):
-        if each is not None:
-            if each.value is None or output.dtype not in FLOATS:
-                return None
-            bounds[i] = each.value.reshape(())
-    low, high = bounds
-
-    def kernel(x: np.ndarray, *others: np.ndarray) -> None:
-        out = others[-1]
-        if low is not None:
-            np.maximum(x, low, out)
-            x = out
-        if high is not None:
-            np.minimum(x, high, out)
-        elif low is None:
-            np.copyto(out, x)
-
-    return kernel
-
-
 def _same_dtype(first: Signature, *others: Signature | None, **attributes: Any) -> Signature:
     return Signature(first.dtype, broadcast(first, *others))
-
-
-def _clip_signature(x: Signature, *bounds: Signature | None) -> Signature:
-    return Signature(x.dtype, x.shape)
 
 
 # ---- dtype --------------------------------------------------------------------------------------------
@@ -328,7 +293,6 @@ OPERATORS: dict[str, Operator] = {
     "IsNaN": _ufunc(np.isnan, bool),
     "IsInf": _unary(_isinf, bool),
     "Where": Operator(_where, _where_signature),
-    "Clip": Operator(_clip, _clip_signature, bind=_clip_kernel, overwrites=(0,)),
     "Cast": Operator(cast, _cast_signature),
     "CastLike": Operator(_cast_like),
     "BitCast": Operator(_bit_cast, _cast_signature),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -125,6 +125,17 @@ def _slice(
     steps: np.ndarray | None = None,
 ) -> np.ndarray:
     """A range of some axes; starts and ends count from the end if negative, and are clipped."""
+    return x[_index(x.shape, starts, ends, axes, steps)]
+
+
+def _index(
+    shape: tuple[int, ...],
+    starts: np.ndarray,
+    ends: np.ndarray,
+    axes: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
+) -> tuple[slice, ...]:
+    """The bounds of a slice as Python has them."""
     firsts, lasts = integers("starts", starts), integers("ends", ends)
     along = list(range(len(firsts))) if axes is None else integers("axes", axes)
     strides = [1] * len(firsts) if steps is None else integers("steps", steps)
@@ -135,10 +146,26 @@ def _slice(
         )
     if 0 in strides:
         raise ValueError(f"steps={strides}: must not be 0")
-    index = [slice(None)] * x.ndim
-    for axis, first, last, step in zip(axes_of("axes", along, x.ndim), firsts, lasts, strides):
-        index[axis] = _range(x.shape[axis], first, last, step)
-    return x[tuple(index)]
+    index = [slice(None)] * len(shape)
+    for axis, first, last, step in zip(axes_of("axes", along, len(shape)), firsts, lasts, strides):
+        index[axis] = _range(shape[axis], first, last, step)
+    return tuple(index)
+
+
+def _sliced(
+    keep: Keep,
+    signatures: list[Signature | None],
+) -> Callable[..., np.ndarray] | None:
+    """A slice whose bounds are known, of an array whose shape is."""
+    x, *bounds = signatures
+    if x is None or x.shape is None or any(each is not None and each.value is None for each in bounds):
+        return None
+    index = _index(x.shape, *(each and each.value for each in bounds))
+
+    def run(x: np.ndarray, *bounds: Any) -> np.ndarray:
+        return x[index]
+
+    return run
 
 
 def _range(size: int, first: int, last: int, step: int) -> slice:
@@ -356,7 +383,7 @@ OPERATORS: dict[str, Operator] = {
     "Squeeze": Operator(_squeeze, shaped_by=(1,), is_view=True),
     "Unsqueeze": Operator(_unsqueeze, shaped_by=(1,), is_view=True),
     "Expand": Operator(_expand, shaped_by=(1,), is_view=True),
-    "Slice": Operator(_slice, shaped_by=(1, 2, 3, 4), is_view=True),
+    "Slice": Operator(_slice, shaped_by=(1, 2, 3, 4), is_view=True, prepare=_sliced),
     "Split": Operator(_split, shaped_by=(1,), is_view=True),
     "Concat": Operator(_concat, _concat_signature, bind=_concat_kernel),
     "DepthToSpace": Operator(_depth_to_space, _depth_to_space_signature, bind=_depth_to_space_kernel),

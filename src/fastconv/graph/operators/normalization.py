@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -22,12 +23,11 @@ def per_channel(values: np.ndarray, rank: int) -> np.ndarray:
     return values.reshape(-1, *(1,) * (rank - 2))
 
 
-def factors(
-    scale: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Batch normalisation by known statistics as x * factor + shift, in float64."""
-    factor = scale.astype(np.float64) / np.sqrt(var.astype(np.float64) + epsilon)
-    return factor, bias.astype(np.float64) - mean.astype(np.float64) * factor
+def factors(statistics: Sequence[np.ndarray], epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Batch normalisation by scale, bias, mean and variance as x * factor + shift, in float64."""
+    scale, bias, mean, var = (np.asarray(each, np.float64) for each in statistics)
+    factor = scale / np.sqrt(var + epsilon)
+    return factor, bias - mean * factor
 
 
 def _batch_norm(
@@ -47,7 +47,7 @@ def _batch_norm(
     used_mean, used_var = mean, var
     if training_mode:
         used_mean, used_var = wide.mean(axes, dtype=np.float64), wide.var(axes, dtype=np.float64)
-    factor, shift = factors(scale, bias, used_mean, used_var, epsilon)
+    factor, shift = factors((scale, bias, used_mean, used_var), epsilon)
     out = wide * per_channel(factor, x.ndim).astype(wide.dtype) + per_channel(shift, x.ndim).astype(
         wide.dtype
     )
