@@ -232,11 +232,12 @@ class Program:
 
     def _settle_views(self, values: list[Any]) -> None:
         """Views of what has its place in a block are made with the block, and not in every run."""
-        fixed = {-1, *(i for i, value in enumerate(self._start) if value is not None)}
-        fixed |= {self._number(v) for v in self.plan.offsets} | {i for i, _, _ in self._placed_parts}
+        constant = {-1, *(i for i, value in enumerate(self._start) if value is not None)}
+        fixed = {self._number(v) for v in self.plan.offsets} | {i for i, _, _ in self._placed_parts}
         outputs, kept = set(self._outputs), []
         for step in self.steps:
-            ready = step.is_view and not step.is_kernel and fixed.issuperset(step.reads)
+            ready = step.is_view and not step.is_kernel and step.reads[0] in fixed
+            ready = ready and constant.issuperset(step.reads[1:])
             if ready and outputs.isdisjoint(step.makes) and self._view(step, values):
                 self._views.append(step)
                 fixed.update(step.makes)

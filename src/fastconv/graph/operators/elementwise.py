@@ -109,11 +109,13 @@ def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
 
 
 def _shift(a: np.ndarray, b: np.ndarray, *, direction: str) -> np.ndarray:
-    wide = b >= a.dtype.itemsize * 8
-    shifted = (np.left_shift if direction == "LEFT" else np.right_shift)(
-        a, np.where(wide, 0, b).astype(a.dtype)
-    )
-    return np.where(wide, 0, shifted).astype(a.dtype)
+    """Bits moved to the left or the right; what is moved by all bits or more is 0, or all signs."""
+    bits = a.dtype.itemsize * 8
+    if direction == "RIGHT":
+        kept = np.right_shift(a, np.minimum(b, bits - 1).astype(a.dtype))
+        return kept if a.dtype.kind == "i" else np.where(b >= bits, 0, kept).astype(a.dtype)
+    wide = b >= bits
+    return np.where(wide, 0, np.left_shift(a, np.where(wide, 0, b).astype(a.dtype))).astype(a.dtype)
 
 
 def _fold(function: np.ufunc, mean: bool = False) -> Operator:
