@@ -17,6 +17,7 @@ from fastconv.graph.operators import (
     recurrent,
     reduction,
     resize,
+    sampling,
     sequence,
     signal,
 )
@@ -36,6 +37,7 @@ OPERATORS: dict[str, Operator] = {
     **recurrent.OPERATORS,
     **reduction.OPERATORS,
     **resize.OPERATORS,
+    **sampling.OPERATORS,
     **sequence.OPERATORS,
     **signal.OPERATORS,
 }

@@ -1,7 +1,7 @@
 """Resize: every axis for itself, by a few weighted elements of the input for each of the output.
 
-Where they lie is settled from shapes and scales alone. Coordinates are computed in float32, as the programs do
-that models were made with: with another precision a nearest neighbour on the edge would be another.
+Where they lie is settled from shapes and scales alone. Coordinates are computed in float32, as the programs
+do that models were made with: with another precision a nearest neighbour on the edge would be another.
 """
 
 from __future__ import annotations
