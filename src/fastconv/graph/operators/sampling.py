@@ -1,4 +1,4 @@
-"""Values between the elements of an image: GridSample, DeformConv, and the regions of RoiAlign and MaxRoiPool."""
+"""Values between the elements of an image: GridSample, DeformConv; regions: RoiAlign and MaxRoiPool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAR = 1e9
 
 
 def _in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Floats that nothing computes in are computed in float32 and rounded; so are integers between elements."""
+    """Types that nothing computes in are computed in float32 and rounded."""
 
     def computed(x: np.ndarray, *others: Any, **attributes: Any) -> np.ndarray:
         wide = [
@@ -268,7 +268,7 @@ def _roi_align(
     sampling_ratio: int = 0,
     spatial_scale: float = 1.0,
 ) -> np.ndarray:
-    """Regions brought to one size: the mean or maximum of samples in each bin. He et al., "Mask R-CNN", 2017."""
+    """Regions brought to one size: the mean or maximum of samples in each bin; "Mask R-CNN", 2017."""
     shape = _roi_shape(x.shape, rois.shape, 4, (output_height, output_width))
     if mode not in ("avg", "max"):
         raise ValueError(f"mode={mode!r}: must be avg or max")
