@@ -1,0 +1,200 @@
+"""SciPy's integers, from sums that are only nearly SciPy's.
+
+SciPy adds in float64, in an order of its own, and cuts off what follows the point. Sums computed otherwise
+differ by a rounding, and that decides the integer only where they lie next to one: these few are added again
+in SciPy's order. Where more than a few do (pages of one colour), the band as a whole is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv.geometry import border_map
+from fastconv.ndimage.chain import Pass, band_rows, load
+
+#: What SciPy takes for zero in a kernel.
+_ZERO = float(np.finfo(np.float64).eps)
+
+#: A share of places above which adding a whole band is quicker than adding at the places.
+_FEW = 1 / 16
+
+
+@dataclass(frozen=True)
+class Term:
+    """One addend: the weight of one tap, or of two that are added or subtracted first."""
+
+    weight: float
+    tap: tuple[int, ...]
+    other: tuple[int, ...] | None = None
+    sign: int = 1
+
+
+def flat_terms(weights: np.ndarray) -> list[Term]:
+    """Every tap in scan order, but for those that are zero: what lies under them is not read."""
+    return [Term(float(weights[tap]), tap) for tap in np.ndindex(weights.shape) if abs(weights[tap]) > _ZERO]
+
+
+def line_terms(weights: np.ndarray) -> list[Term]:
+    """A kernel along one axis: the taps of an odd, (anti)symmetric one in pairs around the middle one."""
+    values = weights.ravel()
+    taps = list(np.ndindex(weights.shape))
+    count, middle = len(values), len(values) // 2
+    if count % 2 == 1 and count > 1:
+        for sign in (1, -1):
+            if (np.abs(values[middle + 1 :] - sign * values[:middle][::-1]) <= _ZERO).all():
+                pairs = [Term(float(values[i]), taps[i], taps[-1 - i], sign) for i in range(middle)]
+                return [Term(float(values[middle]), taps[middle]), *pairs]
+    return [Term(float(values[-1]), taps[-1]), *(Term(float(values[i]), taps[i]) for i in range(count - 1))]
+
+
+class OrderedSum:
+    """The sums of one pass over an array as SciPy rounds them."""
+
+    def __init__(self, source: np.ndarray, step: Pass, terms: list[Term]) -> None:
+        self.source, self.step, self.terms = source, step, terms
+
+    def at(self, places: tuple[np.ndarray, ...]) -> np.ndarray:
+        """The sums at some places, one index array per axis."""
+        maps = [
+            border_map(size, -before, size + after, border)
+            for size, before, after, border in zip(
+                self.source.shape, self.step.before, self.step.after, self.step.borders, strict=True
+            )
+        ]
+
+        def read(tap: tuple[int, ...]) -> np.ndarray:
+            found = tuple(m[place + t] for m, place, t in zip(maps, places, tap, strict=True))
+            values = self.source[found].astype(np.float64)
+            if "constant" in self.step.borders:
+                values[np.logical_or.reduce([index < 0 for index in found])] = self.step.constant
+            return values
+
+        total = np.zeros(len(places[0]))
+        return self._add(total, read)
+
+    def rows(self, start: int, count: int) -> np.ndarray:
+        """The sums of whole rows."""
+        source, step = self.source, self.step
+        copy = np.empty(step.padded(count, source.shape))
+        load(source, start, count, step, copy)
+        shape = (count, *source.shape[1:])
+        total = np.zeros(shape)
+
+        def read(tap: tuple[int, ...]) -> np.ndarray:
+            return copy[tuple(slice(t, t + size) for t, size in zip(tap, shape, strict=True))]
+
+        return self._add(total, read)
+
+    def _add(self, total: np.ndarray, read) -> np.ndarray:  # type: ignore[no-untyped-def]
+        with np.errstate(invalid="ignore", over="ignore"):
+            for term in self.terms:
+                value = read(term.tap)
+                if term.other is not None:
+                    other = read(term.other)
+                    value = value + other if term.sign > 0 else value - other
+                total += value * term.weight
+        return total
+
+    def replace(self, values: np.ndarray, doubtful: np.ndarray, start: int) -> None:
+        """Put these sums into a band of results that begins at row `start`, where it is doubtful."""
+        count = np.count_nonzero(doubtful)
+        if count == 0:
+            return
+        if count > _FEW * doubtful.size:
+            np.copyto(values, self.rows(start, len(values)), where=doubtful, casting="same_kind")
+            return
+        rows, *others = np.nonzero(doubtful)
+        values[doubtful] = self.at((rows + start, *others))
+
+
+def cast(values: np.ndarray, target: np.ndarray, fits: bool = False) -> None:
+    """Write floats into `target` as C casts them: integers cut off at the point, and wrap around.
+
+    `fits`: no value lies outside the range of the dtype.
+    """
+    dtype = target.dtype
+    with np.errstate(invalid="ignore", over="ignore"):
+        if dtype.kind == "f" or (fits and dtype.kind in "iu"):
+            target[...] = values
+        elif dtype == np.bool_:
+            target[...] = values.astype(np.int32).astype(np.uint8) != 0
+        elif dtype == np.uint64:
+            negative = values <= -1
+            target[...] = np.abs(values).astype(np.uint64)
+            np.negative(target, out=target, where=negative)
+        elif dtype.itemsize < 4:
+            target[...] = values.astype(np.int32).astype(dtype)
+        elif dtype.kind == "u":
+            target[...] = values.astype(np.int64).astype(dtype)
+        else:
+            target[...] = values
+
+
+class Settle:
+    """The finish of a chain whose results are integers."""
+
+    def __init__(self, target: np.ndarray, sums: OrderedSum, error: float, fits: bool) -> None:
+        self.target, self.sums, self.error, self.fits = target, sums, error, fits
+
+    def __call__(self, result: np.ndarray, row: int) -> None:
+        with np.errstate(invalid="ignore"):
+            above = np.trunc(result + result.dtype.type(self.error))
+            result -= result.dtype.type(self.error)
+            np.trunc(result, out=result)
+            doubtful = above != result
+        if doubtful.any():
+            settled = result if result.dtype == np.float64 else result.astype(np.float64)
+            self.sums.replace(settled, doubtful, row)
+            result = settled
+        cast(result, self.target[row : row + len(result)], self.fits)
+
+
+class WholeSums:
+    """The finish of a chain whose exact results are whole numbers, to be divided by `divisor`."""
+
+    def __init__(self, target: np.ndarray, divisor: int, fits: bool) -> None:
+        self.target, self.divisor, self.fits = target, divisor, fits
+
+    def __call__(self, result: np.ndarray, row: int) -> None:
+        np.rint(result, out=result)
+        if self.divisor > 1:
+            result /= self.divisor
+        cast(result, self.target[row : row + len(result)], self.fits)
+
+
+class Finite:
+    """The finish of a chain of floats: what is not finite is looked at again, for SciPy reads less or holds more."""
+
+    def __init__(self, target: np.ndarray, sums: OrderedSum) -> None:
+        self.target, self.sums = target, sums
+
+    def __call__(self, result: np.ndarray, row: int) -> None:
+        if not (np.isfinite(result.min()) and np.isfinite(result.max())):
+            doubtful = ~np.isfinite(result)
+            exact = result.astype(np.float64)
+            self.sums.replace(exact, doubtful, row)
+            result = exact
+        with np.errstate(over="ignore"):
+            self.target[row : row + len(result)] = result
+
+
+def running_means(source: np.ndarray, step: Pass, target: np.ndarray) -> None:
+    """Means along the one axis that `step` has taps on, of sums that SciPy's way to add them decides."""
+    axis = int(np.argmax(step.weights.shape))
+    size = step.weights.shape[axis]
+    rows = source.shape[0] if axis == 0 else band_rows(source.shape)
+    for start in range(0, source.shape[0], rows):
+        count = min(rows, source.shape[0] - start)
+        copy = np.empty(step.padded(count, source.shape))
+        load(source, start, count, step, copy)
+        lines = copy.swapaxes(0, axis)
+        results = target[start : start + count].swapaxes(0, axis)
+        total = np.zeros(lines.shape[1:])
+        for line in lines[:size]:
+            total += line
+        cast(total / size, results[:1])
+        for i in range(1, len(results)):
+            total += lines[i + size - 1] - lines[i - 1]
+            cast(total / size, results[i : i + 1])
