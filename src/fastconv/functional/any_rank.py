@@ -57,7 +57,9 @@ def _spatial(shape: tuple[int, ...], taps: tuple[int, ...]) -> tuple[int, tuple[
             joined[-1] = (joined[-1][0] * size, 1)
         else:
             joined.append((size, tap))
-    batch = joined.pop(0)[0] if len(joined) > 1 and joined[0][1] == 1 else 1
+    batch = 1
+    if len(joined) > 3 and joined[0][1] == 1:  # else an axis of the picture, for one large one is quicker
+        batch = joined.pop(0)[0]
     sizes, taps = zip(*joined, strict=True)
     return batch, sizes, taps
 

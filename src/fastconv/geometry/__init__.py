@@ -24,7 +24,7 @@ from fastconv.geometry.arrays import (
     layout_hint,
     new_output,
 )
-from fastconv.geometry.borders import BORDERS, border_map, fill_borders
+from fastconv.geometry.borders import BORDERS, border_map, border_place, fill_borders
 from fastconv.geometry.conv import (
     ConvGeometry,
     conv_geometry,
@@ -69,6 +69,7 @@ __all__ = [
     "as_sizes",
     "axis_number",
     "border_map",
+    "border_place",
     "check_allocation",
     "check_out",
     "check_rank",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 #: Every name of a border rule, and the rule: where an element outside is read.
@@ -17,22 +19,32 @@ BORDERS = {
 }
 
 
-def border_map(size: int, start: int, stop: int, border: str) -> np.ndarray:
-    """Where the elements [start, stop) of an axis of `size` elements lie in it; -1: nowhere, a constant.
+def border_place(size: int, place: int, border: str) -> int:
+    """Where the element at `place`, outside or not, is read in an axis of `size`; -1: nowhere, a constant.
 
     "reflect" repeats the element at the edge (d c b a | a b c d), "mirror" does not (d c b | a b c d).
     """
-    places = np.arange(start, stop)
+    if 0 <= place < size:
+        return place
     if border == "constant":
-        return np.where((places >= 0) & (places < size), places, -1)
+        return -1
     if border == "nearest":
-        return np.clip(places, 0, size - 1)
+        return 0 if place < 0 else size - 1
     if border == "wrap":
-        return places % size
-    period = 2 * size if border == "reflect" else max(2 * size - 2, 1)
-    places %= period
-    beyond = (period - 1 if border == "reflect" else period) - places
-    return np.where(places < size, places, beyond)
+        return place % size
+    if border == "reflect":
+        place %= 2 * size
+        return place if place < size else 2 * size - 1 - place
+    place %= max(2 * size - 2, 1)
+    return place if place < size else 2 * size - 2 - place
+
+
+@lru_cache(maxsize=64)
+def border_map(size: int, start: int, stop: int, border: str) -> np.ndarray:
+    """`border_place` of all places in [start, stop); read-only."""
+    places = np.array([border_place(size, place, border) for place in range(start, stop)], np.intp)
+    places.flags.writeable = False
+    return places
 
 
 def fill_borders(
@@ -41,13 +53,6 @@ def fill_borders(
     """Write the first `before` and last `after` elements along `axis` from those between, which are there."""
     lines = padded.swapaxes(0, axis)
     size = len(lines) - before - after
-    inner = lines[before : before + size]
-    for part, start in ((lines[:before], -before), (lines[before + size :], size)):
-        if len(part) == 0:
-            continue
-        if border == "constant":
-            part[...] = constant
-        else:
-            places = border_map(size, start, start + len(part), border)
-            for row, place in zip(part, places, strict=True):
-                row[...] = inner[place]
+    for row in (*range(before), *range(before + size, len(lines))):
+        place = border_place(size, row - before, border)
+        lines[row] = constant if place < 0 else lines[before + place]

@@ -7,14 +7,14 @@ into the output. So an array larger than the caches is read and written once, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
 from fastconv.functional.any_rank import correlate_valid
-from fastconv.geometry import border_map, fill_borders
+from fastconv.geometry import border_map, border_place, fill_borders
 
 #: Elements of a band: a few copies of it fit the caches, and a call is long beside its overhead.
 _BAND = 1 << 17
@@ -84,33 +84,95 @@ def run(
         run(source, passes[:cut], work, between)
         run(between, passes[cut:], work, target, finish)
         return
-    rows = band_rows(source.shape, passes[0].weights.shape[0])
+    if len(passes) == 1 and finish is None and source.dtype == target.dtype == work:
+        _framed(source, passes[0], target)
+        return
     direct = finish is None and target.dtype == work
     kernels = [step.weights.astype(work) for step in passes]
+    rows = band_rows(source.shape, passes[0].weights.shape[0])
     copies = [np.empty(step.padded(rows, source.shape), work) for step in passes]
     scratch = None if direct else np.empty((rows, *source.shape[1:]), work)
-    for start in range(0, source.shape[0], rows):
-        count = min(rows, source.shape[0] - start)
-        load(source, start, count, passes[0], copies[0])
-        for i, step in enumerate(passes):
-            if i + 1 < len(passes):
-                following = passes[i + 1]
-                wider = copies[i + 1][:count]
-                result = wider[following.inner(source.shape)]
-            else:
-                result = target[start : start + count] if scratch is None else scratch[:count]
-            correlate_valid(copies[i][: count + step.weights.shape[0] - 1], kernels[i], result)
-            if i + 1 < len(passes):
-                _fill_sides(wider, following)
+    for start, count in _bands(source, passes[0], rows, work):
+        wider = _rows(source, start, count, passes[0], copies[0])
+        for i, following in enumerate(passes[1:]):
+            padded = copies[i + 1][:count]
+            correlate_valid(wider, kernels[i], padded[following.inner(source.shape)])
+            _fill_sides(padded, following)
+            wider = padded
+        result = target[start : start + count] if scratch is None else scratch[:count]
+        correlate_valid(wider, kernels[-1], result)
         if finish is not None:
             finish(result, start)
         elif scratch is not None:
             target[start : start + count] = result
 
 
+def _framed(source: np.ndarray, step: Pass, target: np.ndarray) -> None:
+    """One pass without a copy: the inner results from the array where it lies, the frame from small copies."""
+    kernel = step.weights.astype(source.dtype)
+    inner = [
+        (min(before, size), max(size - after, min(before, size)))
+        for size, before, after in zip(source.shape, step.before, step.after, strict=True)
+    ]
+    if all(start < stop for start, stop in inner):
+        correlate_valid(source, kernel, target[tuple(slice(*part) for part in inner)])
+    for axis, (start, stop) in enumerate(inner):
+        for side in ((0, start), (stop, source.shape[axis])):
+            block = [*inner[:axis], side, *((0, size) for size in source.shape[axis + 1 :])]
+            if all(start < stop for start, stop in block):
+                part = target[tuple(slice(*part) for part in block)]
+                correlate_valid(_block(source, step, block), kernel, part)
+
+
+def _block(source: np.ndarray, step: Pass, block: list[tuple[int, int]]) -> np.ndarray:
+    """A copy of everything that `step` reads for the results of a block, (start, stop) per axis."""
+    outside: list[tuple[slice | np.ndarray, ...]] = []
+    copy = source
+    for axis, (start, stop) in enumerate(block):
+        first, last = start - step.before[axis], stop + step.after[axis]
+        places = border_map(source.shape[axis], first, last, step.borders[axis])
+        if places[0] >= 0 and places[-1] - places[0] == last - first - 1 == places.max() - places.min():
+            copy = copy[(slice(None),) * axis + (slice(places[0], places[-1] + 1),)]
+        else:
+            copy = copy.take(places, axis)
+        if places[0] < 0 or places[-1] < 0:
+            outside.append((slice(None),) * axis + (places < 0,))
+    copy = np.ascontiguousarray(copy)
+    for part in outside:
+        copy[part] = step.constant
+    return copy
+
+
 def band_rows(shape: tuple[int, ...], taps: int = 1) -> int:
     """Rows of a band: enough to outweigh those around it, which are read twice."""
     return int(min(shape[0], max(_BAND // max(prod(shape[1:]), 1), 2 * (taps - 1), 1)))
+
+
+def _bands(source: np.ndarray, step: Pass, rows: int, work: np.dtype) -> Iterator[tuple[int, int]]:
+    """(first row, rows) of each band; where a band may be read in place, the edges have bands of their own."""
+    size, start = len(source), 0
+    before, after = step.before[0], step.after[0]
+    cuts = [size]
+    if _in_place(source, step, work) and before + after < size // 2:
+        cuts = [before, size - after, size]
+    for cut in cuts:
+        while start < cut:
+            count = min(rows, cut - start)
+            yield start, count
+            start += count
+
+
+def _in_place(source: np.ndarray, step: Pass, work: np.dtype) -> bool:
+    return source.dtype == work and step.weights.size == step.weights.shape[0]
+
+
+def _rows(source: np.ndarray, start: int, count: int, step: Pass, copy: np.ndarray) -> np.ndarray:
+    """Rows [start, start + count) and what `step` reads around: of the array itself where that has all."""
+    first, last = start - step.before[0], start + count + step.after[0]
+    if first >= 0 and last <= len(source) and _in_place(source, step, copy.dtype):
+        return source[first:last]
+    load(source, start, count, step, copy)
+    return copy[: last - first]
 
 
 def load(source: np.ndarray, start: int, count: int, step: Pass, copy: np.ndarray) -> None:
@@ -121,9 +183,9 @@ def load(source: np.ndarray, start: int, count: int, step: Pass, copy: np.ndarra
     first, last = max(start - before, 0), min(start + count + after, len(source))
     skipped = first - (start - before)
     inner[skipped : skipped + last - first] = source[first:last]
-    places = border_map(len(source), start - before, start + count + after, step.borders[0])
-    for row in (*range(skipped), *range(skipped + last - first, len(places))):
-        inner[row] = step.constant if places[row] < 0 else source[places[row]]
+    for row in (*range(skipped), *range(skipped + last - first, len(inner))):
+        place = border_place(len(source), start - before + row, step.borders[0])
+        inner[row] = step.constant if place < 0 else source[place]
     _fill_sides(copy, step)
 
 

@@ -7,7 +7,9 @@ in SciPy's order. Where more than a few do (pages of one colour), the band as a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +17,10 @@ from fastconv.geometry import border_map
 from fastconv.ndimage.chain import Pass, band_rows, load
 
 #: What SciPy takes for zero in a kernel.
-_ZERO = float(np.finfo(np.float64).eps)
+ZERO = float(np.finfo(np.float64).eps)
+
+#: Taps up to which no algorithm transforms.
+_ADDED = 64
 
 #: A share of places above which adding a whole band is quicker than adding at the places.
 _FEW = 1 / 16
@@ -33,7 +38,7 @@ class Term:
 
 def flat_terms(weights: np.ndarray) -> list[Term]:
     """Every tap in scan order, but for those that are zero: what lies under them is not read."""
-    return [Term(float(weights[tap]), tap) for tap in np.ndindex(weights.shape) if abs(weights[tap]) > _ZERO]
+    return [Term(float(weights[tap]), tap) for tap in np.ndindex(weights.shape) if abs(weights[tap]) > ZERO]
 
 
 def line_terms(weights: np.ndarray) -> list[Term]:
@@ -43,7 +48,7 @@ def line_terms(weights: np.ndarray) -> list[Term]:
     count, middle = len(values), len(values) // 2
     if count % 2 == 1 and count > 1:
         for sign in (1, -1):
-            if (np.abs(values[middle + 1 :] - sign * values[:middle][::-1]) <= _ZERO).all():
+            if (np.abs(values[middle + 1 :] - sign * values[:middle][::-1]) <= ZERO).all():
                 pairs = [Term(float(values[i]), taps[i], taps[-1 - i], sign) for i in range(middle)]
                 return [Term(float(values[middle]), taps[middle]), *pairs]
     return [Term(float(values[-1]), taps[-1]), *(Term(float(values[i]), taps[i]) for i in range(count - 1))]
@@ -52,8 +57,13 @@ def line_terms(weights: np.ndarray) -> list[Term]:
 class OrderedSum:
     """The sums of one pass over an array as SciPy rounds them."""
 
-    def __init__(self, source: np.ndarray, step: Pass, terms: list[Term]) -> None:
-        self.source, self.step, self.terms = source, step, terms
+    def __init__(self, source: np.ndarray, step: Pass, order: Callable[[np.ndarray], list[Term]]) -> None:
+        self.source, self.step, self.order = source, step, order
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """What is added, in this order."""
+        return self.order(self.step.weights)
 
     def at(self, places: tuple[np.ndarray, ...]) -> np.ndarray:
         """The sums at some places, one index array per axis."""
@@ -103,7 +113,7 @@ class OrderedSum:
         if count == 0:
             return
         if count > _FEW * doubtful.size:
-            np.copyto(values, self.rows(start, len(values)), where=doubtful, casting="same_kind")
+            np.copyto(values, self.rows(start, len(values)), where=doubtful, casting="unsafe")
             return
         rows, *others = np.nonzero(doubtful)
         values[doubtful] = self.at((rows + start, *others))
@@ -139,27 +149,41 @@ class Settle:
         self.target, self.sums, self.error, self.fits = target, sums, error, fits
 
     def __call__(self, result: np.ndarray, row: int) -> None:
+        band, error = self.target[row : row + len(result)], result.dtype.type(self.error)
+        if self.fits:
+            above = np.empty(band.shape, band.dtype)
+            np.add(result, error, out=above, casting="unsafe")
+            np.subtract(result, error, out=band, casting="unsafe")
+            doubtful = above != band
+            if doubtful.any():
+                self.sums.replace(band, doubtful, row)
+            return
         with np.errstate(invalid="ignore"):
-            above = np.trunc(result + result.dtype.type(self.error))
-            result -= result.dtype.type(self.error)
+            above = np.trunc(result + error)
+            result -= error
             np.trunc(result, out=result)
             doubtful = above != result
         if doubtful.any():
-            settled = result if result.dtype == np.float64 else result.astype(np.float64)
-            self.sums.replace(settled, doubtful, row)
-            result = settled
-        cast(result, self.target[row : row + len(result)], self.fits)
+            result = result.astype(np.float64, copy=False)
+            self.sums.replace(result, doubtful, row)
+        cast(result, band)
 
 
 class WholeSums:
     """The finish of a chain whose exact results are whole numbers, to be divided by `divisor`."""
 
-    def __init__(self, target: np.ndarray, divisor: int, fits: bool) -> None:
+    def __init__(self, target: np.ndarray, taps: int, divisor: int, fits: bool) -> None:
         self.target, self.divisor, self.fits = target, divisor, fits
+        self.rounded = taps > _ADDED  # transforms come close to a whole number, additions are one
 
     def __call__(self, result: np.ndarray, row: int) -> None:
-        np.rint(result, out=result)
+        if self.rounded:
+            np.rint(result, out=result)
         if self.divisor > 1:
+            if self.fits:
+                band = self.target[row : row + len(result)]
+                np.divide(result, result.dtype.type(self.divisor), out=band, casting="unsafe")
+                return
             result /= self.divisor
         cast(result, self.target[row : row + len(result)], self.fits)
 

@@ -232,7 +232,7 @@ def _put(found: np.ndarray, band: np.ndarray) -> None:
     if found.dtype == band.dtype:
         band[...] = found
     else:
-        cast(found, band)
+        cast(found.astype(np.float64, copy=False), band)
 
 
 def _comparable(source: np.ndarray, target: np.ndarray, border: str, constant: float) -> np.ndarray:
@@ -286,16 +286,18 @@ def _by_footprint(
     if result.dtype.kind == "c":
         raise ValueError(f"output: dtype {result.dtype} must be real, as the result is")
     shape, before = window_of(source.ndim, axes, footprint.shape, origin)
-    step = Pass(footprint.reshape(shape).astype(np.float64), before, (border,) * source.ndim, constant)
+    inside = np.empty(1, source.dtype)
+    cast(np.array([constant]), inside)  # here SciPy compares in the dtype of the input
+    counted = footprint.reshape(shape).astype(np.float64)
+    step = Pass(counted, before, (border,) * source.ndim, inside.item())
     taps = list(zip(*np.nonzero(step.weights)))
 
     def fill(target: np.ndarray) -> None:
-        values = _comparable(source, target, border, constant)
         rows = band_rows(source.shape, shape[0])
         for start in range(0, len(source), rows):
             count = min(rows, len(source) - start)
-            copy = np.empty(step.padded(count, source.shape), values.dtype)
-            load(values, start, count, step, copy)
+            copy = np.empty(step.padded(count, source.shape), source.dtype)
+            load(source, start, count, step, copy)
             sizes = (count, *source.shape[1:])
             views = [copy[tuple(slice(t, t + n) for t, n in zip(tap, sizes))] for tap in taps]
             found = views[0].copy()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 
 import numpy as np
 
-from fastconv.ndimage.chain import Pass, run
+from fastconv.ndimage.chain import Pass, band_rows, run
 from fastconv.ndimage.exact import (
+    ZERO,
     Finite,
     OrderedSum,
     Settle,
@@ -42,11 +42,7 @@ def correlate_each(source: np.ndarray, target: np.ndarray, passes: Sequence[Pass
     if target.size == 0:
         return
     if target.dtype.kind == "f":
-        work = _work(source, target)
-        finish = None
-        if len(passes) == 1 and work == _FLOAT32 and source.dtype.kind == "f":
-            finish = Finite(target, OrderedSum(source, passes[0], line_terms(passes[0].weights)))
-        run(source, passes, work, target, finish)
+        run(source, passes, _work(source, target), target)
         return
     for step in passes[:-1]:
         between = np.empty(target.shape, _between(target))
@@ -62,15 +58,13 @@ def correlate_one(source: np.ndarray, target: np.ndarray, step: Pass) -> None:
     if target.ndim == 0:
         source, target = source.reshape(1), target.reshape(1)
         step = Pass(step.weights.reshape(1), (0,), ("nearest",), 0.0)
-    terms = flat_terms(step.weights)
     if target.dtype.kind != "f":
         _integers(source, target, step, flat_terms)
         return
     work = _work(source, target)
-    skips = len(terms) < step.weights.size
     finish = None
-    if source.dtype.kind == "f" and (skips or work == _FLOAT32):
-        finish = Finite(target, OrderedSum(source, step, terms))
+    if source.dtype.kind == "f" and (np.abs(step.weights) <= ZERO).any():
+        finish = Finite(target, OrderedSum(source, step, flat_terms))
     run(source, _split(step, work), work, target, finish)
 
 
@@ -107,23 +101,21 @@ def _integers(source: np.ndarray, target: np.ndarray, step: Pass, order: Terms) 
     if _whole_sums(source, target, step, 1):
         return
     bound = _bound(source, step)
-    terms = order(step.weights)
     rounding = 2 * (step.weights.size + 4) * bound
     error32 = rounding * float(np.finfo(np.float32).eps)
     work = _FLOAT64
-    if source.dtype in _SMALL and source.dtype.kind != "f" and error32 * len(terms) < _AGAIN:
+    if source.dtype in _SMALL and source.dtype.kind != "f" and error32 * step.weights.size < _AGAIN:
         work = _FLOAT32
     error = rounding * float(np.finfo(work).eps) + bound * 2.0**-52
     if not np.isfinite(error) or error > 0.25:  # next to an integer everywhere
-        _in_order(source, target, step, terms)
+        _in_order(source, target, OrderedSum(source, step, order))
         return
-    finish = Settle(target, OrderedSum(source, step, terms), error, _fits(source, target, step, bound))
+    finish = Settle(target, OrderedSum(source, step, order), error, _fits(source, target, step, bound))
     run(source, _split(step, work), work, target, finish)
 
 
-def _in_order(source: np.ndarray, target: np.ndarray, step: Pass, terms: list[Term]) -> None:
-    sums = OrderedSum(source, step, terms)
-    rows = max(1, (1 << 17) // max(prod(source.shape[1:]), 1))
+def _in_order(source: np.ndarray, target: np.ndarray, sums: OrderedSum) -> None:
+    rows = band_rows(source.shape)
     for start in range(0, len(source), rows):
         count = min(rows, len(source) - start)
         cast(sums.rows(start, count), target[start : start + count])
@@ -139,7 +131,7 @@ def _whole_sums(source: np.ndarray, target: np.ndarray, step: Pass, divisor: int
     for work in (_FLOAT32, _FLOAT64):
         eps = float(np.finfo(work).eps)
         if step.weights.size * bound * eps < 0.25 and _largest(source) * eps < 1:
-            finish = WholeSums(target, divisor, _fits(source, target, step, bound / divisor))
+            finish = WholeSums(target, step.weights.size, divisor, _fits(source, target, step, bound / divisor))
             run(source, _split(step, work), work, target, finish)
             return True
     return False
