@@ -120,8 +120,11 @@ def _framed(source: np.ndarray, step: Pass, target: np.ndarray) -> None:
         for side in ((0, start), (stop, source.shape[axis])):
             block = [*inner[:axis], side, *((0, size) for size in source.shape[axis + 1 :])]
             if all(start < stop for start, stop in block):
-                part = target[tuple(slice(*part) for part in block)]
-                correlate_valid(_block(source, step, block), kernel, part)
+                part = target[tuple(slice(*ends) for ends in block)]
+                copy = np.moveaxis(_block(source, step, block), -1, 0)  # long rows are quicker
+                found = np.empty((part.shape[-1], *part.shape[:-1]), source.dtype)
+                correlate_valid(np.ascontiguousarray(copy), np.moveaxis(kernel, -1, 0), found)
+                part[...] = np.moveaxis(found, 0, -1)
 
 
 def _block(source: np.ndarray, step: Pass, block: list[tuple[int, int]]) -> np.ndarray:
@@ -137,7 +140,8 @@ def _block(source: np.ndarray, step: Pass, block: list[tuple[int, int]]) -> np.n
             copy = copy.take(places, axis)
         if places[0] < 0 or places[-1] < 0:
             outside.append((slice(None),) * axis + (places < 0,))
-    copy = np.ascontiguousarray(copy)
+    if outside and copy.base is not None:
+        copy = copy.copy()
     for part in outside:
         copy[part] = step.constant
     return copy

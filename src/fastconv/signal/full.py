@@ -86,7 +86,7 @@ def _work(first: np.ndarray, second: np.ndarray, dtype: np.dtype) -> np.dtype | 
         return None
     bound = _largest(first) * _largest(second) * min(first.size, second.size)
     for work in (np.float32, np.float64):
-        if bound * np.finfo(work).eps * max(min(first.size, second.size), 1) < 0.25:
+        if bound * float(np.finfo(work).eps) * max(min(first.size, second.size), 1) < 0.25:
             return np.dtype(work)
     return None
 

@@ -72,7 +72,10 @@ def correlate2d(
     """
     first, second = as_operand("in1", in1), as_operand("in2", in2)
     flipped = second[(slice(None, None, -1),) * second.ndim].conj()
-    return _planes(first, flipped, mode, boundary, fillvalue, middle=0)
+    result = _planes(first, flipped, mode, boundary, fillvalue, middle=0)
+    if swapped_for_valid(mode, first.shape, second.shape):
+        return result.conj()  # SciPy conjugates the smaller one
+    return result
 
 
 def _planes(
