@@ -4,7 +4,8 @@ Four floors, and an import never points up:
 
 4. applications: `fastconv.xo`, the `fastconv` command
 3. Python API: `fastconv.functional` (its names are here too), `fastconv.grad`, `fastconv.nn`,
-   `fastconv.ndimage` and `fastconv.signal` (SciPy's names), `fastconv.runtime`; `fastconv.geometry` decides whether a call is allowed
+   `fastconv.ndimage` and `fastconv.signal` (SciPy's names), `fastconv.runtime`;
+   `fastconv.geometry` decides whether a call is allowed
 2. Cython kernels (`fastconv._kernels`): in what order tiles are walked, on which threads, in which memory
 1. C tiles (`csrc`): one tile, one thread, one instruction set
 """

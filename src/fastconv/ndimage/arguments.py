@@ -37,7 +37,7 @@ def as_weights(weights: Any) -> np.ndarray:
 
 
 def make_output(output: Any, input: np.ndarray, *, complex_result: bool = False) -> np.ndarray:
-    """The array that `output` names: a new one of `input`'s dtype or of the dtype given, or `output` itself."""
+    """What `output` names: a new array of `input`'s dtype or of the dtype given, or itself."""
     if output is None:
         dtype = np.promote_types(input.dtype, np.complex64) if complex_result else input.dtype
         return np.empty(input.shape, dtype)

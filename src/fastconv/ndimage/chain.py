@@ -7,9 +7,11 @@ into the output. So an array larger than the caches is read and written once, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from fastconv.geometry import border_map, border_place, fill_borders
 
 #: Elements of a band: a few copies of it fit the caches, and a call is long beside its overhead.
 _BAND = 1 << 17
+
+#: Bytes of a block of memory that a thread keeps from call to call.
+_KEPT = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,34 @@ class Pass:
         return (slice(None), *(slice(before, before + size) for before, size in places))
 
 
-Finish = Callable[[np.ndarray, int], None]
+class Finish(Protocol):
+    """What becomes of the results."""
+
+    def __call__(self, result: np.ndarray, row: int) -> None:
+        """Write a band of results, which may be overwritten, from `row` on."""
+
+    def close(self) -> None:
+        """All bands have come."""
+
+
+class _Workspace(threading.local):
+    """Memory for the bands of a thread's calls: new memory in each would cost more than some filters."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, np.ndarray] = {}
+
+    def take(self, slot: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An uninitialised array, good until the slot is taken again."""
+        size = prod(shape) * dtype.itemsize
+        if size > _KEPT:
+            return np.empty(shape, dtype)
+        block = self.blocks.get(slot)
+        if block is None or len(block) < size:
+            block = self.blocks[slot] = np.empty(size, np.uint8)
+        return block[:size].view(dtype).reshape(shape)
+
+
+workspace = _Workspace()
 
 
 def run(
@@ -73,9 +105,8 @@ def run(
     passes : sequence of Pass
     work : numpy.dtype
         float32 or float64.
-    finish : callable, optional
-        `finish(result, row)` writes a band of results, which it may overwrite, from `row` on; without it they
-        are cast to the dtype of `target`.
+    finish : Finish, optional
+        Writes the results; without it they are cast to the dtype of `target`.
     """
     passes = list(passes)
     cut = next((i for i, step in enumerate(passes[1:], 1) if step.weights.shape[0] > 1), len(passes))
@@ -90,8 +121,8 @@ def run(
     direct = finish is None and target.dtype == work
     kernels = [step.weights.astype(work) for step in passes]
     rows = band_rows(source.shape, passes[0].weights.shape[0])
-    copies = [np.empty(step.padded(rows, source.shape), work) for step in passes]
-    scratch = None if direct else np.empty((rows, *source.shape[1:]), work)
+    copies = [workspace.take(i % 3, step.padded(rows, source.shape), work) for i, step in enumerate(passes)]
+    scratch = None if direct else workspace.take(3, (rows, *source.shape[1:]), work)
     for start, count in _bands(source, passes[0], rows, work):
         wider = _rows(source, start, count, passes[0], copies[0])
         for i, following in enumerate(passes[1:]):
@@ -105,10 +136,12 @@ def run(
             finish(result, start)
         elif scratch is not None:
             target[start : start + count] = result
+    if finish is not None:
+        finish.close()
 
 
 def _framed(source: np.ndarray, step: Pass, target: np.ndarray) -> None:
-    """One pass without a copy: the inner results from the array where it lies, the frame from small copies."""
+    """One pass without a copy: the inner results from the array itself, the frame from small copies."""
     kernel = step.weights.astype(source.dtype)
     inner = [
         (min(before, size), max(size - after, min(before, size)))
@@ -153,7 +186,7 @@ def band_rows(shape: tuple[int, ...], taps: int = 1) -> int:
 
 
 def _bands(source: np.ndarray, step: Pass, rows: int, work: np.dtype) -> Iterator[tuple[int, int]]:
-    """(first row, rows) of each band; where a band may be read in place, the edges have bands of their own."""
+    """(first row, rows) of each band; where one may be read in place, the edges have bands of their own."""
     size, start = len(source), 0
     before, after = step.before[0], step.after[0]
     cuts = [size]

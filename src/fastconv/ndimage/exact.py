@@ -22,6 +22,9 @@ ZERO = float(np.finfo(np.float64).eps)
 #: Taps up to which no algorithm transforms.
 _ADDED = 64
 
+#: Elements that are gathered at once.
+_GATHERED = 1 << 17
+
 #: A share of places above which adding a whole band is quicker than adding at the places.
 _FEW = 1 / 16
 
@@ -65,24 +68,27 @@ class OrderedSum:
         """What is added, in this order."""
         return self.order(self.step.weights)
 
-    def at(self, places: tuple[np.ndarray, ...]) -> np.ndarray:
-        """The sums at some places, one index array per axis."""
-        maps = [
-            border_map(size, -before, size + after, border)
-            for size, before, after, border in zip(
-                self.source.shape, self.step.before, self.step.after, self.step.borders, strict=True
-            )
-        ]
-
-        def read(tap: tuple[int, ...]) -> np.ndarray:
-            found = tuple(m[place + t] for m, place, t in zip(maps, places, tap, strict=True))
-            values = self.source[found].astype(np.float64)
-            if "constant" in self.step.borders:
-                values[np.logical_or.reduce([index < 0 for index in found])] = self.step.constant
-            return values
-
-        total = np.zeros(len(places[0]))
-        return self._add(total, read)
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """The sums at some places, as flat indices of the array."""
+        taps = np.array([tap for term in self.terms for tap in (term.tap, term.other) if tap is not None])
+        step, chunk = self.step, max(1, _GATHERED // len(taps))
+        sums = [np.zeros(0)]
+        for start in range(0, len(places), chunk):
+            found = []
+            for axis, place in enumerate(np.unravel_index(places[start : start + chunk], self.source.shape)):
+                if step.weights.shape[axis] > 1:
+                    size, before, after = self.source.shape[axis], step.before[axis], step.after[axis]
+                    places_of = border_map(size, -before, size + after, step.borders[axis])
+                    place = places_of[place + taps[:, axis, None]]
+                found.append(place)
+            values = self.source[tuple(found)].reshape(-1, found[0].shape[-1]).astype(np.float64)
+            if "constant" in step.borders:
+                values[np.logical_or.reduce([index < 0 for index in np.broadcast_arrays(*found)])] = (
+                    step.constant
+                )
+            rows = iter(np.broadcast_to(values, (len(taps), values.shape[-1])))
+            sums.append(self._add(np.zeros(values.shape[-1]), lambda tap, rows=rows: next(rows)))
+        return np.concatenate(sums)
 
     def rows(self, start: int, count: int) -> np.ndarray:
         """The sums of whole rows."""
@@ -107,15 +113,33 @@ class OrderedSum:
                 total += value * term.weight
         return total
 
-    def replace(self, values: np.ndarray, doubtful: np.ndarray, start: int) -> None:
-        """Put these sums into a band of results that begins at row `start`, where it is doubtful."""
-        if np.count_nonzero(doubtful) > _FEW * doubtful.size:
-            np.copyto(values, self.rows(start, len(values)), where=doubtful, casting="unsafe")
-            return
+    def settle(self, target: np.ndarray, places: np.ndarray) -> None:
+        """Write these sums into `target` at some places, given as flat indices."""
+        if len(places):
+            found = np.empty(len(places), target.dtype)
+            cast(self.at(places), found)
+            target[np.unravel_index(places, target.shape)] = found
+
+
+class Doubtful:
+    """Places whose sums are to be added again, band by band: a few at the end, a whole band at once."""
+
+    def __init__(self, target: np.ndarray, sums: OrderedSum) -> None:
+        self.target, self.sums = target, sums
+        self.places: list[np.ndarray] = []
+
+    def note(self, doubtful: np.ndarray, row: int) -> None:
+        """Take note of a band's, which begins at `row`, and has been written."""
         found = np.flatnonzero(doubtful)  # many times quicker than np.nonzero of several axes
-        rows, *others = np.unravel_index(found, doubtful.shape)
-        with np.errstate(invalid="ignore", over="ignore"):
-            values[(rows, *others)] = self.at((rows + start, *others))
+        if len(found) > _FEW * doubtful.size:
+            cast(self.sums.rows(row, len(doubtful)), self.target[row : row + len(doubtful)])
+        elif len(found):
+            self.places.append(found + row * (doubtful.size // len(doubtful)))
+
+    def close(self) -> None:
+        """Add again what has been noted."""
+        if self.places:
+            self.sums.settle(self.target, np.concatenate(self.places))
 
 
 def cast(values: np.ndarray, target: np.ndarray, fits: bool = False) -> None:
@@ -145,7 +169,8 @@ class Settle:
     """The finish of a chain whose results are integers."""
 
     def __init__(self, target: np.ndarray, sums: OrderedSum, error: float, fits: bool) -> None:
-        self.target, self.sums, self.error, self.fits = target, sums, error, fits
+        self.target, self.error, self.fits = target, error, fits
+        self.again = Doubtful(target, sums)
 
     def __call__(self, result: np.ndarray, row: int) -> None:
         band, error = self.target[row : row + len(result)], result.dtype.type(self.error)
@@ -153,19 +178,19 @@ class Settle:
             above = np.empty(band.shape, band.dtype)
             np.add(result, error, out=above, casting="unsafe")
             np.subtract(result, error, out=band, casting="unsafe")
-            doubtful = above != band
-            if doubtful.any():
-                self.sums.replace(band, doubtful, row)
+            self.again.note(above != band, row)
             return
         with np.errstate(invalid="ignore"):
             above = np.trunc(result + error)
             result -= error
             np.trunc(result, out=result)
             doubtful = above != result
-        if doubtful.any():
-            result = result.astype(np.float64, copy=False)
-            self.sums.replace(result, doubtful, row)
         cast(result, band)
+        self.again.note(doubtful, row)
+
+    def close(self) -> None:
+        """Settle what is left."""
+        self.again.close()
 
 
 class WholeSums:
@@ -186,21 +211,25 @@ class WholeSums:
             result /= self.divisor
         cast(result, self.target[row : row + len(result)], self.fits)
 
+    def close(self) -> None:
+        """Nothing is left to do."""
+
 
 class Finite:
-    """The finish of a chain of floats: what is not finite is looked at again, for SciPy reads less or holds more."""
+    """The finish of a chain of floats where SciPy does not read what lies under a zero of the kernel."""
 
     def __init__(self, target: np.ndarray, sums: OrderedSum) -> None:
-        self.target, self.sums = target, sums
+        self.target, self.again = target, Doubtful(target, sums)
 
     def __call__(self, result: np.ndarray, row: int) -> None:
-        if not (np.isfinite(result.min()) and np.isfinite(result.max())):
-            doubtful = ~np.isfinite(result)
-            exact = result.astype(np.float64)
-            self.sums.replace(exact, doubtful, row)
-            result = exact
         with np.errstate(over="ignore"):
             self.target[row : row + len(result)] = result
+        if not (np.isfinite(result.min()) and np.isfinite(result.max())):
+            self.again.note(~np.isfinite(result), row)
+
+    def close(self) -> None:
+        """Add again what is not finite."""
+        self.again.close()
 
 
 def running_means(source: np.ndarray, step: Pass, target: np.ndarray) -> None:

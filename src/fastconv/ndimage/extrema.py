@@ -20,7 +20,7 @@ from fastconv.ndimage.arguments import (
     reach_before,
     window_of,
 )
-from fastconv.ndimage.chain import Pass, band_rows, load
+from fastconv.ndimage.chain import Pass, band_rows, load, workspace
 from fastconv.ndimage.exact import cast
 from fastconv.ndimage.linear import write
 
@@ -175,13 +175,12 @@ def _extreme(
             per_filtered_axis("origin", origin, count),
             per_filtered_axis("mode", mode, count),
         )
+        if s > 1  # SciPy does not look at the origin of any other
     ]
-    return _finish(which, source, [window for window in windows if window[1] > 1], output, cval)
+    return _finish(which, source, windows, output, cval)
 
 
-def _finish(
-    which: np.ufunc, source: np.ndarray, windows: list[Window], output: Any, cval: Any
-) -> np.ndarray:
+def _finish(which: np.ufunc, source: np.ndarray, windows: list[Window], output: Any, cval: Any) -> np.ndarray:
     result = make_output(output, source)
     constant = as_constant(cval)
     if result.dtype.kind == "c":
@@ -206,14 +205,14 @@ def _rectangle(
 
 
 def _line(which: np.ufunc, source: np.ndarray, window: Window, target: np.ndarray, constant: float) -> None:
-    """Windows along one axis, of any dtype: from maxima of 1, 2, 4, ... elements, two of which cover a window."""
+    """Windows along one axis, of any dtype: two of the extremes of 1, 2, 4, ... elements cover a window."""
     axis, size, before, border = window
     source = _comparable(source, target, border, constant)
     step = Pass.along(axis, source.ndim, np.ones(size), before, border, constant)
     rows = band_rows(source.shape, step.weights.shape[0])
     for start in range(0, len(source), rows):
         count = min(rows, len(source) - start)
-        copy = np.empty(step.padded(count, source.shape), source.dtype)
+        copy = workspace.take(0, step.padded(count, source.shape), source.dtype)
         load(source, start, count, step, copy)
         band = target[start : start + count]
         _put(_running(which, copy.swapaxes(0, axis), size).swapaxes(0, axis), band)
@@ -258,7 +257,7 @@ def _pooled(
         sizes[axis], before[axis], borders[axis] = size, reach, border
     step = Pass(np.ones(sizes), tuple(before), tuple(borders), constant)
     rows = band_rows(source.shape, sizes[0])
-    copy = np.empty(step.padded(rows, source.shape), source.dtype)
+    copy = workspace.take(0, step.padded(rows, source.shape), source.dtype)
     for start in range(0, len(source), rows):
         count = min(rows, len(source) - start)
         part = copy[: count + sizes[0] - 1]
@@ -296,7 +295,7 @@ def _by_footprint(
         rows = band_rows(source.shape, shape[0])
         for start in range(0, len(source), rows):
             count = min(rows, len(source) - start)
-            copy = np.empty(step.padded(count, source.shape), source.dtype)
+            copy = workspace.take(0, step.padded(count, source.shape), source.dtype)
             load(source, start, count, step, copy)
             sizes = (count, *source.shape[1:])
             views = [copy[tuple(slice(t, t + n) for t, n in zip(tap, sizes))] for tap in taps]

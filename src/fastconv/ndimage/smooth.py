@@ -58,8 +58,9 @@ def uniform_filter(
     lines = [
         (axis, np.ones(s), reach_before(o, s), as_border(m))
         for axis, s, o, m in zip(found, sizes, origins, modes)
+        if s > 1  # SciPy does not look at the origin of any other
     ]
-    return _passes(source, [line for line in lines if len(line[1]) > 1], output, cval, average_each)
+    return _passes(source, lines, output, cval, average_each)
 
 
 def uniform_filter1d(
@@ -277,7 +278,7 @@ def _bell(sigma: float, order: int, radius: int) -> np.ndarray:
     """The weights of a Gaussian of sum 1 at -radius ... radius, or of its derivative."""
     variance = sigma * sigma
     places = np.arange(-radius, radius + 1)
-    bell = np.exp(-0.5 / variance * places**2)
+    bell: np.ndarray = np.exp(-0.5 / variance * places**2)
     bell /= bell.sum()
     if order == 0:
         return bell
@@ -308,9 +309,7 @@ def _passes(source: np.ndarray, lines: list[Line], output: Any, cval: Any, each:
 
 
 def _made(lines: list[Line], rank: int, constant: float) -> list[Pass]:
-    return [
-        Pass.along(axis, rank, taps, before, border, constant) for axis, taps, before, border in lines
-    ]
+    return [Pass.along(axis, rank, taps, before, border, constant) for axis, taps, before, border in lines]
 
 
 def _summed(source: np.ndarray, steps: list[list[Line]], output: Any, cval: Any) -> np.ndarray:

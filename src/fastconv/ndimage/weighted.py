@@ -87,7 +87,7 @@ def average_each(source: np.ndarray, target: np.ndarray, passes: Sequence[Pass])
 
 
 def _between(target: np.ndarray) -> np.dtype:
-    """The dtype between two passes into integers: that of the target, of which bool holds bytes on the way."""
+    """The dtype between two passes into integers: that of the target, or bytes on the way to bool."""
     return np.dtype(np.uint8) if target.dtype.kind == "b" else target.dtype
 
 
@@ -103,7 +103,7 @@ def _integers(source: np.ndarray, target: np.ndarray, step: Pass, order: Terms) 
     bound = _bound(source, step)
     rounding = 2 * (step.weights.size + 4) * bound
     error32 = rounding * float(np.finfo(np.float32).eps)
-    work = _FLOAT64
+    work: np.dtype = _FLOAT64
     if source.dtype in _SMALL and source.dtype.kind != "f" and error32 * step.weights.size < _AGAIN:
         work = _FLOAT32
     error = rounding * float(np.finfo(work).eps) + bound * 2.0**-52
@@ -128,10 +128,13 @@ def _whole_sums(source: np.ndarray, target: np.ndarray, step: Pass, divisor: int
     if "constant" in step.borders and step.constant != np.rint(step.constant):
         return False
     bound = _bound(source, step)
+    work: np.dtype
     for work in (_FLOAT32, _FLOAT64):
         eps = float(np.finfo(work).eps)
         if step.weights.size * bound * eps < 0.25 and _largest(source) * eps < 1:
-            finish = WholeSums(target, step.weights.size, divisor, _fits(source, target, step, bound / divisor))
+            finish = WholeSums(
+                target, step.weights.size, divisor, _fits(source, target, step, bound / divisor)
+            )
             run(source, _split(step, work), work, target, finish)
             return True
     return False
@@ -182,7 +185,7 @@ def _split(step: Pass, work: np.dtype) -> list[Pass]:
     peak = weights[pivot]
     if not np.isfinite(weights).all() or peak == 0:
         return [step]
-    lines = []
+    lines: list[np.ndarray] = []
     for axis in axes:
         place: list[int | slice] = list(map(int, pivot))
         place[axis] = slice(None)

@@ -147,7 +147,7 @@ def _along(first: np.ndarray, second: np.ndarray, mode: Any, axes: Any) -> np.nd
     if swapped_for_valid(mode, inner[0], inner[1]):
         first, second, inner = second, first, inner[::-1]
     if not found:
-        result = first * second
+        result: np.ndarray = first * second
         return result if mode != "same" else _centre(result, first.shape)
     part = part_of(mode, inner[0], inner[1])
     result = _batched(first, second, found, part, _float_type(first, second))
@@ -179,7 +179,8 @@ def _float_type(first: np.ndarray, second: np.ndarray) -> np.dtype:
 def _centre(result: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The middle of `result`, in this shape."""
     starts = [(have - want) // 2 for have, want in zip(result.shape, shape, strict=True)]
-    return result[tuple(slice(s, s + want) for s, want in zip(starts, shape, strict=True))].copy()
+    part: np.ndarray = result[tuple(slice(s, s + want) for s, want in zip(starts, shape, strict=True))]
+    return part.copy()
 
 
 def _batched(
@@ -194,7 +195,7 @@ def _batched(
         a, b = b, a
     batch = np.broadcast_shapes(a.shape[: rank - count], b.shape[: rank - count])
     sizes = tuple(stop - start for start, stop in part)
-    result = np.empty(batch + sizes, dtype)
+    result: np.ndarray = np.empty(batch + sizes, dtype)
     if all(n == 1 for n in b.shape[: rank - count]):  # one kernel for all: the batch is an axis without taps
         single = [(0, n) for n in batch]
         result[...] = convolved(a, b, [*single, *part], dtype)
@@ -204,4 +205,3 @@ def _batched(
         for place in np.ndindex(batch):
             result[place] = convolved(a[place], b[place], part, dtype)
     return result.transpose(np.argsort(order))
-

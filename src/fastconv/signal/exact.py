@@ -9,8 +9,8 @@ def convolve_by_taps(input: np.ndarray, kernel: np.ndarray, dtype: np.dtype) -> 
     """The full convolution in the arithmetic of `dtype`: integers wrap around, bool is "and" and "or"."""
     shape = tuple(n + k - 1 for n, k in zip(input.shape, kernel.shape, strict=True))
     result = np.zeros(shape, dtype)
-    source = input.astype(dtype)
+    source, weights = input.astype(dtype), kernel.astype(dtype)
     for tap in np.ndindex(kernel.shape):
         place = tuple(slice(t, t + n) for t, n in zip(tap, input.shape, strict=True))
-        result[place] += source * kernel[tap].astype(dtype) if dtype != object else source * kernel[tap]
+        result[place] += source * weights[tap]
     return result

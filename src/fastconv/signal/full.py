@@ -1,4 +1,4 @@
-"""The convolution of two arrays of one rank, or a part of it, in the dtype and precision that the pair needs."""
+"""The convolution of two arrays of one rank, or a part of it, as precisely as the pair needs it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def convolved(first: np.ndarray, second: np.ndarray, part: Part, dtype: np.dtype
         return result.astype(dtype, copy=False)
     np.rint(result, out=result)
     if dtype.kind == "b":
-        return result != 0
+        found: np.ndarray = result != 0
+        return found
     return result.astype(np.int64).astype(dtype)  # wraps around
 
 

@@ -74,7 +74,7 @@ def correlate2d(
     flipped = second[(slice(None, None, -1),) * second.ndim].conj()
     result = _planes(first, flipped, mode, boundary, fillvalue, middle=0)
     if swapped_for_valid(mode, first.shape, second.shape):
-        return result.conj()  # SciPy conjugates the smaller one
+        result = result.conj()  # SciPy conjugates the smaller one
     return result
 
 
@@ -90,8 +90,8 @@ def _planes(
     dtype = np.result_type(first, second)
     if dtype.kind not in "iufc" or dtype == np.float16:
         raise ValueError(
-            f"in1, in2: dtypes {first.dtype} and {second.dtype} must combine to one of integers, floats of at "
-            f"least 32 bits or complex numbers, not {dtype}"
+            f"in1, in2: dtypes {first.dtype} and {second.dtype} must combine to one of integers, "
+            f"floats of at least 32 bits or complex numbers, not {dtype}"
         )
     fill = _fill(fillvalue, dtype)
     if swapped_for_valid(mode, first.shape, second.shape):
