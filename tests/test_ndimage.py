@@ -225,7 +225,7 @@ def test_pictures_of_many_bands(code: str, size: int) -> None:
     bell = np.hanning(size + 2)[1:-1]
     square = rng.random((size, size)) if size < 31 else np.outer(bell, bell)
     for weights in (square / square.sum(), np.outer(bell, bell / bell.sum())):
-        assert_same("correlate", (x, weights), {}, largest(x, 0.0))
+        assert_same("correlate", (x, weights), {}, size * largest(x, 0.0))  # SciPy adds 961 in a row
     assert_same("gaussian_filter", (x, size / 8), {}, largest(x, 0.0))
     assert_same("uniform_filter", (x, size), {"mode": "mirror"}, largest(x, 0.0))
     assert_same("maximum_filter", (x, size), {"mode": "wrap"}, 0.0)
@@ -233,7 +233,7 @@ def test_pictures_of_many_bands(code: str, size: int) -> None:
 
 
 def test_output_may_be_an_array_or_the_input() -> None:
-    """Written through its strides, cast to its dtype; the input itself is overwritten as if it were another."""
+    """Written through its strides, cast to its dtype; the input itself is as good as another array."""
     rng = np.random.default_rng(1)
     x = rng.integers(0, 99, (40, 30)).astype(np.float64)
     for name, args in (

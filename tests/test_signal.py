@@ -43,9 +43,7 @@ def some_pair(rng: np.random.Generator, rank: int) -> tuple[np.ndarray, np.ndarr
 def outcome(call: Callable[..., np.ndarray], *args: Any, **options: Any) -> np.ndarray | None:
     try:
         return call(*args, **options)
-    except ValueError as error:
-        if "Unsupported type" in str(error):  # of N-D arrays, which are no harder than 1-D ones
-            pytest.skip("SciPy has no such dtype")
+    except ValueError:
         return None
 
 
@@ -74,8 +72,8 @@ def test_any_rank(seed: int) -> None:
     for _ in range(COUNT):
         rank = int(rng.integers(1, 6)) if rng.random() < 0.1 else int(rng.integers(1, 4))
         a, b = some_pair(rng, rank)
-        if rank > 1 and np.result_type(a, b) == bool:
-            continue  # refused by SciPy's direct method
+        if rank > 1 and np.result_type(a, b).kind == "b":
+            continue  # SciPy's direct method has no such dtype
         options = {"mode": str(rng.choice(MODES)), "method": str(rng.choice(["auto", "direct", "fft"]))}
         if np.result_type(a, b).kind in "biu":
             options["method"] = "direct"  # where transforms round, SciPy's are not exact

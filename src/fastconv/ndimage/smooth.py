@@ -288,8 +288,8 @@ def _bell(sigma: float, order: int, radius: int) -> np.ndarray:
     polynomial = np.eye(1, order + 1)[0]
     for _ in range(order):
         polynomial = next_one.dot(polynomial)
-    factor: np.ndarray = (places[:, None] ** powers).dot(polynomial)
-    return factor * bell
+    weights: np.ndarray = (places[:, None] ** powers).dot(polynomial) * bell
+    return weights
 
 
 Each = Callable[[np.ndarray, np.ndarray, list[Pass]], None]

@@ -172,7 +172,7 @@ def _as_axes(axes: Any, rank: int) -> list[int]:
 
 def _float_type(first: np.ndarray, second: np.ndarray) -> np.dtype:
     """The dtype of a transform of both: that of floats as they are, float64 for anything else."""
-    kinds = [np.dtype(np.float64) if x.dtype.kind in "biuO" else x.dtype for x in (first, second)]
+    kinds: list[np.dtype] = [np.dtype(np.float64) if x.dtype.kind in "biuO" else x.dtype for x in (first, second)]
     return np.promote_types(np.promote_types(*kinds), np.float32)
 
 
@@ -204,4 +204,5 @@ def _batched(
         b = np.broadcast_to(b, batch + b.shape[rank - count :])
         for place in np.ndindex(batch):
             result[place] = convolved(a[place], b[place], part, dtype)
-    return result.transpose(np.argsort(order))
+    back: np.ndarray = result.transpose(np.argsort(order))
+    return back
