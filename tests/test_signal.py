@@ -15,7 +15,7 @@ theirs = pytest.importorskip("scipy.signal")
 
 DTYPES = list("?bBhHiIqQfdFDg")
 MODES = ["full", "same", "valid"]
-COUNT = 120
+COUNT = 80
 each_seed = pytest.mark.parametrize("seed", range(6))
 
 
@@ -72,7 +72,7 @@ def test_any_rank(seed: int) -> None:
     for _ in range(COUNT):
         rank = int(rng.integers(1, 6)) if rng.random() < 0.1 else int(rng.integers(1, 4))
         a, b = some_pair(rng, rank)
-        if rank > 1 and np.result_type(a, b).kind == "b":
+        if np.result_type(a, b).kind == "b" and (rank > 1 or a.size < b.size):
             continue  # SciPy's direct method has no such dtype
         options = {"mode": str(rng.choice(MODES)), "method": str(rng.choice(["auto", "direct", "fft"]))}
         if np.result_type(a, b).kind in "biu":

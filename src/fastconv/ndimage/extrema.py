@@ -252,6 +252,13 @@ def _pooled(
     which: np.ufunc, source: np.ndarray, windows: list[Window], target: np.ndarray, constant: float
 ) -> None:
     """Floats, by max-pooling; minima are maxima of what is negated."""
+    across = [window for window in windows if window[0] == 0]
+    if 0 < len(across) < len(windows) and 4 * across[0][1] > band_rows(source.shape):
+        # rows around a band that outweigh it: along the first axis on its own
+        between = np.empty_like(target)
+        _pooled(which, source, across, between, constant)
+        _pooled(which, between, [window for window in windows if window[0] != 0], target, constant)
+        return
     sizes, before, borders = [1] * source.ndim, [0] * source.ndim, ["nearest"] * source.ndim
     for axis, size, reach, border in windows:
         sizes[axis], before[axis], borders[axis] = size, reach, border

@@ -224,7 +224,7 @@ def gaussian_laplace(
     --------
     >>> import numpy as np, fastconv
     >>> fastconv.ndimage.gaussian_laplace(np.array([0.0, 0.0, 1.0, 0.0, 0.0]), 0.7).round(2)
-    array([ 0.05,  0.44, -1.  ,  0.44,  0.05])
+    array([ 0.14,  0.44, -1.16,  0.44,  0.14])
     """
     source = as_input("input", input)
     found = as_axes(axes, source.ndim)

@@ -172,15 +172,15 @@ def _as_axes(axes: Any, rank: int) -> list[int]:
 
 def _float_type(first: np.ndarray, second: np.ndarray) -> np.dtype:
     """The dtype of a transform of both: that of floats as they are, float64 for anything else."""
-    kinds: list[np.dtype] = [np.dtype(np.float64) if x.dtype.kind in "biuO" else x.dtype for x in (first, second)]
-    return np.promote_types(np.promote_types(*kinds), np.float32)
+    kinds = [np.dtype(np.float64) if x.dtype.kind in "biuO" else x.dtype for x in (first, second)]
+    found: np.dtype = np.promote_types(np.promote_types(*kinds), np.float32)
+    return found
 
 
 def _centre(result: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The middle of `result`, in this shape."""
     starts = [(have - want) // 2 for have, want in zip(result.shape, shape, strict=True)]
-    part: np.ndarray = result[tuple(slice(s, s + want) for s, want in zip(starts, shape, strict=True))]
-    return part.copy()
+    return np.array(result[tuple(slice(s, s + want) for s, want in zip(starts, shape, strict=True))])
 
 
 def _batched(
