@@ -81,8 +81,8 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> np.
 
     Notes
     -----
-    It goes through Fourier transforms only where those are the quickest way that is as precise as adding:
-    errors are relative to each window, not to the largest value of the array.
+    It goes through Fourier transforms only where those are the quickest way, and then block by block, so that
+    errors are relative to each window; but for cubes of 13 and more, and kernels of an eighth of the array.
 
     Examples
     --------

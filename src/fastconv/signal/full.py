@@ -9,6 +9,7 @@ import numpy as np
 from fastconv.functional.any_rank import correlate_valid
 from fastconv.geometry import as_ndarray
 from fastconv.signal.exact import convolve_by_taps
+from fastconv.signal.transform import convolve_whole, whole_transform_pays
 
 #: One (start, stop) per axis of the full convolution.
 Part = list[tuple[int, int]]
@@ -128,6 +129,8 @@ def _real(first: np.ndarray, second: np.ndarray, part: Part) -> np.ndarray:
 
     The first is read where it lies if the part needs nothing around it.
     """
+    if whole_transform_pays(first, second):
+        return convolve_whole(first, second, tuple(slice(*ends) for ends in part))
     sizes = [stop - start + k - 1 for (start, stop), k in zip(part, second.shape, strict=True)]
     cut, place, whole = [], [], True
     for (start, _), size, n, k in zip(part, sizes, first.shape, second.shape, strict=True):
