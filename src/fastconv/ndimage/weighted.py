@@ -31,6 +31,9 @@ _SPLIT_FROM = 30
 #: Expected taps that have to be added again per place, above which float64 is quicker than float32.
 _AGAIN = 0.1
 
+#: By these, binomial kernels and other sums of powers of two become whole numbers.
+_SCALES = (1, 16, 256, 4096)
+
 Terms = Callable[[np.ndarray], list[Term]]
 
 
@@ -123,8 +126,11 @@ def _in_order(source: np.ndarray, target: np.ndarray, sums: OrderedSum) -> None:
 
 def _whole_sums(source: np.ndarray, target: np.ndarray, step: Pass, divisor: int) -> bool:
     """Do the pass if every sum is a whole number that a float holds; whether that was so."""
-    if source.dtype.kind == "f" or not (step.weights == np.rint(step.weights)).all():
+    scale = next((s for s in _SCALES if (step.weights * s == np.rint(step.weights * s)).all()), 0)
+    if source.dtype.kind == "f" or not scale:
         return False
+    step = Pass(step.weights * scale, step.before, step.borders, step.constant)
+    divisor *= scale
     if "constant" in step.borders and step.constant != np.rint(step.constant):
         return False
     bound = _bound(source, step)

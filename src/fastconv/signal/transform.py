@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Taps from which on it pays: of a kernel of three axes or more; of any other, which is this share of the array.
+#: Taps from which on it pays: of three axes or more; of fewer, if they are this share of the array.
 _CUBE = 2000
 _LONG, _SHARE = 2048, 8
 
