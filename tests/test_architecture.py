@@ -28,6 +28,8 @@ LEVELS = {
     "kernels": 3,
     "functional": 4,
     "grad": 5,
+    "ndimage": 5,
+    "signal": 5,
     "": 6,  # fastconv itself: what `import fastconv` brings
     "nn": 6,
     "data": 7,

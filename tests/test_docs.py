@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import grad, nn
+from fastconv import grad, ndimage, nn, signal
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -84,7 +84,7 @@ def test_docstring_examples_give_what_they_say(
 
 PUBLIC = {
     f"{home.__name__}.{name}": getattr(home, name)
-    for home in (fastconv, fastconv.functional, grad, nn)
+    for home in (fastconv, fastconv.functional, grad, ndimage, nn, signal)
     for name in home.__all__
     if not inspect.ismodule(getattr(home, name))
 }

@@ -24,6 +24,7 @@ from fastconv.geometry.arrays import (
     layout_hint,
     new_output,
 )
+from fastconv.geometry.borders import BORDERS, border_map, border_place, fill_borders
 from fastconv.geometry.conv import (
     ConvGeometry,
     conv_geometry,
@@ -55,6 +56,7 @@ from fastconv.geometry.pool import (
 )
 
 __all__ = [
+    "BORDERS",
     "LIMIT",
     "ConvGeometry",
     "PoolGeometry",
@@ -66,6 +68,8 @@ __all__ = [
     "as_shape",
     "as_sizes",
     "axis_number",
+    "border_map",
+    "border_place",
     "check_allocation",
     "check_out",
     "check_rank",
@@ -76,6 +80,7 @@ __all__ = [
     "conv_transpose_geometry",
     "dilated_kernel",
     "divisor",
+    "fill_borders",
     "flag",
     "float_dtype",
     "hashable",
