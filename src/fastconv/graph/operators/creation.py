@@ -43,6 +43,17 @@ def _constant_of_shape_signature(sizes: Signature, *, value: np.ndarray | None =
     return Signature(_fill_value(value).dtype, _fill_shape(sizes.value))
 
 
+def _fill_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, *, value: np.ndarray | None = None
+) -> Kernel:
+    one = _fill_value(value)
+
+    def kernel(sizes: np.ndarray, out: np.ndarray) -> None:
+        out[...] = one
+
+    return kernel
+
+
 def _range_length(start: Any, limit: Any, delta: Any) -> int:
     """How many steps there are; exact for integers."""
     if not all(map(math.isfinite, (start, limit, delta))) or delta == 0:
@@ -332,8 +343,8 @@ def _col2im(
     batch, channels = places.out[:2]
     check_allocation((batch, channels, *places.padded), wide.dtype)
     out = np.zeros((batch, channels, *places.padded), wide.dtype)
-    columns = wide.reshape(batch, channels, prod(block), *places.counts)
-    for k, offset in enumerate(np.ndindex(*block)):
+    columns = wide.reshape(batch, channels, prod(block) if wide.size else 0, *places.counts)
+    for k, offset in enumerate(np.ndindex(*block) if wide.size else ()):
         index = along(1, slice(None)) + tuple(
             slice(o * d, o * d + (count - 1) * s + 1 if count else 0, s)
             for o, d, s, count in zip(offset, places.dilations, places.strides, places.counts)
@@ -353,7 +364,9 @@ def _col2im_signature(
 
 
 OPERATORS: dict[str, Operator] = {
-    "ConstantOfShape": Operator(_constant_of_shape, _constant_of_shape_signature, shaped_by=(0,)),
+    "ConstantOfShape": Operator(
+        _constant_of_shape, _constant_of_shape_signature, shaped_by=(0,), bind=_fill_kernel
+    ),
     "Range": Operator(_range, _range_signature, shaped_by=(0, 1, 2)),
     "EyeLike": Operator(_eye_like, _eye_like_signature),
     "OneHot": Operator(_one_hot, _one_hot_signature, shaped_by=(1,)),
