@@ -237,7 +237,7 @@ class Program:
 
 
 def _own(value: Any, copied: bool) -> Any:
-    """An output that is the caller's to change: a copy, too, of a view that shows one element more than once."""
+    """An output that is the caller's to change: a copy, too, of a view that shows an element more than once."""
     if isinstance(value, np.ndarray) and (copied or not value.flags.writeable):
         return np.array(value)
     return value
