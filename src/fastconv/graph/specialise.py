@@ -39,6 +39,7 @@ class Specialised(NamedTuple):
 #: Errors that name the node they are raised in.
 LOCATED = (
     ValueError, TypeError, IndexError, MemoryError, NotImplementedError, ZeroDivisionError, OverflowError,
+    AttributeError,
 )  # fmt: skip
 
 #: How many inputs of a node are its own; those behind them are read by the graphs inside it.
@@ -77,6 +78,8 @@ def located(node: Node, error: Exception) -> Exception:
         return error
     if kind in (IndexError, ZeroDivisionError, OverflowError):
         kind = ValueError
+    if kind is AttributeError:
+        kind = TypeError  # a list, or nothing, where an array is to be
     text = str(error)
     return kind(text if text.startswith("node ") else f"{node.title}: {text}")
 

@@ -72,7 +72,8 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_typ
     length = _range_length(first, last, step)
     check_allocation((length,), np.dtype(np.float64))
     steps = np.arange(length, dtype=np.int64 if start.dtype.kind in "iu" else np.float64)
-    return np.asarray(first + steps * step).astype(start.dtype)
+    with np.errstate(all="ignore"):
+        return np.asarray(first + steps * step).astype(start.dtype)
 
 
 def _range_signature(
@@ -118,7 +119,8 @@ def _one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, *, axis
     check_allocation(shape, values.dtype)
     out = np.full(shape, values[0], values.dtype)
     count = shape[axis]
-    chosen = indices.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        chosen = indices.astype(np.int64)
     chosen = np.where(chosen < 0, chosen + count, chosen)
     inside = np.nonzero(np.atleast_1d((chosen >= 0) & (chosen < count)))
     places = list(inside if indices.ndim else ())

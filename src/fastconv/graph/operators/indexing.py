@@ -297,7 +297,7 @@ def _best(corners: np.ndarray, candidates: np.ndarray, limit: int, overlap: floa
 
 
 def _overlaps(these: np.ndarray, those: np.ndarray, overlap: float) -> np.ndarray:
-    """Whether the common area of each with each is more than this part of their union; without area, never."""
+    """Whether the common area of each with each is more than this part of their union; without any, never."""
     a, b = these.T[:, :, None], those.T[:, None, :]
     common = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
     np.maximum(common, 0, common)
