@@ -188,6 +188,17 @@ def subgraphs(node: Node) -> Iterator[tuple[str, Nodes]]:
             yield name, value
 
 
+def bound_to(graph: Nodes, given: Mapping[Value, Value]) -> Nodes:
+    """The same graph with other values for some of its inputs, which it then has no more."""
+
+    def found(value: Value | None) -> Value | None:
+        return None if value is None else given.get(value, value)
+
+    inputs = [value for value in graph.inputs if value not in given]
+    nodes = [node.reading(map(found, node.inputs)) for node in graph.nodes]
+    return type(graph)(inputs, nodes, [given.get(value, value) for value in graph.outputs], graph.name)
+
+
 def needed(nodes: Sequence[Node], outputs: Iterable[Value]) -> list[Node]:
     """Those nodes that something depends on, in their order."""
     wanted = set(outputs)

@@ -91,7 +91,7 @@ class _Placing:
             for value in node.outputs:
                 if value is not None:
                     self.born[value] = self.dies[value] = i
-                    if views and value not in written and node.inputs[0] is not None:
+                    if views and value not in written and node.inputs and node.inputs[0] is not None:
                         self.view_of[value] = node.inputs[0]
             for read in node.inputs:
                 if read is not None:

@@ -21,7 +21,7 @@ from fastconv.graph.memory import Part, Plan, place
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators import OPERATORS
 from fastconv.graph.order import empty, laid
-from fastconv.graph.specialise import Specialised, located
+from fastconv.graph.specialise import LOCATED, Specialised, located
 
 #: Blocks of memory that a program keeps for runs to come.
 BLOCKS = 4
@@ -113,10 +113,10 @@ class Program:
             complete = all(each is None or each.shape is not None for each in signatures)
             assert output.dtype is not None
             if complete and prod(output.shape):
-                check_allocation(output.shape, output.dtype)
                 try:
+                    check_allocation(output.shape, output.dtype)
                     kernel = operator.bind(keep, signatures, output, **node.attributes)
-                except (TypeError, ValueError) as error:
+                except LOCATED as error:
                     raise located(node, error) from error
                 if kernel is not None:
                     return Step(node, kernel, True, False)
@@ -282,10 +282,7 @@ class Program:
                 values[i] = None
             if watch is not None:
                 watch(step)
-        outputs = [
-            np.array(values[i]) if copied and isinstance(values[i], np.ndarray) else values[i]
-            for i, copied in zip(self._outputs, self._copied)
-        ]
+        outputs = [_own(values[i], copied) for i, copied in zip(self._outputs, self._copied)]
         self._give_back(values)
         return outputs
 
@@ -297,3 +294,10 @@ class Program:
             for i, _, _ in (*self._fresh, *self._fresh_parts):
                 values[i] = None
             self._blocks.append(values)
+
+
+def _own(value: Any, copied: bool) -> Any:
+    """An output that is the caller's to change: a copy, too, of a view that shows an element more than once."""
+    if isinstance(value, np.ndarray) and (copied or not value.flags.writeable):
+        return np.array(value)
+    return value

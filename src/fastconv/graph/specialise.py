@@ -6,12 +6,12 @@ now; an If whose condition is known becomes the branch that it takes; nodes that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.graph.ir import Node, Nodes, Value, needed
+from fastconv.graph.ir import Node, Nodes, Value, bound_to, needed, subgraphs
 from fastconv.graph.operator import UNKNOWN, Operator, Signature
 from fastconv.graph.operators import OPERATORS
 
@@ -36,6 +36,21 @@ class Specialised(NamedTuple):
     outputs: tuple[Value, ...]
 
 
+#: Errors that name the node they are raised in.
+LOCATED = (
+    ValueError, TypeError, IndexError, MemoryError, NotImplementedError, ZeroDivisionError, OverflowError,
+    AttributeError,
+)  # fmt: skip
+
+#: How many inputs of a node are its own; those behind them are read by the graphs inside it.
+OWN_INPUTS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "If": lambda told: 1,
+    "Loop": lambda told: 2 + int(told["carried"]),
+    "Scan": lambda told: int(told["states"]) + int(told["num_scan_inputs"]),
+    "SequenceMap": lambda told: int(told["mapped"]),
+}
+
+
 def specialise(graph: Nodes, inputs: Sequence[Signature]) -> Specialised:
     """The graph for inputs of these signatures, which need not be complete.
 
@@ -58,12 +73,13 @@ def specialise(graph: Nodes, inputs: Sequence[Signature]) -> Specialised:
 
 def located(node: Node, error: Exception) -> Exception:
     """The same error, naming the node."""
-    kinds = (ValueError, TypeError, IndexError, MemoryError, NotImplementedError, ZeroDivisionError)
-    kind = next((kind for kind in kinds if isinstance(error, kind)), None)
+    kind = next((kind for kind in LOCATED if isinstance(error, kind)), None)
     if kind is None:
         return error
-    if kind in (IndexError, ZeroDivisionError):
+    if kind in (IndexError, ZeroDivisionError, OverflowError):
         kind = ValueError
+    if kind is AttributeError:
+        kind = TypeError  # a list, or nothing, where an array is to be
     text = str(error)
     return kind(text if text.startswith("node ") else f"{node.title}: {text}")
 
@@ -85,10 +101,11 @@ class _Walk:
             read = [value if value is None else renamed.get(value, value) for value in node.inputs]
             try:
                 self._take(node.reading(read), renamed)
-            except (ValueError, TypeError, IndexError, ZeroDivisionError, NotImplementedError) as error:
+            except LOCATED as error:
                 raise located(node, error) from error
 
     def _take(self, node: Node, renamed: dict[Value, Value]) -> None:
+        node = _with_constants(node)
         inputs = [self.signature(value) for value in node.inputs]
         operator = OPERATORS[node.operator]
         if node.operator == "If" and inputs[0] is not None and inputs[0].value is not None:
@@ -144,6 +161,25 @@ class _Walk:
         for made, value in zip(node.outputs, branch.outputs):
             if made is not None:
                 renamed[made] = inside.get(value, value)
+
+
+def _with_constants(node: Node) -> Node:
+    """What the graphs inside a node read from around them, and is constant, as constants of theirs."""
+    inside = dict(subgraphs(node))
+    own = OWN_INPUTS.get(node.operator)
+    if own is None or not inside:
+        return node
+    first = own(node.attributes)
+    read = {i: value for i, value in enumerate(node.inputs) if i >= first and value is not None}
+    bound = {i: value for i, value in read.items() if value.constant is not None}
+    if not bound:
+        return node
+    made = {}
+    for name, graph in inside.items():
+        before = len(node.inputs) - len(graph.inputs)
+        made[name] = bound_to(graph, {graph.inputs[i - before]: value for i, value in bound.items()})
+    inputs = [value for i, value in enumerate(node.inputs) if i not in bound]
+    return Node(node.operator, inputs, node.outputs, {**node.attributes, **made}, node.name)
 
 
 def _is_small(inputs: Iterable[Signature | None]) -> bool:

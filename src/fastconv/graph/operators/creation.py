@@ -43,6 +43,17 @@ def _constant_of_shape_signature(sizes: Signature, *, value: np.ndarray | None =
     return Signature(_fill_value(value).dtype, _fill_shape(sizes.value))
 
 
+def _fill_kernel(
+    keep: Keep, signatures: list[Signature], output: Signature, *, value: np.ndarray | None = None
+) -> Kernel:
+    one = _fill_value(value)
+
+    def kernel(sizes: np.ndarray, out: np.ndarray) -> None:
+        out[...] = one
+
+    return kernel
+
+
 def _range_length(start: Any, limit: Any, delta: Any) -> int:
     """How many steps there are; exact for integers."""
     if not all(map(math.isfinite, (start, limit, delta))) or delta == 0:
@@ -61,7 +72,8 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_typ
     length = _range_length(first, last, step)
     check_allocation((length,), np.dtype(np.float64))
     steps = np.arange(length, dtype=np.int64 if start.dtype.kind in "iu" else np.float64)
-    return np.asarray(first + steps * step).astype(start.dtype)
+    with np.errstate(all="ignore"):
+        return np.asarray(first + steps * step).astype(start.dtype)
 
 
 def _range_signature(
@@ -107,7 +119,8 @@ def _one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, *, axis
     check_allocation(shape, values.dtype)
     out = np.full(shape, values[0], values.dtype)
     count = shape[axis]
-    chosen = indices.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        chosen = indices.astype(np.int64)
     chosen = np.where(chosen < 0, chosen + count, chosen)
     inside = np.nonzero(np.atleast_1d((chosen >= 0) & (chosen < count)))
     places = list(inside if indices.ndim else ())
@@ -332,8 +345,8 @@ def _col2im(
     batch, channels = places.out[:2]
     check_allocation((batch, channels, *places.padded), wide.dtype)
     out = np.zeros((batch, channels, *places.padded), wide.dtype)
-    columns = wide.reshape(batch, channels, prod(block), *places.counts)
-    for k, offset in enumerate(np.ndindex(*block)):
+    columns = wide.reshape(batch, channels, prod(block) if wide.size else 0, *places.counts)
+    for k, offset in enumerate(np.ndindex(*block) if wide.size else ()):
         index = along(1, slice(None)) + tuple(
             slice(o * d, o * d + (count - 1) * s + 1 if count else 0, s)
             for o, d, s, count in zip(offset, places.dilations, places.strides, places.counts)
@@ -353,7 +366,9 @@ def _col2im_signature(
 
 
 OPERATORS: dict[str, Operator] = {
-    "ConstantOfShape": Operator(_constant_of_shape, _constant_of_shape_signature, shaped_by=(0,)),
+    "ConstantOfShape": Operator(
+        _constant_of_shape, _constant_of_shape_signature, shaped_by=(0,), bind=_fill_kernel
+    ),
     "Range": Operator(_range, _range_signature, shaped_by=(0, 1, 2)),
     "EyeLike": Operator(_eye_like, _eye_like_signature),
     "OneHot": Operator(_one_hot, _one_hot_signature, shaped_by=(1,)),

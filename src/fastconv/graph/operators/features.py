@@ -94,7 +94,8 @@ def _tf_idf(
             )
         if count and min_gram_length <= length <= max_gram_length:
             grams = _Grams(pool[start:stop], length)
-            for step in range(1, (max_skip_count if length > 1 else 0) + 2):
+            farthest = (rows.shape[1] - 1) // (length - 1) if length > 1 else 1
+            for step in range(1, min(max_skip_count + 1, farthest) + 1):
                 _count(grams, rows, length, step, counts[:, first : first + count])
         first += count
     found = (counts > 0) if mode == "IDF" else counts
@@ -173,6 +174,8 @@ def _default(kind: str, values: np.ndarray, attributes: dict[str, Any]) -> Any:
 
 def _label_encoder(x: np.ndarray, **attributes: Any) -> np.ndarray:
     """Each element replaced by the value behind the last key that equals it; NaN equals NaN."""
+    if attributes.get("classes_strings"):
+        attributes = _classes(attributes, x.dtype)
     _, keys = _table("keys", attributes)
     kind, values = _table("values", attributes)
     if len(keys) != len(values):
@@ -184,11 +187,23 @@ def _label_encoder(x: np.ndarray, **attributes: Any) -> np.ndarray:
     return table[place][which.reshape(-1)].reshape(x.shape)
 
 
+def _classes(attributes: dict[str, Any], dtype: np.dtype | None) -> dict[str, Any]:
+    """The oldest form, one list of labels, as tables: from labels to places, or from places to labels."""
+    told = {name: value for name, value in attributes.items() if name.startswith("default_")}
+    labels = attributes["classes_strings"]
+    places = tuple(range(len(labels)))
+    if dtype is not None and dtype.kind == "O":
+        return {**told, "keys_strings": labels, "values_int64s": places}
+    return {**told, "keys_int64s": places, "values_strings": labels}
+
+
 def _key(value: Any) -> Any:
     return value if value == value else "NaN"  # no number is text
 
 
 def _label_signature(x: Signature, **attributes: Any) -> Signature:
+    if attributes.get("classes_strings"):
+        attributes = _classes(attributes, x.dtype)
     return Signature(_table("values", attributes)[1].dtype, x.shape)
 
 

@@ -274,21 +274,36 @@ def _corners(boxes: np.ndarray, center_point_box: int) -> np.ndarray:
     return np.concatenate([np.minimum(first, second), np.maximum(first, second)], 1)
 
 
+#: Candidates that are compared with each other at once.
+TOGETHER = 128
+
+
 def _best(corners: np.ndarray, candidates: np.ndarray, limit: int, overlap: float) -> list[int]:
     """Candidates in order, each unless it overlaps one that was taken before it."""
-    low, high = corners[candidates, :2], corners[candidates, 2:]
-    area = np.prod(high - low, 1)
-    left = np.arange(candidates.size)
     kept: list[int] = []
-    while left.size and len(kept) < limit:
-        this, left = left[0], left[1:]
-        kept.append(int(candidates[this]))
-        sides = np.minimum(high[this], high[left]) - np.maximum(low[this], low[left])
-        common = np.prod(np.maximum(sides, 0), 1)
-        union = area[this] + area[left] - common
-        # without area there is nothing to overlap
-        left = left[~((common > overlap * union) & (union > 0) & (common > 0))]
+    for start in range(0, candidates.size, TOGETHER):
+        these = candidates[start : start + TOGETHER]
+        if kept:
+            these = these[~_overlaps(corners[these], corners[kept], overlap).any(1)]
+        among = _overlaps(corners[these], corners[these], overlap)
+        free = np.ones(these.size, bool)
+        for i, box in enumerate(these.tolist()):
+            if free[i]:
+                kept.append(box)
+                if len(kept) == limit:
+                    return kept
+                free[i + 1 :] &= ~among[i, i + 1 :]
     return kept
+
+
+def _overlaps(these: np.ndarray, those: np.ndarray, overlap: float) -> np.ndarray:
+    """Whether the common area of each with each is more than this part of their union; without any, never."""
+    a, b = these.T[:, :, None], those.T[:, None, :]
+    common = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    np.maximum(common, 0, common)
+    common *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
+    return np.asarray((common > overlap * union) & (common > 0))
 
 
 OPERATORS: dict[str, Operator] = {

@@ -109,10 +109,11 @@ def _expand(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     sizes = tuple(integers("shape", shape))
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape={sizes}: sizes must be 0 or more")
-    try:
-        wanted = np.broadcast_shapes(x.shape, sizes)
-    except ValueError:
-        raise ValueError(f"shape={sizes}: does not broadcast with the input's {x.shape}") from None
+    ndim = max(x.ndim, len(sizes))
+    pairs = list(zip((1,) * (ndim - x.ndim) + x.shape, (1,) * (ndim - len(sizes)) + sizes))
+    if any(a not in (1, b) and b != 1 for a, b in pairs):
+        raise ValueError(f"shape={sizes}: does not broadcast with the input's {x.shape}")
+    wanted = tuple(b if a == 1 else a for a, b in pairs)
     check_allocation(wanted, x.dtype)
     return np.broadcast_to(x, wanted)
 

@@ -34,7 +34,8 @@ def _drawn(
         raise ValueError(f"shape={shape}: sizes must be 0 or more")
     check_allocation(shape, np.dtype(np.float64))
     drawn: np.ndarray = np.asarray(getattr(_generator(seed), name)(first, second, shape))
-    return drawn.astype(np.dtype(dtype))
+    with np.errstate(all="ignore"):
+        return drawn.astype(np.dtype(dtype))
 
 
 def _normal(

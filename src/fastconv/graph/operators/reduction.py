@@ -27,6 +27,9 @@ def sum_of(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """The sum over some axes, which are dropped; in x's dtype, integers wrap."""
     if x.dtype not in FLOATS or not axes or not x.size:
         return np.asarray(np.add.reduce(x, axes, dtype=x.dtype))
+    first = x.ndim - len(axes)
+    if x.flags.c_contiguous and axes == tuple(range(first, x.ndim)):
+        return np.asarray(np.add.reduce(x.reshape(*x.shape[:first], prod(x.shape[first:])), -1))
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))  # as it lies in memory
     x = x.transpose(order)
     summed = [axis in axes for axis in order]
@@ -165,7 +168,23 @@ def _reduce(function: Reduction, in_float: bool = False) -> Operator:
 # ---- where the extremes are ---------------------------------------------------------------------------
 
 
-def _arg(function: Callable[..., Any]) -> Operator:
+#: How much longer than the axis a row of elements behind it is for rows to be compared as a whole.
+ROWS = 16
+
+
+def _along_rows(x: np.ndarray, axis: int, extreme: np.ufunc) -> np.ndarray | None:
+    """How many rows of an axis come before the first one that has the extreme, counted row by row."""
+    rows = np.moveaxis(x, axis, 0)
+    best = extreme.reduce(rows, 0)
+    before = np.ones(best.shape, bool)
+    found = np.zeros(best.shape, np.uint8 if len(rows) < 255 else np.int32)
+    for row in rows:
+        before &= row != best
+        found += before
+    return None if before.any() else found.astype(np.int64)  # none has it: it is NaN
+
+
+def _arg(function: Callable[..., Any], extreme: np.ufunc) -> Operator:
     """The place of the largest or smallest along an axis: the first of equals, or the last."""
 
     def compute(x: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> np.ndarray:
@@ -174,11 +193,14 @@ def _arg(function: Callable[..., Any]) -> Operator:
             raise ValueError(f"input: axis {axis} of shape {x.shape} has no element to choose")
         if x.dtype.kind not in "biuf":
             x = x.astype(np.float32)
+        seen = np.flip(x, axis) if select_last_index else x
+        found = None
+        if prod(x.shape[axis + 1 :]) >= ROWS * x.shape[axis]:
+            found = _along_rows(seen, axis, extreme)
+        if found is None:
+            found = np.asarray(function(seen, axis), np.int64)
         if select_last_index:
-            found = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
-        else:
-            found = function(x, axis)
-        found = np.asarray(found, np.int64)
+            found = x.shape[axis] - 1 - found
         return np.expand_dims(found, axis) if keepdims else found
 
     def infer(x: Signature, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Signature:
@@ -288,8 +310,8 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSumSquare": _reduce(_sum_square),
     "ReduceLogSum": _reduce(_log_sum, in_float=True),
     "ReduceLogSumExp": _reduce(_log_sum_exp, in_float=True),
-    "ArgMax": _arg(np.argmax),
-    "ArgMin": _arg(np.argmin),
+    "ArgMax": _arg(np.argmax, np.maximum),
+    "ArgMin": _arg(np.argmin, np.minimum),
     "TopK": Operator(_top_k, _top_k_signature, shaped_by=(1,)),
     "CumSum": _running(np.add, 0),
     "CumProd": _running(np.multiply, 1),

@@ -22,6 +22,11 @@ def _place(position: np.ndarray, low: int, high: int) -> int:
     return place
 
 
+def _check(sequence: Any) -> None:
+    if not isinstance(sequence, list):
+        raise TypeError(f"input_sequence: must be a sequence, not {type(sequence).__name__}")
+
+
 def _construct(*arrays: np.ndarray) -> list[np.ndarray]:
     """A list of these arrays."""
     return [np.array(array) for array in arrays]
@@ -33,6 +38,7 @@ def _empty(*, dtype: Any = None) -> list[np.ndarray]:
 
 def _insert(sequence: list[Any], array: np.ndarray, position: np.ndarray | None = None) -> list[Any]:
     """The list with one more array before a place, at the end by default."""
+    _check(sequence)
     place = len(sequence) if position is None else _place(position, -len(sequence), len(sequence))
     made = list(sequence)
     made.insert(place, np.array(array))
@@ -41,6 +47,7 @@ def _insert(sequence: list[Any], array: np.ndarray, position: np.ndarray | None 
 
 def _erase(sequence: list[Any], position: np.ndarray | None = None) -> list[Any]:
     """The list without the array at a place, the last by default."""
+    _check(sequence)
     if not sequence:
         raise ValueError("input_sequence: is empty, nothing can be erased")
     made = list(sequence)
@@ -49,15 +56,18 @@ def _erase(sequence: list[Any], position: np.ndarray | None = None) -> list[Any]
 
 
 def _at(sequence: list[Any], position: np.ndarray) -> Any:
+    _check(sequence)
     return sequence[_place(position, -len(sequence), len(sequence) - 1)]
 
 
 def _length(sequence: list[Any]) -> np.ndarray:
+    _check(sequence)
     return np.array(len(sequence), np.int64)
 
 
 def _concat(sequence: list[np.ndarray], *, axis: int, new_axis: int = 0) -> np.ndarray:
     """The arrays of a list one behind the other along an axis, or stacked along a new one."""
+    _check(sequence)
     if not sequence:
         raise ValueError("input_sequence: is empty, and has no shape that a result could have")
     first = sequence[0]

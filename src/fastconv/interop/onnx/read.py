@@ -151,6 +151,7 @@ class _Reader:
         else:
             version = 1
         try:
+            _check_types(proto, domain, version)
             attributes = {each.name: self._attribute(each) for each in proto.attribute}
             operator, attributes, inputs = upgraded(
                 proto.op_type, version, attributes, inputs, len(proto.output)
@@ -165,6 +166,7 @@ class _Reader:
                 operator = f"{domain}.{operator}"
             if operator in OPERATORS:
                 _check_attributes(operator, attributes)
+                _check_inputs(operator, inputs)
                 self._add(operator, inputs, proto, attributes)
                 return
         except (TypeError, ValueError) as error:
@@ -329,16 +331,46 @@ def _with_attributes(
 
 
 @lru_cache(maxsize=None)
-def _keywords(operator: str) -> frozenset[str] | None:
-    """The attributes an operator's function takes; None if any."""
+def _keywords(operator: str) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """The attributes an operator's function takes, None if any; and those it cannot do without."""
     parameters = inspect.signature(inspect.unwrap(OPERATORS[operator].compute)).parameters.values()
+    named = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    required = frozenset(each.name for each in named if each.default is inspect.Parameter.empty)
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-        return None
-    return frozenset(each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY)
+        return None, required
+    return frozenset(each.name for each in named), required
+
+
+def _check_inputs(operator: str, inputs: Sequence[Value | None]) -> None:
+    """Inputs for all that the operator's function must be given, and no more than it takes."""
+    parameters = inspect.signature(inspect.unwrap(OPERATORS[operator].compute)).parameters.values()
+    taken = [each for each in parameters if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    for i, each in enumerate(taken):
+        if each.default is inspect.Parameter.empty and (i >= len(inputs) or inputs[i] is None):
+            raise ValueError(f"input {i} ({each.name}): must be given")
+    several = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
+    if len(inputs) > len(taken) and not several:
+        raise ValueError(f"inputs: {len(inputs)} are given, and at most {len(taken)} are taken")
+
+
+def _check_types(proto: onnx.NodeProto, domain: str, version: int) -> None:
+    """Attributes of the types that ONNX says, where it knows the operator."""
+    try:
+        declared = onnx.defs.get_schema(proto.op_type, version, domain).attributes
+    except Exception:  # onnx raises a class of its own for an operator it does not know
+        return
+    for each in proto.attribute:
+        wanted = int(declared[each.name].type) if each.name in declared else each.type  # type: ignore[call-overload]
+        if wanted != each.type:
+            kinds = [AttributeProto.AttributeType.Name(kind) for kind in (each.type, wanted)]
+            raise ValueError(f"attribute {each.name!r}: is {kinds[0]}, and must be {kinds[1]}")
 
 
 def _check_attributes(operator: str, attributes: Mapping[str, Any]) -> None:
-    known = _keywords(operator)
+    known, required = _keywords(operator)
+    missing = required - set(attributes)
+    if missing:
+        raise ValueError(f"attribute {', '.join(map(repr, sorted(missing)))}: must be given")
     for name in attributes:
         if known is not None and name not in known:
             raise ValueError(

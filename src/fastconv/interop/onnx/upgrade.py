@@ -170,7 +170,7 @@ def _scan(form: Form, version: int, outputs: int) -> None:
         if directions is not None:
             form.attributes["scan_input_directions"] = directions
         del form.inputs[:1]
-    form.attributes["states"] = len(form.inputs) - form.attributes["num_scan_inputs"]
+    form.attributes["states"] = len(form.inputs) - form.attributes.get("num_scan_inputs", 0)
 
 
 def _roi_align(form: Form, version: int, outputs: int) -> None:
