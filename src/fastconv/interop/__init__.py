@@ -8,8 +8,8 @@
 | `fastconv.interop.jax` | functions for JAX: jit, vmap, grad |
 | `fastconv.interop.keras` | Keras models on the NumPy backend, without JAX |
 
-None of them is imported by `import fastconv`. One whose package is missing raises an ImportError that names the
-extra to install.
+None of them is imported by `import fastconv`. One whose package is missing raises an ImportError that names
+the extra to install.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""torch's convolutions and pools, run by fastconv: operators with gradients, existing models, weights both ways.
+"""torch's convolutions and pools, run by fastconv: operators, existing models, weights both ways.
 
 | module | question it answers |
 |---|---|
@@ -7,9 +7,9 @@
 | `takeover` | how do models that exist come to it? |
 | `layers`, `graph`, `weights` | how does a module become a net of `fastconv.nn`, and its weights come back? |
 
-Tensors lie on the CPU and are float32 or float64; they are read where they lie, and results are tensors on the
-memory that fastconv wrote. Channels-last inputs give channels-last outputs. Gradients are by reverse mode, of any
-order; forward-mode differentiation (`torch.func.jvp`) is not there.
+Tensors lie on the CPU and are float32 or float64; they are read where they lie, and results are tensors on
+the memory that fastconv wrote. Channels-last inputs give channels-last outputs. Gradients are by reverse
+mode, of any order; forward-mode differentiation (`torch.func.jvp`) is not there.
 
 Source: https://docs.pytorch.org/docs/stable/library.html for operators from outside.
 """

@@ -1,10 +1,11 @@
-"""`torch.ops.fastconv`: convolutions and pools as torch sees them, with the shapes, strides and gradients of each.
+"""`torch.ops.fastconv`: convolutions and pools as torch sees them, with shapes, strides and gradients.
 
-A convolution, its input gradient and its weight gradient are three operators, and the gradients of each are the
-other two, so that gradients of any order exist. A transposed convolution is an input gradient with a bias.
+A convolution, its input gradient and its weight gradient are three operators, and the gradients of each are
+the other two, so that gradients of any order exist. A transposed convolution is an input gradient with a
+bias.
 
-All sizes are lists, whose length is the number of spatial axes; paddings list (before, after) for each axis in
-turn. `functions` makes such lists of what people write.
+All sizes are lists, whose length is the number of spatial axes; paddings list (before, after) for each axis
+in turn. `functions` makes such lists of what people write.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _pairs(padding: Sizes) -> tuple[tuple[int, int], ...]:
 
 
 def _is_channels_last(like: Tensor, rank: int) -> bool:
-    """Whether channels are neighbours in memory and no pixels are: fastconv's rule for the order of results."""
+    """Whether channels are neighbours in memory and no pixels are: fastconv's rule for results."""
     channel = like.ndim - rank - 1
     if like.shape[channel] == 1 or like.stride(channel) != 1:
         return False

@@ -56,12 +56,12 @@ class _Active(TorchFunctionMode):
 def active() -> TorchFunctionMode:
     """A context in which every convolution and pool of torch runs on fastconv, in models as they are.
 
-    That is `F.conv1d/2d/3d`, `F.conv_transpose*d`, `F.max_pool*d` and `F.avg_pool*d`, the same names of `torch`, and
-    all modules that call them; forward and backward. Whatever does not fit goes on to torch, untouched: tensors
-    that are not float32 or float64 (integers, half precision) or not on the CPU, sparse ones and subclasses of
-    Tensor, calls under autocast, adaptive and Lp pools, and calls that are wrong, so that torch's own error is
-    raised. The padding modes "circular", "reflect" and "replicate" of modules are torch's; the convolution
-    behind them is not.
+    That is `F.conv1d/2d/3d`, `F.conv_transpose*d`, `F.max_pool*d` and `F.avg_pool*d`, the same names of
+    `torch`, and all modules that call them; forward and backward. Whatever does not fit goes on to torch,
+    untouched: tensors that are not float32 or float64 (integers, half precision) or not on the CPU, sparse
+    ones and subclasses of Tensor, calls under autocast, adaptive and Lp pools, and calls that are wrong, so
+    that torch's own error is raised. The padding modes "circular", "reflect" and "replicate" of modules are
+    torch's; the convolution behind them is not.
 
     Returns
     -------
@@ -179,10 +179,10 @@ def accelerate(module: nn.Module) -> nn.Module:
     Parameters
     ----------
     module : torch.nn.Module
-        Changed in place: each `Conv*d`, `ConvTranspose*d`, `MaxPool*d` and `AvgPool*d` inside becomes an instance of
-        the class of the same name here, which is a subclass of torch's. It is the same object, with the same
-        parameters, hooks and names, so that optimizers and state dicts go on as before. Subclasses of other
-        people stay what they are.
+        Changed in place: each `Conv*d`, `ConvTranspose*d`, `MaxPool*d` and `AvgPool*d` inside becomes an
+        instance of the class of the same name here, which is a subclass of torch's. It is the same object,
+        with the same parameters, hooks and names, so that optimizers and state dicts go on as before.
+        Subclasses of other people stay what they are.
 
     Returns
     -------
@@ -196,8 +196,8 @@ def accelerate(module: nn.Module) -> nn.Module:
 
     Notes
     -----
-    What does not fit at run time goes on to torch, as in `active`; so do convolutions of another `padding_mode` than
-    "zeros", and transposed ones called with `output_size`.
+    What does not fit at run time goes on to torch, as in `active`; so do convolutions of another
+    `padding_mode` than "zeros", and transposed ones called with `output_size`.
 
     Examples
     --------
