@@ -17,23 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import fastconv
-from fastconv import grad
+from fastconv.interop.calls import (
+    AVG_POOL,
+    AVG_POOL_INPUT,
+    CONV,
+    CONV_INPUT,
+    CONV_TRANSPOSE,
+    CONV_WEIGHT,
+    MAX_POOL,
+    MAX_POOL_INPUT,
+)
 
 Sizes = Sequence[int]
-
-_CONV = {1: fastconv.conv1d, 2: fastconv.conv2d, 3: fastconv.conv3d}
-_CONV_INPUT = {1: grad.conv1d_input, 2: grad.conv2d_input, 3: grad.conv3d_input}
-_CONV_WEIGHT = {1: grad.conv1d_weight, 2: grad.conv2d_weight, 3: grad.conv3d_weight}
-_CONV_TRANSPOSE = {1: fastconv.conv_transpose1d, 2: fastconv.conv_transpose2d, 3: fastconv.conv_transpose3d}
-_MAX_POOL: dict[int, Callable[..., Any]] = {
-    1: fastconv.max_pool1d,
-    2: fastconv.max_pool2d,
-    3: fastconv.max_pool3d,
-}
-_MAX_POOL_INPUT = {1: grad.max_pool1d_input, 2: grad.max_pool2d_input, 3: grad.max_pool3d_input}
-_AVG_POOL = {1: fastconv.avg_pool1d, 2: fastconv.avg_pool2d, 3: fastconv.avg_pool3d}
-_AVG_POOL_INPUT = {1: grad.avg_pool1d_input, 2: grad.avg_pool2d_input, 3: grad.avg_pool3d_input}
 
 
 # ---- tensors and arrays: one memory ------------------------------------------------------------------
@@ -144,7 +139,7 @@ def _bias_gradient(grad_output: Tensor, rank: int) -> Tensor:
 def _run_convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, *how: Any
 ) -> Tensor:
-    forward = _CONV[len(stride)]
+    forward = CONV[len(stride)]
     output = forward(
         _array(input), _array(weight), _array_or_none(bias), tuple(stride), _pairs(padding), *how
     )
@@ -186,7 +181,7 @@ convolution = _operator(
 def _run_convolution_input(
     input_size: Sizes, weight: Tensor, grad_output: Tensor, stride: Sizes, padding: Sizes, *how: Any
 ) -> Tensor:
-    backward, size = _CONV_INPUT[len(stride)], tuple(input_size)
+    backward, size = CONV_INPUT[len(stride)], tuple(input_size)
     gradient = backward(size, _array(weight), _array(grad_output), tuple(stride), _pairs(padding), *how)
     return torch.from_numpy(gradient)
 
@@ -226,7 +221,7 @@ convolution_input = _operator(
 def _run_convolution_weight(
     input: Tensor, weight_size: Sizes, grad_output: Tensor, stride: Sizes, padding: Sizes, *how: Any
 ) -> Tensor:
-    backward, size = _CONV_WEIGHT[len(stride)], tuple(weight_size)
+    backward, size = CONV_WEIGHT[len(stride)], tuple(weight_size)
     gradient = backward(_array(input), size, _array(grad_output), tuple(stride), _pairs(padding), *how)
     return torch.from_numpy(gradient)
 
@@ -275,7 +270,7 @@ def _run_transposed(
     dilation: Sizes,
 ) -> Tensor:
     how = (tuple(stride), _pairs(padding), tuple(output_padding), groups, tuple(dilation))
-    forward = _CONV_TRANSPOSE[len(stride)]
+    forward = CONV_TRANSPOSE[len(stride)]
     return torch.from_numpy(forward(_array(input), _array(weight), _array_or_none(bias), *how))
 
 
@@ -332,14 +327,14 @@ def _run_max_pool(
     input: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Tensor:
     how = (tuple(kernel), tuple(stride), _pairs(padding), tuple(dilation), ceil_mode)
-    return torch.from_numpy(_MAX_POOL[len(kernel)](_array(input), *how))
+    return torch.from_numpy(MAX_POOL[len(kernel)](_array(input), *how))
 
 
 def _run_max_pool_with_indices(
     input: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     how = (tuple(kernel), tuple(stride), _pairs(padding), tuple(dilation), ceil_mode)
-    output, indices = _MAX_POOL[len(kernel)](_array(input), *how, return_indices=True)
+    output, indices = MAX_POOL[len(kernel)](_array(input), *how, return_indices=True)
     return torch.from_numpy(output), torch.from_numpy(indices)
 
 
@@ -394,7 +389,7 @@ max_pool_with_indices = _operator(
 
 
 def _run_max_pool_input(input_size: Sizes, indices: Tensor, grad_output: Tensor, rank: int) -> Tensor:
-    gradient = _MAX_POOL_INPUT[rank](tuple(input_size), _array(indices), _array(grad_output))
+    gradient = MAX_POOL_INPUT[rank](tuple(input_size), _array(indices), _array(grad_output))
     return torch.from_numpy(gradient)
 
 
@@ -432,7 +427,7 @@ _AVERAGE = (
 
 
 def _run_avg_pool(input: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, *how: Any) -> Tensor:
-    forward = _AVG_POOL[len(kernel)]
+    forward = AVG_POOL[len(kernel)]
     return torch.from_numpy(forward(_array(input), tuple(kernel), tuple(stride), _pairs(padding), *how))
 
 
@@ -464,7 +459,7 @@ avg_pool = _operator(
 def _run_avg_pool_input(
     input_size: Sizes, grad_output: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, *how: Any
 ) -> Tensor:
-    backward, size = _AVG_POOL_INPUT[len(kernel)], tuple(input_size)
+    backward, size = AVG_POOL_INPUT[len(kernel)], tuple(input_size)
     gradient = backward(size, _array(grad_output), tuple(kernel), tuple(stride), _pairs(padding), *how)
     return torch.from_numpy(gradient)
 
