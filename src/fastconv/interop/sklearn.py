@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from fastconv import nn
+from fastconv.geometry import whole_number
+from fastconv.geometry.numbers import integer
 from fastconv.interop import missing
 
 try:
@@ -93,20 +94,20 @@ class _ConvNet(BaseEstimator):
         if self.image_shape is None:
             return (1, features)
         given = self.image_shape
-        if not isinstance(given, (tuple, list)) or not all(isinstance(n, Integral) and n > 0 for n in given):
+        if not isinstance(given, (tuple, list)):
             raise ValueError(f"image_shape={given!r}: must be a tuple of positive integers")
-        if len(given) not in (1, 2, 3, 4):
+        shape = tuple(whole_number("image_shape", n, 1) for n in given)
+        if len(shape) not in (1, 2, 3, 4):
             raise ValueError(f"image_shape={given!r}: must be (W,), (H, W), (C, H, W) or (C, D, H, W)")
-        if math.prod(given) != features:
+        if math.prod(shape) != features:
             raise ValueError(
-                f"image_shape={given!r}: has {math.prod(given)} values, but X has {features} features"
+                f"image_shape={given!r}: has {math.prod(shape)} values, but X has {features} features"
             )
-        shape = tuple(int(n) for n in given)
         return shape if len(shape) > 2 else (1, *shape)
 
     def _images(self, X: np.ndarray) -> np.ndarray:
         """Rows as images, with the mean and deviation of the examples learned from taken out."""
-        images = (X - np.float32(self.mean_)) / np.float32(self.scale_)
+        images: np.ndarray = (X - np.float32(self.mean_)) / np.float32(self.scale_)
         return images.reshape(len(X), *self._shape(X.shape[1]))
 
     def _checked(self, X: Any) -> np.ndarray:
@@ -182,9 +183,8 @@ class _ConvNet(BaseEstimator):
         labels = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[labels] != y
         if unknown.any():
-            raise ValueError(
-                f"y: label {y[unknown][0]!r} is none of the classes {self.classes_.tolist()} of the first call"
-            )
+            label, known = y[unknown][:1].tolist()[0], self.classes_.tolist()
+            raise ValueError(f"y: label {label!r} is none of the classes {known} of the first call")
         return labels, len(self.classes_), nn.CrossEntropyLoss()
 
     def _number_targets(self, y: np.ndarray, starts: bool) -> tuple[np.ndarray, int, nn.Loss]:
@@ -222,9 +222,7 @@ class _ConvNet(BaseEstimator):
         ValueError, TypeError
             Naming the argument, its value and the rule.
         """
-        if not isinstance(self.epochs, Integral) or self.epochs < 1:
-            raise ValueError(f"epochs={self.epochs!r}: must be an integer of at least 1")
-        return self._train(X, y, sample_weight, int(self.epochs))
+        return self._train(X, y, sample_weight, whole_number("epochs", self.epochs, 1))
 
 
 class ConvNetClassifier(ClassifierMixin, _ConvNet):
@@ -299,13 +297,14 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, (N, classes), in the order of `classes_`."""
         votes = self._outputs(X)
-        votes = np.exp(votes - votes.max(axis=1, keepdims=True))
-        return votes / votes.sum(axis=1, keepdims=True)
+        shares = np.exp(votes - votes.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
+        return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
         """The class with most votes, (N,)."""
-        votes = self._outputs(X)
-        return self.classes_[votes.argmax(axis=1)]
+        chosen: np.ndarray = self.classes_[self._outputs(X).argmax(axis=1)]
+        return chosen
 
 
 class ConvNetRegressor(RegressorMixin, _ConvNet):
@@ -340,7 +339,8 @@ class ConvNetRegressor(RegressorMixin, _ConvNet):
         outputs = self._outputs(X)
         if self._one_target:
             outputs = outputs[:, 0]
-        return outputs * self._target_scale + self._target_mean
+        numbers: np.ndarray = outputs * self._target_scale + self._target_mean
+        return numbers
 
 
 class ConvNetTransformer(TransformerMixin, _ConvNet):
@@ -414,7 +414,7 @@ class ConvNetTransformer(TransformerMixin, _ConvNet):
         net = self.net_
         if not isinstance(net, nn.Sequential):
             raise ValueError(f"net: must make an nn.Sequential, not {type(net).__name__}")
-        if not isinstance(self.layer, Integral) or not -len(net) <= self.layer < len(net):
+        if not -len(net) <= integer("layer", self.layer) < len(net):
             raise ValueError(f"layer={self.layer!r}: must be a position in a net of {len(net)} layers")
         features: np.ndarray = nn.predict(net[: self.layer], self._images(X))
         return features.reshape(len(X), -1)

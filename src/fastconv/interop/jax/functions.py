@@ -67,7 +67,7 @@ def conv1d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> jax.Array:
+) -> Any:
     """1-D convolution of (N, C, W) or (C, W); everything else as `conv2d`.
 
     Examples
@@ -88,7 +88,7 @@ def conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> jax.Array:
+) -> Any:
     """2-D convolution, with gradients of any order; in `jit`, `vmap` and `grad`.
 
     Parameters
@@ -133,7 +133,7 @@ def conv3d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> jax.Array:
+) -> Any:
     """3-D convolution of (N, C, D, H, W) or (C, D, H, W); everything else as `conv2d`.
 
     Examples
@@ -155,7 +155,7 @@ def conv_transpose1d(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> jax.Array:
+) -> Any:
     """1-D transposed convolution of (N, C, W) or (C, W); see `conv_transpose2d`.
 
     Examples
@@ -177,7 +177,7 @@ def conv_transpose2d(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> jax.Array:
+) -> Any:
     """2-D transposed convolution, with gradients of any order; in `jit`, `vmap` and `grad`.
 
     Parameters
@@ -220,7 +220,7 @@ def conv_transpose3d(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> jax.Array:
+) -> Any:
     """3-D transposed convolution of (N, C, D, H, W) or (C, D, H, W); see `conv_transpose2d`.
 
     Examples
@@ -240,7 +240,7 @@ def max_pool1d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+) -> Any:
     """1-D max-pooling of (N, C, W) or (C, W); everything else as `max_pool2d`.
 
     Examples
@@ -260,7 +260,7 @@ def max_pool2d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+) -> Any:
     """2-D max-pooling, with gradients of any order; in `jit`, `vmap` and `grad`.
 
     Parameters
@@ -299,7 +299,7 @@ def max_pool3d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+) -> Any:
     """3-D max-pooling of (N, C, D, H, W) or (C, D, H, W); everything else as `max_pool2d`.
 
     Examples
@@ -320,7 +320,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> jax.Array:
+) -> Any:
     """1-D average-pooling of (N, C, W) or (C, W); everything else as `avg_pool2d`.
 
     Examples
@@ -341,7 +341,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> jax.Array:
+) -> Any:
     """2-D average-pooling, with gradients of any order; in `jit`, `vmap` and `grad`.
 
     Parameters
@@ -381,7 +381,7 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> jax.Array:
+) -> Any:
     """3-D average-pooling of (N, C, D, H, W) or (C, D, H, W); everything else as `avg_pool2d`.
 
     Examples
