@@ -28,6 +28,7 @@ LEVELS = {
     "kernels": 3,
     "functional": 4,
     "grad": 5,
+    "graph": 5,
     "ndimage": 5,
     "signal": 5,
     "": 6,  # fastconv itself: what `import fastconv` brings
@@ -54,8 +55,17 @@ ROOMS: dict[str, set[str]] = {
     "fft": {"conv", "engine", "weight_gradient"},
 }
 
+#: The doors of `interop`, and the packages that each one stands on: it is imported by name, and so are they.
+DOORS: dict[str, set[str]] = {
+    "torch": {"torch"},
+    "sklearn": {"sklearn"},
+    "autograd": {"autograd"},
+    "jax": {"jax"},
+    "keras": {"keras"},
+}
+
 #: What only applications use, and only when they need it.
-EXTRAS = {"rich", "PIL", "matplotlib"}
+EXTRAS = {"rich", "PIL", "matplotlib"}.union(*DOORS.values())
 
 
 def part_of(path: Path) -> str:
@@ -87,6 +97,12 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 submodule = SOURCE.parent.joinpath(*module.split("."), alias.name)
                 is_module = submodule.is_dir() or submodule.with_suffix(".py").exists()
                 yield (f"{module}.{alias.name}" if is_module else module), node not in lazy
+
+
+def door_of(path: Path) -> str:
+    """Which door of `interop` a file belongs to, if any."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return parts[1] if parts[0] == "interop" and parts[1] in DOORS else ""
 
 
 PYTHON_FILES = sorted(SOURCE.rglob("*.py"))
@@ -179,14 +195,40 @@ def test_instruction_sets_differ_in_their_own_headers_alone() -> None:
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_importing_needs_numpy_alone(path: Path) -> None:
-    """The extras are imported where they are used, inside a function, from `nn` upwards."""
+    """Extras are imported where they are used, inside a function, from `nn` upwards; a door has its own."""
+    own = DOORS[door_of(path)] if door_of(path) else set()
     for module, at_once in imports(path):
         top = module.split(".")[0]
         if top in {"fastconv", "numpy"} or top in sys.stdlib_module_names:
             continue
         assert top in EXTRAS, f"{path.name} imports {module}"
-        assert not at_once, f"{path.name} imports {module} when it is imported itself"
+        assert not at_once or top in own, f"{path.name} imports {module} when it is imported itself"
         assert LEVELS[part_of(path)] >= LEVELS["nn"], f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_doors_are_opened_by_name_alone(path: Path) -> None:
+    """Nothing of fastconv imports a door, nor one door another: `import fastconv` stays as quick as it is."""
+    for module, _ in imports(path):
+        package, part, door = [*module.split("."), "", ""][:3]
+        if (package, part) == ("fastconv", "interop"):
+            assert part_of(path) == "interop", f"{path.name} imports {module}"
+            assert door not in DOORS or door == door_of(path), f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_without_its_package_names_the_extra(door: str, run_python: Callable) -> None:
+    """What to install, in one line; and each door is an extra of its name."""
+    result = run_python(
+        "import sys\n"
+        f"for name in {sorted(DOORS[door])!r}: sys.modules[name] = None\n"
+        f"import fastconv.interop.{door}\n"
+    )
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: fastconv.interop.{door}: ")
+    assert f"pip install 'fastconv[{door}]'" in last
+    assert re.search(rf"^{door} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
 def test_import_fastconv_pulls_in_nothing_but_numpy(run_python: Callable) -> None:

@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -48,8 +49,11 @@ def run_examples(text: str, names: dict[str, object], where: str, line: int) -> 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_python_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if "from scipy import" in page.read_text(encoding="utf-8"):
-        pytest.importorskip("scipy", reason="the recipes are compared with SciPy")
+    text = page.read_text(encoding="utf-8")
+    for package in ("scipy", "torch", "sklearn", "autograd", "jax", "keras"):
+        shown = re.search(rf"^(>>> )?(import|from) {package}\b", text, re.MULTILINE)
+        if shown and find_spec(package) is None:
+            pytest.skip(f"the page shows how to work with {package}")
     names: dict[str, object] = {"__name__": "__main__"}
     for language, text, line in blocks(page):
         if language not in ("python", "pycon"):
@@ -67,7 +71,11 @@ def modules() -> list[ModuleType]:
     for info in pkgutil.walk_packages(fastconv.__path__, "fastconv."):
         if info.name.endswith("__main__"):
             continue
-        found.append(importlib.import_module(info.name))
+        try:
+            found.append(importlib.import_module(info.name))
+        except ImportError as error:
+            if not re.match(r"fastconv\.interop\.\w+: ", str(error)):  # a door whose package is missing
+                raise
     return found
 
 

@@ -11,10 +11,12 @@ ValueError: model: holds no graph
 
 from __future__ import annotations
 
+from fastconv.interop import missing
+
 try:
     import onnx as _onnx  # noqa: F401
-except ImportError as error:  # pragma: no cover - what is installed
-    raise ImportError("fastconv.interop.onnx needs the package onnx: pip install 'fastconv[onnx]'") from error
+except ImportError as error:
+    raise missing("onnx", error) from error
 
 from fastconv.interop.onnx.load import load
 
