@@ -236,7 +236,7 @@ class Program:
         fixed = {self._number(v) for v in self.plan.offsets} | {i for i, _, _ in self._placed_parts}
         outputs, kept = set(self._outputs), []
         for step in self.steps:
-            ready = step.is_view and not step.is_kernel and step.reads[0] in fixed
+            ready = step.is_view and not step.is_kernel and bool(step.reads) and step.reads[0] in fixed
             ready = ready and constant.issuperset(step.reads[1:])
             if ready and outputs.isdisjoint(step.makes) and self._view(step, values):
                 self._views.append(step)
