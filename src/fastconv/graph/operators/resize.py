@@ -27,14 +27,14 @@ class Taps(NamedTuple):
     Attributes
     ----------
     axis : int
-    index, weight : array, shape (outputs, n)
+    places, weight : array, shape (outputs, n)
         Elements of the input, and what each counts.
     outside : array of bool, shape (outputs,), or None
         Outputs that have the value of what lies outside.
     """
 
     axis: int
-    index: np.ndarray
+    places: np.ndarray
     weight: np.ndarray
     outside: np.ndarray | None
 
@@ -137,7 +137,7 @@ def _from_sizes(
 # ---- coordinates --------------------------------------------------------------------------------------
 
 
-def _coordinates(extent: Extent, transformation: str) -> np.ndarray:
+def _coordinates(extent: Extent, transformation: str) -> Any:
     """Where in the input each output lies, in pixels from the middle of the first."""
     at = np.arange(extent.after, dtype=np.float32)
     half, scale, last = np.float32(0.5), np.float32(extent.scale), np.float32(extent.before - 1)
@@ -161,7 +161,7 @@ def _coordinates(extent: Extent, transformation: str) -> np.ndarray:
     raise ValueError(f"coordinate_transformation_mode={transformation!r}: is none that is known")
 
 
-def _nearest(x: np.ndarray, rounding: str) -> np.ndarray:
+def _nearest(x: np.ndarray, rounding: str) -> Any:
     half = np.float32(0.5)
     if rounding == "round_prefer_floor":
         return np.ceil(x - half)
@@ -262,8 +262,8 @@ def _resample(x: np.ndarray, plan: list[Taps], beyond: float) -> np.ndarray:
     weigh = any(not np.all(each.weight == 1) or each.weight.shape[1] > 1 for each in plan)
     dtype = x.dtype
     y = x.astype(np.float32) if weigh and dtype not in FLOATS else x
-    for each in sorted(plan, key=lambda each: len(each.index) / max(1, x.shape[each.axis])):
-        y = _along(y, each.axis, each.index, each.weight.astype(y.dtype) if weigh else each.weight)
+    for each in sorted(plan, key=lambda each: len(each.places) / max(1, x.shape[each.axis])):
+        y = _along(y, each.axis, each.places, each.weight.astype(y.dtype) if weigh else each.weight)
     outside = [each for each in plan if each.outside is not None]
     y = np.array(y) if outside and y is x else y
     for each in outside:
@@ -334,6 +334,10 @@ def _resize(
     return np.array(made) if made is x else made
 
 
+def _value(signature: Signature | None) -> np.ndarray | None:
+    return None if signature is None else signature.value
+
+
 def _resize_signature(
     x: Signature,
     roi: Signature | None = None,
@@ -342,8 +346,7 @@ def _resize_signature(
     **attributes: Any,
 ) -> Signature:
     assert x.shape is not None
-    values = [each and each.value for each in (roi, scales, sizes)]
-    shape = _plan(x.shape, *values, attributes)[1]
+    shape = _plan(x.shape, _value(roi), _value(scales), _value(sizes), attributes)[1]
     check_allocation(shape, np.dtype(np.float64))
     return Signature(x.dtype, shape)
 
@@ -353,14 +356,13 @@ def _resize_kernel(
 ) -> Kernel | None:
     """For whole factors copies without an index; else the axes' elements and weights settled beforehand."""
     x = signatures[0]
-    values = [each and each.value for each in signatures[1:]]
-    values += [None] * (3 - len(values))
+    roi, scales, sizes = (_value(signatures[i]) if i < len(signatures) else None for i in (1, 2, 3))
     if x is None or x.shape is None or x.dtype not in FLOATS:
         return None
     with np.errstate(all="ignore"):
         plan = [
             each
-            for extent in _plan(x.shape, *values, attributes)[0]
+            for extent in _plan(x.shape, roi, scales, sizes, attributes)[0]
             if (each := taps(extent, attributes)) is not None
         ]
     factors = _whole_factors(x.shape, plan)
@@ -379,14 +381,12 @@ def _whole_factors(shape: tuple[int, ...], plan: list[Taps]) -> dict[int, int] |
     """By how much each axis is repeated, if this is all there is to do about the last two."""
     factors = {}
     for each in plan:
-        factor = len(each.index) // shape[each.axis]
-        wanted = np.arange(len(each.index)) // max(1, factor)
-        if (
-            each.axis < len(shape) - 2
-            or each.index.shape[1] > 1
-            or each.outside is not None
-            or (factor * shape[each.axis] != len(each.index) or not np.array_equal(each.index[:, 0], wanted))
-        ):
+        factor = len(each.places) // shape[each.axis]
+        wanted = np.arange(len(each.places)) // max(1, factor)
+        weighs = each.places.shape[1] > 1 or each.outside is not None
+        if each.axis < len(shape) - 2 or weighs or factor * shape[each.axis] != len(each.places):
+            return None
+        if not np.array_equal(each.places[:, 0], wanted):
             return None
         factors[each.axis - len(shape)] = factor
     return factors

@@ -16,6 +16,8 @@ try:
 except ImportError as error:  # pragma: no cover - what is installed
     raise ImportError("fastconv.interop.onnx needs the package onnx: pip install 'fastconv[onnx]'") from error
 
+from fastconv.interop.onnx.backend import FastconvBackend
 from fastconv.interop.onnx.load import load
+from fastconv.interop.onnx.reference import reference_ops
 
-__all__ = ["load"]
+__all__ = ["FastconvBackend", "load", "reference_ops"]
