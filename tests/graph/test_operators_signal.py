@@ -179,6 +179,13 @@ def test_integers_are_rounded_and_held():
     assert got[0, -1] == 255
 
 
+@pytest.mark.parametrize("dtype", [object, bool, np.int64])
+def test_nearest_neighbours_of_anything(dtype):
+    x = np.array([["a", "b", "c"]], object) if dtype is object else np.array([[0, 1, 1]], dtype)
+    got = run("Resize", x, None, np.array([1, 2], np.float32), coordinate_transformation_mode="asymmetric")
+    np.testing.assert_array_equal(got, x[:, [0, 0, 1, 1, 2, 2]])
+
+
 @pytest.mark.parametrize(
     ("scales", "sizes"),
     [

@@ -18,6 +18,9 @@ from fastconv.graph.operators.quantized import limits
 
 MODES = ("nearest", "linear", "cubic")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+#: The longest period of outputs that is looked for, and elements outside the input that are made for it.
+FARTHEST = 8
+
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -31,12 +34,21 @@ class Taps(NamedTuple):
         Elements of the input, and what each counts.
     outside : array of bool, shape (outputs,), or None
         Outputs that have the value of what lies outside.
+    beyond : (int, int)
+        How many elements before and behind the input are looked for; each stands for the nearest.
+    first : array, shape (at most FARTHEST, n)
+        The first of `places`, as far outside as they reach.
+    period : (int, int) or None
+        (P, Q) if each output lies Q elements beyond the one P before it: then they are slices of the input.
     """
 
     axis: int
     places: np.ndarray
     weight: np.ndarray
     outside: np.ndarray | None
+    beyond: tuple[int, int]
+    first: np.ndarray
+    period: tuple[int, int] | None
 
 
 # ---- sizes --------------------------------------------------------------------------------------------
@@ -196,6 +208,14 @@ def _weights(
     return base.astype(np.int64)[:, None] + offsets, weight
 
 
+def _period(index: np.ndarray) -> tuple[int, int] | None:
+    for outputs in range(1, min(FARTHEST, len(index) - 1) + 1):
+        steps = index[outputs:] - index[:-outputs]
+        if steps[0, 0] > 0 and np.all(steps == steps[0, 0]):
+            return outputs, int(steps[0, 0])
+    return None
+
+
 def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
     """What an axis of the output is made of; None if it is the input's."""
     mode = attributes.get("mode", "nearest")
@@ -219,11 +239,16 @@ def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
             total = weight.sum(1, keepdims=True)
             weight = weight / np.where(total == 0, 1.0, total)
     outside = (x < 0) | (x > extent.before - 1) if transformation == "tf_crop_and_resize" else None
-    index = np.clip(index, 0, max(0, extent.before - 1))
     counts = weight.any(0)
     if counts.any() and not counts.all():
         index, weight = index[:, counts], weight[:, counts]
-    found = Taps(extent.axis, index, weight, outside if outside is not None and outside.any() else None)
+    last = extent.before - 1
+    beyond = max(0, -int(index.min(initial=0))), max(0, int(index.max(initial=0)) - last)
+    period = _period(index) if max(beyond) <= FARTHEST else None
+    outside = outside if outside is not None and outside.any() else None
+    found = Taps(
+        extent.axis, np.clip(index, 0, max(0, last)), weight, outside, beyond, index[:FARTHEST], period
+    )
     same = extent.before == extent.after and index.shape[1] == 1 and found.outside is None
     if same and np.array_equal(index[:, 0], np.arange(extent.after)) and np.all(weight == 1):
         return None
@@ -233,10 +258,13 @@ def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
 # ---- resampling ---------------------------------------------------------------------------------------
 
 
-def _along(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _along(x: np.ndarray, each: Taps, weight: np.ndarray) -> np.ndarray:
     """One axis resampled."""
-    count = index.shape[1]
-    if count == 1 and np.all(weight == 1):
+    axis, index, count = each.axis, each.places, each.places.shape[1]
+    plain = count == 1 and bool(np.all(weight == 1))
+    if each.period is not None and not (plain and axis < x.ndim - 1):
+        return _by_slices(x, each, weight, each.period)
+    if plain:
         return np.take(x, index[:, 0], axis)
     if count > 2 and 8 * count >= x.shape[axis]:
         return _by_matrix(x, axis, index, weight)
@@ -250,6 +278,38 @@ def _along(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> n
     return total
 
 
+def _cut(axis: int, *bounds: int | None) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, slice(*bounds))
+
+
+def _by_slices(x: np.ndarray, each: Taps, weight: np.ndarray, period: tuple[int, int]) -> np.ndarray:
+    """Outputs one period apart at once: what they are made of lies in slices of the input."""
+    (before, behind), (outputs, step), axis = each.beyond, period, each.axis
+    plain = weight.shape[1] == 1 and bool(np.all(each.weight == 1))
+    if before or behind:
+        size = x.shape[axis]
+        ends = [
+            np.repeat(x[_cut(axis, *at)], n, axis) for at, n in (((0, 1), before), ((size - 1, size), behind))
+        ]
+        x = np.concatenate([ends[0], x, ends[1]], axis)
+    shape = list(x.shape)
+    shape[axis] = len(weight)
+    out: np.ndarray = np.empty(shape, x.dtype)
+    spread = (-1, *[1] * (x.ndim - axis - 1))
+    for p in range(outputs):
+        place, factors = out[_cut(axis, p, None, outputs)], weight[p::outputs]
+        for k in range(weight.shape[1]):
+            start = int(each.first[p, k]) + before
+            part = x[_cut(axis, start, start + step * (len(factors) - 1) + 1, step)]
+            if plain:
+                np.copyto(place, part)
+            elif not k:
+                np.multiply(part, factors[:, 0].reshape(spread), out=place)
+            else:
+                place += part * factors[:, k].reshape(spread)
+    return out
+
+
 def _by_matrix(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The same as a product, where most elements count for most outputs."""
     matrix: np.ndarray = np.zeros((len(index), x.shape[axis]), x.dtype)
@@ -257,13 +317,18 @@ def _by_matrix(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) 
     return np.moveaxis(np.tensordot(x, matrix, (axis, 1)), -1, axis)
 
 
+def _growth(each: Taps, shape: tuple[int, ...]) -> tuple[float, int]:
+    growth = len(each.places) / max(1, shape[each.axis])
+    return growth, -each.axis if growth > 1 else each.axis
+
+
 def _resample(x: np.ndarray, plan: list[Taps], beyond: float) -> np.ndarray:
-    """All axes: first those that become smaller."""
+    """All axes: first those that become smaller; rows grow when they have their width."""
     weigh = any(not np.all(each.weight == 1) or each.weight.shape[1] > 1 for each in plan)
     dtype = x.dtype
     y = x.astype(np.float32) if weigh and dtype not in FLOATS else x
-    for each in sorted(plan, key=lambda each: len(each.places) / max(1, x.shape[each.axis])):
-        y = _along(y, each.axis, each.places, each.weight.astype(y.dtype) if weigh else each.weight)
+    for each in sorted(plan, key=lambda each: _growth(each, x.shape)):
+        y = _along(y, each, each.weight.astype(y.dtype))
     outside = [each for each in plan if each.outside is not None]
     y = np.array(y) if outside and y is x else y
     for each in outside:
