@@ -69,6 +69,28 @@ def test_parameters_of_activations_go_to_those_that_have_one():
     np.testing.assert_allclose(given, np.concatenate([forward, backward], 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("Relu", lambda x: np.maximum(x, 0)),
+        ("Tanh", np.tanh),
+        ("Sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+        ("Affine", lambda x: 0.3 * x + 0.6),
+        ("LeakyRelu", lambda x: np.where(x < 0, 0.3 * x, x)),
+        ("ThresholdedRelu", lambda x: np.where(x >= 0.3, x, 0)),
+        ("ScaledTanh", lambda x: 0.3 * np.tanh(0.6 * x)),
+        ("HardSigmoid", lambda x: np.clip(0.3 * x + 0.6, 0, 1)),
+        ("Elu", lambda x: np.where(x < 0, 0.3 * np.expm1(x), x)),
+        ("Softsign", lambda x: x / (1 + np.abs(x))),
+        ("Softplus", lambda x: np.log1p(np.exp(x))),
+    ],
+)
+def test_activations_of_cells(name, function):
+    x, w, r = 3 * floats(1, 4, 2), floats(1, 3, 2), floats(1, 3, 3)
+    y = run("RNN", x, w, r, activations=(name,), activation_alpha=(0.3,), activation_beta=(0.6,))
+    np.testing.assert_allclose(y[0, 0], function(x[0] @ w[0].T), rtol=1e-4, atol=1e-6)
+
+
 def test_half_precision_is_computed_in_single():
     x, w, r = floats(4, 1, 3), floats(1, 8, 3), floats(1, 8, 2)
     half = [each.astype(np.float16) for each in (x, w, r)]
