@@ -278,9 +278,12 @@ class _Reader:
 
     def _refer(self, proto: onnx.NodeProto, inputs: Sequence[Value | None]) -> None:
         """A node that onnx.reference runs."""
-        told = onnx.NodeProto()
-        told.CopyFrom(proto)
-        attributes = {"proto": told.SerializeToString(), "opsets": tuple(self.opsets.items())}
+        if any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in proto.attribute):
+            raise ValueError(
+                f"node {proto.name or ', '.join(proto.output)!r} ({proto.op_type}): has a graph inside, "
+                "which fallback='reference' does not run"
+            )
+        attributes = {"proto": proto.SerializeToString(), "opsets": tuple(self.opsets.items())}
         self._add("Reference", inputs, proto, attributes)
 
 
