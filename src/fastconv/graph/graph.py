@@ -128,9 +128,8 @@ class Graph(Nodes):
         with self._lock:
             if self._fused is None:
                 found = specialise(self, [UNKNOWN] * len(self.inputs))
-                self._fused = Nodes(
-                    self.inputs, fuse(found.nodes, found.outputs, self._keep, self._exact), found.outputs, self.name
-                )
+                nodes = fuse(found.nodes, found.outputs, self._keep, self._exact)
+                self._fused = Nodes(self.inputs, nodes, found.outputs, self.name)
             return self._fused
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,8 +138,9 @@ class Graph(Nodes):
 
     def _bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """The arrays in the order of the inputs, each checked."""
-        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
-            arrays, named = (), {**arrays[0], **named}
+        first = arrays[0] if len(arrays) == 1 else None
+        if isinstance(first, Mapping):
+            arrays, named = (), {**first, **named}
         names = [value.name for value in self.inputs]
         if len(arrays) > len(names):
             raise TypeError(

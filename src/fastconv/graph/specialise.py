@@ -15,8 +15,8 @@ from fastconv.graph.ir import Node, Nodes, Value, bound_to, needed, subgraphs
 from fastconv.graph.operator import UNKNOWN, Operator, Signature
 from fastconv.graph.operators import OPERATORS
 
-#: Larger results are not computed ahead, unless they are at most four times what they come from (as weights that
-#: were quantised are).
+#: Larger results are not computed ahead, unless they are at most four times what they come from, as weights
+#: that were quantised are.
 FOLDED_BYTES = 1 << 16
 
 

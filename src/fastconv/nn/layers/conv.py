@@ -375,7 +375,10 @@ class ConvTranspose(_Weighted):
 
 
 def _transposed_shape(weight: Shape, options: tuple[Any, ...], rank: int, input: Shape) -> Shape:
-    return conv_transpose_geometry(input, weight, *options, rank).input_shape
+    stride, padding, output_padding, groups, dilation = options
+    return conv_transpose_geometry(
+        input, weight, stride, padding, output_padding, groups, dilation, rank
+    ).input_shape
 
 
 class ConvTranspose1d(ConvTranspose):

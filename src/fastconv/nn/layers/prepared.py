@@ -56,7 +56,7 @@ class Prepared:
 
 
 class _Lowered(StandIn):
-    """Calling it runs its graph; what that does not take goes the layer's own way, which says what is wrong."""
+    """Calling it runs its graph; what that does not take goes the layer's own way, which says why."""
 
     def __call__(self, *inputs: Any) -> Any:
         graph: Graph = vars(self)["_graph"]
