@@ -113,7 +113,7 @@ def freethreaded(session: nox.Session) -> None:
         session.run("python", "-I", "-W", "error", tests[0])
         # of the many tests of layers, those of threads
         chosen = ("-k", "not test_nn or thread")
-        session.run("python", "-m", "pytest", "-q", *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
+        session.run("python", "-m", "pytest", "-q", "-n", "auto", *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
 
 
 @nox.session
@@ -138,7 +138,7 @@ def sanitizers(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
     session.run("python", "tests/smoke.py", env=environment)
-    session.run("python", "-m", "pytest", "-q", *NEAR_THE_EDGE, env=environment)
+    session.run("python", "-m", "pytest", "-q", "-n", "auto", *NEAR_THE_EDGE, env=environment)
 
 
 def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
