@@ -13,7 +13,7 @@ from fastconv.algorithm import plan
 from fastconv.geometry import whole_number
 from fastconv.graph.graph import Graph, Shapes
 from fastconv.graph.ir import Node, Nodes, Value, subgraphs
-from fastconv.graph.operator import Signature
+from fastconv.graph.operator import UNKNOWN, Signature
 from fastconv.graph.operators import OPERATORS
 from fastconv.graph.operators.convolution import pass_of
 from fastconv.graph.operators.elementwise import FLOATS
@@ -242,7 +242,8 @@ def signature(program: Program, value: Value | None) -> Signature | None:
         return None
     if value.constant is not None:
         return Signature.of(value.constant)
-    return program.found.known.get(value, Signature(None, None))
+    found: Signature = program.found.known.get(value, UNKNOWN)
+    return found
 
 
 def flops_of(program: Program, node: Node) -> int:
@@ -264,7 +265,7 @@ def name_of(node: Node) -> str:
 
 def _row(program: Program, node: Node) -> Row:
     made = [signature(program, value) for value in node.outputs if value is not None]
-    first = signature(program, node.outputs[0]) or Signature(None, None)
+    first = signature(program, node.outputs[0]) or UNKNOWN
     how = _pass(program, node)
     return Row(
         name_of(node),
