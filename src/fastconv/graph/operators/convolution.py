@@ -241,6 +241,17 @@ def _transpose_flops(signatures: list[Signature], output: Signature, **attribute
     return 0 if geometry is None else geometry.flops
 
 
+def pass_of(
+    operator: str, x: Signature, weight: Signature, attributes: dict[str, Any]
+) -> tuple[ConvGeometry, str] | None:
+    """Geometry and direction of a convolution, if the kernels serve it: what `conv_info` tells of."""
+    told = {name: value for name, value in attributes.items() if name != "activation"}
+    if operator == "Conv":
+        return _geometry(x, weight, told), "forward"
+    geometry = _transposed_geometry(x, weight, **told)[0] if operator == "ConvTranspose" else None
+    return None if geometry is None else (geometry, "input_gradient")
+
+
 OPERATORS: dict[str, Operator] = {
     "Conv": Operator(_conv, _conv_signature, bind=_conv_kernel, flops=_conv_flops),
     "ConvTranspose": Operator(
