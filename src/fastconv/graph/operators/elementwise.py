@@ -47,7 +47,7 @@ def _ufunc(function: np.ufunc, dtype: Any = None) -> Operator:
 def _quiet(function: Callable[..., Any]) -> Kernel:
     def kernel(*arrays: np.ndarray) -> None:
         with np.errstate(all="ignore"):
-            function(*arrays[:-1], out=arrays[-1])
+            function(*arrays[:-1], out=arrays[-1])  # by position, NumPy warns for its maximum and minimum
 
     return kernel
 
