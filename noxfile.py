@@ -113,7 +113,8 @@ def freethreaded(session: nox.Session) -> None:
         session.run("python", "-I", "-W", "error", tests[0])
         # of the many tests of layers, those of threads
         chosen = ("-k", "not test_nn or thread")
-        session.run("python", "-m", "pytest", "-q", "-n", "auto", *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
+        command = ("python", "-m", "pytest", "-q", "-n", "auto")
+        session.run(*command, *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
 
 
 @nox.session
