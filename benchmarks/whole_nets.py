@@ -1,7 +1,7 @@
 """Whole nets beside onnxruntime: time, peak memory, load and first run.
 
-`python -m benchmarks.whole_nets` measures the nets of benchmarks/nets.py, and models of other people where the
-environment variable FASTCONV_MODELS names a folder with them; `--write` puts the tables into docs/nets.md.
+`python -m benchmarks.whole_nets` measures the nets of benchmarks/nets.py, and models of other people where
+FASTCONV_MODELS names a folder with them; `--write` puts the tables into docs/nets.md.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def rows(names: list[str], threads: list[int], batches: list[int], seconds: floa
                 )
     yield ""
     yield (
-        f"Geometric means: time {_mean(ratios):.2f} (onnxruntime's over fastconv's, smallest {min(ratios):.2f}), "
-        f"load and first run {_mean(firsts):.2f}, peak memory {_mean(peaks):.2f} (fastconv's over onnxruntime's)."
+        f"Geometric means: time {_mean(ratios):.2f}, the smallest {min(ratios):.2f}; load and first run "
+        f"{_mean(firsts):.2f}; peak memory {_mean(peaks):.2f}."
     )
 
 
@@ -212,10 +212,11 @@ def main() -> None:
         head = [
             "# Whole nets",
             "",
-            f"Written by `python -m benchmarks.whole_nets --write` on {day}, on {machine.cpu_model()}. Each engine in a",
-            "process of its own, a few calls in turns; medians with half the distance of the quartiles. Ratios are",
-            "onnxruntime's figure over fastconv's, but for memory, where smaller is better. Nets of",
-            "`benchmarks/nets.py` have random weights.",
+            f"Written by `python -m benchmarks.whole_nets --write` on {day}, on",
+            f"{machine.cpu_model()}. Each engine in a process of its own, a few calls in turns; medians",
+            "with half the distance of the quartiles. Ratios are onnxruntime's figure over fastconv's, but for",
+            "memory, where they are fastconv's over onnxruntime's. Nets of `benchmarks/nets.py` have random",
+            "weights.",
             "",
         ]
         PAGE.write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
