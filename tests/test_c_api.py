@@ -204,7 +204,9 @@ def handed(array: np.ndarray, **changed: Any) -> Any:
         "strides": (ctypes.c_int64 * 5)(*(step // array.itemsize for step in array.strides)),
         **changed,
     }
-    return ctypes.byref(Array(**fields))
+    struct = Array(**fields)
+    struct.owner = array  # kept as long as the reference is
+    return ctypes.byref(struct)
 
 
 def sizes(*values: int) -> Any:
