@@ -15,7 +15,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 LIMITED = """
 import fastconv
-from fastconv._kernels.engine import fastconv_native as native
 fastconv.set_num_threads(3)
 seen = []
 with threadpoolctl.threadpool_limits(1):

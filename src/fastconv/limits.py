@@ -26,7 +26,7 @@ def register(threadpoolctl: ModuleType, version: str) -> None:
         return
     said = version
 
-    class Controller(threadpoolctl.LibController):
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc, name-defined]
         """The count is the whole process's, as `fastconv.set_num_threads` sets it."""
 
         user_api = internal_api = "fastconv"
@@ -34,7 +34,7 @@ def register(threadpoolctl: ModuleType, version: str) -> None:
         check_symbols = ("fastconv_get_num_threads", "fastconv_set_num_threads")
 
         def get_num_threads(self) -> int:
-            return self.dynlib.fastconv_get_num_threads()
+            return int(self.dynlib.fastconv_get_num_threads())
 
         def set_num_threads(self, num_threads: int) -> None:
             self.dynlib.fastconv_set_num_threads(num_threads)
@@ -51,7 +51,7 @@ def register_when_imported(version: str) -> None:
     if there is not None:
         register(there, version)
     elif "threadpoolctl" not in sys.modules:  # None stands for a module that must not be imported
-        sys.meta_path.insert(0, _Waiting(version))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Waiting(version))
 
 
 class _Waiting:
@@ -75,7 +75,7 @@ class _Waiting:
         def execute_and_register(module: ModuleType) -> None:
             execute(module)
             if self in sys.meta_path:
-                sys.meta_path.remove(self)  # type: ignore[arg-type]
+                sys.meta_path.remove(self)
             register(module, self.version)
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
