@@ -50,13 +50,12 @@ NEAR_THE_EDGE = (
     "tests/test_outer.py",
     "tests/test_norm.py",
 )
-#: Tests that a build without threads must pass, beside the smoke test: each pass, both doors, processes.
+#: Tests that a build without threads must pass, beside the smoke test: each pass, the doors of Cython and C.
 WITHOUT_THREADS = (
     "tests/test_c_api.py",
     "tests/test_kernels.py",
     "tests/test_packed.py",
     "tests/test_pool.py",
-    "tests/test_processes.py",
     "tests/test_softmax.py",
 )
 #: The instruction set that is checked by sanitizers: compiling one takes a minute.

@@ -41,17 +41,13 @@ def compiled(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def layer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """Compiled with nothing but the headers that are installed, and without warnings."""
-    folder = tmp_path_factory.mktemp("layer")
-    page = (ROOT / "docs" / "from-c.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    (folder / "layer.c").write_text(block, encoding="utf-8")
-    target = folder / f"layer{sysconfig.get_config_var('EXT_SUFFIX')}"
-    built = compiled("-std=c99", "-shared", "-fPIC", "-O1", "layer.c", "-o", target, cwd=folder)
-    assert built.returncode == 0, built.stderr
-    spec = importlib.util.spec_from_file_location("layer", target)
+def built(folder: Path, name: str, source: str, *flags: str) -> ModuleType:
+    """A module of C, compiled with nothing but the headers that are installed, and without warnings."""
+    (folder / f"{name}.c").write_text(source, encoding="utf-8")
+    target = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    done = compiled("-std=c99", "-shared", "-fPIC", "-O1", f"{name}.c", "-o", target, *flags, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    spec = importlib.util.spec_from_file_location(name, target)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -59,14 +55,82 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    page = (ROOT / "docs" / "from-c.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return built(tmp_path_factory.mktemp("layer"), "layer", block)
+
+
+ELSEWHERE = r"""
+#define PY_SSIZE_T_CLEAN
+#include <fastconv.h>
+#include <pthread.h>
+#include <string.h>
+
+/* Plans, runs, errs and frees on a thread that Python has not made; "ok", or what went wrong. */
+static char said[600];
+
+static void *work(void *unused)
+{
+    const int64_t x_shape[4] = {1, 2, 9, 9}, w_shape[4] = {3, 2, 5, 5}, y_shape[4] = {1, 3, 5, 5};
+    static float x[162], w[150], y[75];
+    const char *const algorithms[3] = {NULL, "reference", "fft"};
+    for (int i = 0; i < 162; i++) x[i] = 1;
+    for (int i = 0; i < 150; i++) w[i] = 1;
+    for (int i = 0; i < 3; i++) {
+        const fastconv_conv_options options = {.algorithm = algorithms[i], .passes = FASTCONV_FORWARD};
+        const fastconv_array input = fastconv_dense(x, FASTCONV_FLOAT32, 4, x_shape);
+        const fastconv_array weight = fastconv_dense(w, FASTCONV_FLOAT32, 4, w_shape);
+        const fastconv_array output = fastconv_dense(y, FASTCONV_FLOAT32, 4, y_shape);
+        fastconv_conv *plan;
+        memset(y, 0, sizeof y);
+        int code = fastconv_conv_plan(4, x_shape, w_shape, &options, &plan);
+        if (code == FASTCONV_OK) code = fastconv_conv_forward(plan, &input, &weight, NULL, &output);
+        if (code != FASTCONV_OK || y[0] < 49.99 || y[74] > 50.01) {
+            snprintf(said, sizeof said, "%d: %s", i, fastconv_error());
+            return unused;
+        }
+        if (fastconv_conv_forward(plan, &weight, &weight, NULL, &output) != FASTCONV_INVALID) return unused;
+        fastconv_conv_free(plan);
+    }
+    strcpy(said, "ok");
+    return unused;
+}
+
+static PyObject *elsewhere(PyObject *module, PyObject *unused)
+{
+    pthread_t thread;
+    Py_BEGIN_ALLOW_THREADS
+    if (pthread_create(&thread, NULL, work, NULL) == 0) pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS
+    return PyUnicode_FromString(said);
+}
+
+static PyMethodDef methods[] = {{"run", elsewhere, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "elsewhere", .m_methods = methods
+};
+PyMODINIT_FUNC PyInit_elsewhere(void)
+{
+    return fastconv_import() == 0 ? PyModule_Create(&definition) : NULL;
+}
+"""
+
+
+def test_threads_that_python_has_not_made(tmp_path: Path) -> None:
+    module = built(tmp_path, "elsewhere", ELSEWHERE, "-pthread")
+    assert [module.run() for _ in range(3)] == ["ok"] * 3
+
+
 def test_the_header_is_cpp_too(tmp_path: Path) -> None:
     (tmp_path / "header.cc").write_text(
         "#include <fastconv.h>\nint imported() { return fastconv_import(); }\n"
     )
-    built = compiled("-x", "c++", "-fsyntax-only", "header.cc", cwd=tmp_path)
-    if "cc1plus" in built.stderr:
+    done = compiled("-x", "c++", "-fsyntax-only", "header.cc", cwd=tmp_path)
+    if "cc1plus" in done.stderr:
         pytest.skip("no compiler for C++")
-    assert built.returncode == 0, built.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def random(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -21,6 +21,9 @@ from fastconv.kernels cimport ConvPlan, PoolPlan
 from fastconv._kernels.engine.fastconv_native import set_num_threads
 from fastconv.algorithm import DIRECTIONS
 
+cdef extern from "Python.h" nogil:
+    void *PyGILState_GetThisThreadState()
+
 cdef extern from *:
     """
     #define FASTCONV_IMPLEMENTATION
@@ -311,12 +314,21 @@ cdef int open_real(const char *name, const Array *array, const Array *like, View
 cdef int run(Quiet call, const void *plan, const Array *first, const Array *second, const Array *third,
              const void *bias, bint needs_gil) noexcept nogil:
     """A call, and the code of what became of it."""
+    if needs_gil or PyGILState_GetThisThreadState() == NULL:
+        with gil:
+            return run_known(call, plan, first, second, third, bias, needs_gil)
+    return FASTCONV_OK if call(plan, first, second, third, bias) == 0 else failed()
+
+
+cdef int run_known(Quiet call, const void *plan, const Array *first, const Array *second, const Array *third,
+                   const void *bias, bint needs_gil) noexcept:
+    """... on a thread that has the GIL: one that Python did not know has by it a place where errors are kept."""
     cdef int done
     if needs_gil:
-        with gil:
-            done = call(plan, first, second, third, bias)
-    else:
         done = call(plan, first, second, third, bias)
+    else:
+        with nogil:
+            done = call(plan, first, second, third, bias)
     return FASTCONV_OK if done == 0 else failed()
 
 

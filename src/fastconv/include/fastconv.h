@@ -4,8 +4,8 @@
  * called first, once in every source file that includes this header, and needs the GIL. No other function
  * does: each may be called on any thread, of Python or not, with the GIL or without it. Those that make or free
  * a plan take the GIL while they last. Those that compute take it only to report an error, to look for Ctrl-C in
- * long calls, and for plans by the algorithms "fft" and "reference", which work on Python objects. Whoever
- * holds the GIL may release it around any call.
+ * long calls, for plans by the algorithms "fft" and "reference", which work on Python objects, and for a moment
+ * at both ends on a thread that Python has not seen. Whoever holds the GIL may release it around any call.
  *
  * Functions return FASTCONV_OK or a negative code, and fastconv_error() says in words what was wrong. A call
  * that is refused has written nothing. A plan never changes, and any number of threads may share it.
