@@ -124,7 +124,8 @@ def freethreaded(session: nox.Session) -> None:
         session.run("python", "-I", "-W", "error", tests[0])
         # of the many tests of layers, those of threads
         chosen = ("-k", "not test_nn or thread")
-        session.run("python", "-m", "pytest", "-q", *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
+        command = ("python", "-m", "pytest", "-q", "-n", "auto")
+        session.run(*command, *chosen, *tests[1:], env={"PYTHON_GIL": "0"})
 
 
 @nox.session
@@ -149,7 +150,7 @@ def sanitizers(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
     session.run("python", "tests/smoke.py", env=environment)
-    session.run("python", "-m", "pytest", "-q", *NEAR_THE_EDGE, env=environment)
+    session.run("python", "-m", "pytest", "-q", "-n", "auto", *NEAR_THE_EDGE, env=environment)
 
 
 @nox.session
@@ -193,6 +194,19 @@ def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
         yield (*command, "-DFC_SERIAL", "csrc/fc_workers.c")
         for source in sorted(Path("tests/csrc").glob("*.c")):
             yield (*command, "-DFC_ISA=any", "-DFC_REAL_BYTES=4", str(source))
+
+
+@nox.session
+def models(session: nox.Session) -> None:
+    """Models that people have, downloaded in the packages they come in (FASTCONV_MODELS: where to keep them)."""
+    told = os.environ.get("FASTCONV_MODELS")
+    folder = (Path(told) if told else Path(session.create_tmp(), "models")).resolve()
+    install_test_tools(session)
+    session.install("onnxruntime>=1.17", "pillow>=10.1")
+    session.install("--prefer-binary", ".")
+    session.run("python", "tests/interop/models.py", str(folder))
+    session.run("python", "-m", "pytest", "-q", "tests/interop/test_models.py", "tests/interop/test_hostile.py",
+                env={"FASTCONV_MODELS": str(folder)})  # fmt: skip
 
 
 @nox.session(python=False)

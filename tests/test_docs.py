@@ -119,7 +119,8 @@ def test_every_name_in_all_exists() -> None:
 def test_readme_starts_with_the_two_commands() -> None:
     """What a newcomer copies first; .ci/run reads the second from here."""
     commands = [text.strip() for language, text, _ in blocks(ROOT / "README.md") if language == "sh"]
-    assert commands[:2] == ["pip install '.[cli]' && fastconv xo", "pip install '.[cli,test]' && pytest"]
+    commands_wanted = ["pip install '.[cli]' && fastconv xo", "pip install '.[cli,test]' && pytest -n auto"]
+    assert commands[:2] == commands_wanted
 
 
 def test_readme_lists_every_environment_variable() -> None:

@@ -84,7 +84,10 @@ CASES: dict[str, tuple[Callable[[], Line], list[str]]] = {
     "conv, summand along the rows": (lambda: conv(Line(*IMAGE)).then("Add", constant(7)), ["Conv", "Add"]),
     "conv, leaky relu": (lambda: conv(Line(*IMAGE)).then("LeakyRelu", alpha=0.01), ["Conv"]),
     "conv, leakier relu": (lambda: conv(Line(*IMAGE)).then("LeakyRelu", alpha=0.3), ["Conv", "LeakyRelu"]),
-    "relu twice": (lambda: conv(Line(*IMAGE)).then("Relu").then("Clip", number(0), number(6)), ["Conv", "Clip"]),
+    "relu twice": (
+        lambda: conv(Line(*IMAGE)).then("Relu").then("Clip", number(0), number(6)),
+        ["Conv", "Clip"],
+    ),
     "padding, conv": (
         lambda: conv(Line(*IMAGE).then("Pad", Value.of(np.array([0, 0, 1, 2, 0, 0, 0, 3])))),
         ["Conv"],
@@ -126,8 +129,8 @@ def test_fused_nodes_compute_what_they_are_made_of(name: str) -> None:
     values: dict[Value, Any] = {line.start: x}
     for node in line.nodes:  # one by one, each in a graph of its own
         inputs = [values.get(value, value.constant) for value in node.inputs]
-        single = Graph([], [Node(node.operator, map(Value.of, inputs), node.outputs, node.attributes)], node.outputs)
-        values[node.outputs[0]] = single()
+        single = Node(node.operator, map(Value.of, inputs), node.outputs, node.attributes)
+        values[node.outputs[0]] = Graph([], [single], node.outputs)()
     np.testing.assert_allclose(fused(x), values[line.x], rtol=1e-5, atol=2e-6)
     found = fused.program(((line.shape, np.dtype(np.float32)),)).found
     assert [node.operator for node in found.nodes] == operators

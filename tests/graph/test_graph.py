@@ -54,9 +54,9 @@ def test_inputs_by_position_by_name_or_as_a_dict() -> None:
         ((np.ones(2, np.float32),) * 2, {}, TypeError, "2 arrays given; the graph has 1 inputs: x"),
         ((), {"z": 1}, TypeError, "'z': the graph has no such input, but 'x'"),
         ((np.ones(2, np.float32),), {"x": 1}, TypeError, "'x': given twice"),
-        ((np.ones((1, 3, 8, 8)),), {}, TypeError, r"input 'x': dtype float64 must be float32; .*converts it"),
-        ((np.ones((3, 8, 8), np.float32),), {}, ValueError, r"shape \(3, 8, 8\) must have 4 axes \(n, 3, 8, 8\)"),
-        ((np.ones((1, 4, 8, 8), np.float32),), {}, ValueError, r"shape \(1, 4, 8, 8\) must be \(n, 3, 8, 8\)"),
+        ((np.ones((1, 3, 8, 8)),), {}, TypeError, r"'x': dtype float64 must be float32; .*converts it"),
+        ((np.ones((3, 8, 8), np.float32),), {}, ValueError, r"\(3, 8, 8\) must have 4 axes \(n, 3, 8, 8\)"),
+        ((np.ones((1, 4, 8, 8), np.float32),), {}, ValueError, r"\(1, 4, 8, 8\) must be \(n, 3, 8, 8\)"),
         (([1.0],), {}, TypeError, "input 'x'"),
     ],
 )

@@ -250,6 +250,17 @@ def test_autocast_is_torchs() -> None:
         assert layer(x).dtype == torch.bfloat16
 
 
+def test_compiled_without_a_break() -> None:
+    """`torch.compile` keeps the operators in one graph with the rest."""
+    net, x = (
+        door.accelerate(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2))),
+        torch.ones(1, 2, 6, 6),
+    )
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), net(x))
+    assert counted(lambda: compiled(x))[1] == 2
+
+
 def test_modules_of_all_kinds_accelerated() -> None:
     """Padding modes, output sizes, indices: the module's own way leads to the same numbers."""
     x = draw(1, 2, 8, 8, dtype=torch.float32)

@@ -97,6 +97,7 @@ class _Rewriting:
         """`made` does the work of both, where the last one stands."""
         self.gone |= {first, last}
         self.instead[last] = [made]
+        made.does = (*first.does, *last.does)
         return True
 
     def replace(self, node: Node, *made: Node) -> bool:

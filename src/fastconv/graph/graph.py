@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from fastconv.graph.order import is_channels_last
 from fastconv.graph.program import Program
 from fastconv.graph.specialise import specialise
 from fastconv.runtime import get_isa, get_precision
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fastconv.graph.profile import Profile
+    from fastconv.graph.summary import Summary
 
 #: Shapes of inputs that a graph has programs for.
 PROGRAMS = 8
@@ -97,13 +103,17 @@ class Graph(Nodes):
         TypeError, ValueError
             Naming the input, what came and what is wanted; or the node that does not take what reaches it.
         """
-        outputs = self.run(self._bound(arrays, named))
+        outputs = self.run(self.bound(arrays, named))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs for inputs in order, which nobody has checked."""
+        return self.program_of(arrays).run(arrays)
+
+    def program_of(self, arrays: Sequence[Any]) -> Program:
+        """How the graph runs for these inputs."""
         channels_last = bool(arrays) and is_channels_last(arrays[0])
-        return self.program(_shapes_of(arrays), channels_last).run(arrays)
+        return self.program(_shapes_of(arrays), channels_last)
 
     def program(self, shapes: Shapes, channels_last: bool = False) -> Program:
         """How the graph runs for inputs of these shapes and dtypes, and in which memory order."""
@@ -123,24 +133,42 @@ class Graph(Nodes):
                 self._programs.popitem(last=False)
         return program
 
+    def summary(self, *inputs: Any) -> Summary:
+        """What runs for inputs of these shapes, node by node; see `fastconv.graph.summary`."""
+        from fastconv.graph.summary import summary
+
+        return summary(self, *inputs)
+
+    def profile(self, x: Any, repeats: int = 10) -> Profile:
+        """Where the time of a call goes, node by node; see `fastconv.graph.profile`."""
+        from fastconv.graph.profile import profile
+
+        return profile(self, x, repeats)
+
+    def picture(self, path: str | PathLike[str] | None = None, *inputs: Any) -> str:
+        """The nodes that run as a drawing, in SVG; see `fastconv.graph.picture`."""
+        from fastconv.graph.picture import picture
+
+        return picture(self, path, *inputs)
+
     def _ready(self) -> Nodes:
         """The nodes that are left when all that no input decides has been computed, and fused."""
         with self._lock:
             if self._fused is None:
                 found = specialise(self, [UNKNOWN] * len(self.inputs))
-                self._fused = Nodes(
-                    self.inputs, fuse(found.nodes, found.outputs, self._keep, self._exact), found.outputs, self.name
-                )
+                nodes = fuse(found.nodes, found.outputs, self._keep, self._exact)
+                self._fused = Nodes(self.inputs, nodes, found.outputs, self.name)
             return self._fused
 
     def __reduce__(self) -> tuple[Any, ...]:
         told = (self.inputs, self.nodes, self.outputs, self.name, self.metadata)
         return _made_again, (*told, self._keep, self._exact)
 
-    def _bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+    def bound(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """The arrays in the order of the inputs, each checked."""
-        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
-            arrays, named = (), {**arrays[0], **named}
+        first = arrays[0] if len(arrays) == 1 else None
+        if isinstance(first, Mapping):
+            arrays, named = (), {**first, **named}
         names = [value.name for value in self.inputs]
         if len(arrays) > len(names):
             raise TypeError(

@@ -87,9 +87,11 @@ class Node:
         What the operator's function takes by keyword.
     name : str
         Where the node comes from, for messages and tables.
+    does : tuple of str
+        The operators whose work it does: its own, or those that fusion has put into it.
     """
 
-    __slots__ = ("attributes", "inputs", "name", "operator", "outputs")
+    __slots__ = ("attributes", "does", "inputs", "name", "operator", "outputs")
 
     def __init__(
         self,
@@ -104,10 +106,13 @@ class Node:
         self.outputs = tuple(outputs)
         self.attributes = dict(attributes or {})
         self.name = name
+        self.does: tuple[str, ...] = (operator,)
 
     def reading(self, inputs: Iterable[Value | None]) -> Node:
         """The same node with other inputs."""
-        return Node(self.operator, inputs, self.outputs, self.attributes, self.name)
+        made = Node(self.operator, inputs, self.outputs, self.attributes, self.name)
+        made.does = self.does
+        return made
 
     def __str__(self) -> str:
         made = ", ".join("_" if value is None else value.name for value in self.outputs)

@@ -7,9 +7,9 @@ run a program at once, each in a block of its own.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -88,14 +88,15 @@ class Program:
             step.makes = tuple(map(self._number, step.node.outputs))
         self._outputs = [self._number(value) for value in found.outputs]
         self._copied = self._outputs_to_copy()
-        self._fresh = [(self._number(v), found.known[v].shape, found.known[v].dtype) for v in self.plan.fresh]
+        self._fresh: list[tuple[int, Any, Any]] = [
+            (self._number(v), found.known[v].shape, found.known[v].dtype) for v in self.plan.fresh
+        ]
         roots = set(self.plan.fresh)
         self._fresh_parts = list(self._parts_of(roots))
         self._placed_parts = list(self._parts_of(set(self.plan.offsets)))
         self._views: list[Step] = []
-        self._blocks = [self._new_block()]
-        self._settle_views(self._blocks[0])
-        self._drop()
+        self._blocks: list[list[Any]] = []
+        self._lock, self._is_settled = threading.Lock(), False
 
     def _number(self, value: Value | None) -> int:
         if value not in self._numbers:
@@ -112,7 +113,7 @@ class Program:
         if operator.bind is not None and single and output is not None and output.shape is not None:
             complete = all(each is None or each.shape is not None for each in signatures)
             assert output.dtype is not None
-            if complete and prod(output.shape):
+            if complete and output.size:
                 try:
                     check_allocation(output.shape, output.dtype)
                     kernel = operator.bind(keep, signatures, output, **node.attributes)
@@ -174,7 +175,7 @@ class Program:
                 step.drops.append(number)
 
     def _outputs_to_copy(self) -> list[bool]:
-        """Outputs that lie in memory which is not the caller's: an input's, a constant's, another output's."""
+        """Outputs that lie in what is not the caller's: an input, a constant, another output."""
         views = [step.node for step in self.steps if step.is_view and not step.is_kernel]
         bases = {value: node.inputs[0] for node in views for value in node.outputs if node.inputs}
         seen: set[Value] = set()
@@ -190,7 +191,7 @@ class Program:
 
     def _parts_of(self, roots: set[Value]) -> Iterator[tuple[int, int, tuple[slice, ...] | None]]:
         """Parts that lie in some values, each after what it lies in."""
-        waiting = {value: part for value, part in self.plan.parts.items()}
+        waiting = dict(self.plan.parts)
         placed = set(roots)
         while True:
             ready = [value for value, part in waiting.items() if part.of in placed]
@@ -211,7 +212,7 @@ class Program:
                 known = self.found.known[value]
                 assert known.shape is not None
                 place = block[offset : offset + known.nbytes]
-                flat = place.view(known.dtype)
+                flat = place.view(known.dtype or np.uint8)
                 values[self._number(value)] = laid(flat, known.shape, self.channels_last)
             for number, of, index in self._placed_parts:
                 values[number] = values[of] if index is None else values[of][index]
@@ -229,6 +230,16 @@ class Program:
             if i >= 0:
                 values[i] = each
         return True
+
+    def _settle(self) -> None:
+        """What the first block tells: which steps are left to do in every run, and what they can forget."""
+        with self._lock:
+            if not self._is_settled:
+                block = self._new_block()
+                self._settle_views(block)
+                self._drop()
+                self._blocks.append(block)
+                self._is_settled = True
 
     def _settle_views(self, values: list[Any]) -> None:
         """Views of what has its place in a block are made with the block, and not in every run."""
@@ -251,6 +262,8 @@ class Program:
 
     def timed(self, arrays: Sequence[Any], watch: Callable[[Step | None], None] | None) -> list[Any]:
         """As `run`; `watch` is told of every step as it is done, and before the first."""
+        if not self._is_settled:
+            self._settle()
         try:
             values = self._blocks.pop()
         except IndexError:
@@ -297,7 +310,7 @@ class Program:
 
 
 def _own(value: Any, copied: bool) -> Any:
-    """An output that is the caller's to change: a copy, too, of a view that shows an element more than once."""
+    """An output that is the caller's to change; a copy of a view that shows an element more than once."""
     if isinstance(value, np.ndarray) and (copied or not value.flags.writeable):
         return np.array(value)
     return value

@@ -15,7 +15,8 @@ from fastconv.graph.ir import Node, Nodes, Value, bound_to, needed, subgraphs
 from fastconv.graph.operator import UNKNOWN, Operator, Signature
 from fastconv.graph.operators import OPERATORS
 
-#: Larger results are not computed ahead, unless what they come from is as large.
+#: Larger results are not computed ahead, unless they are at most four times what they come from, as weights
+#: that were quantised are.
 FOLDED_BYTES = 1 << 16
 
 
@@ -142,7 +143,7 @@ class _Walk:
             given = sum(each.nbytes for each in inputs if each is not None)
             known = all(each.shape is not None for each in signatures)
             total = sum(each.nbytes for each in signatures)
-            if not constant or operator.is_random or not known or total > max(given, FOLDED_BYTES):
+            if not constant or operator.is_random or not known or total > max(4 * given, FOLDED_BYTES):
                 return signatures
         with np.errstate(all="ignore"):
             made = operator.compute(*[each and each.value for each in inputs], **node.attributes)

@@ -303,7 +303,8 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
 
     def predict(self, X: Any) -> np.ndarray:
         """The class with most votes, (N,)."""
-        chosen: np.ndarray = self.classes_[self._outputs(X).argmax(axis=1)]
+        places = self._outputs(X).argmax(axis=1)
+        chosen: np.ndarray = self.classes_[places]
         return chosen
 
 

@@ -38,7 +38,7 @@ class Kink:
     Attributes
     ----------
     place : str
-        "input[0, 0, 2, 1]" or "0.weight[1, 0]"; "inputs[1][0, 2]" of several inputs.
+        `input[0, 0, 2, 1]` or `0.weight[1, 0]`; of several inputs `inputs[1][0, 2]`.
     below, above : float
         Slopes on both sides.
     backprop : float

@@ -15,8 +15,8 @@ from fastconv.graph.operator import Kernel, Operator, Signature, like_first
 from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.order import is_dense
 
-#: The parameters of an activation's code, from its attributes; None if the code does not serve these.
-Parameters = Callable[..., tuple[float, ...] | None]
+#: The numbers that an activation's code takes, from its attributes.
+Parameters = Callable[..., tuple[float, ...]]
 
 
 def in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -34,24 +34,31 @@ def in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 def write(code: int, x: np.ndarray, out: np.ndarray, parameters: tuple[float, ...]) -> None:
     """An activation of x, written where it belongs: a dense array, or one image after the other."""
     if is_dense(out) or out.ndim < 2:
-        activate(code, x, out, *parameters)
+        a, b, c = (*parameters, 0.0, 0.0, 0.0)[:3]
+        activate(code, x, out, a, b, c)
         return
     for image, place in zip(x, out):
         write(code, image, place, parameters)
 
 
-def _activation(name: str, parameters: Parameters = tuple) -> Operator:
-    """An operator that is one of fastconv's elementwise kernels."""
+def _none() -> tuple[float, ...]:
+    return ()
+
+
+def _activation(name: str, told: Parameters = _none) -> Operator:
+    """An operator that is one of fastconv's elementwise kernels; `told` gives its numbers from attributes."""
     code = CODES[name]
 
     @in_float
     def compute(x: np.ndarray, **attributes: Any) -> np.ndarray:
-        return activate(code, x, np.empty_like(x, order="C"), *(parameters(**attributes) or ()))
+        out = np.empty_like(x, order="C")
+        write(code, x, out, told(**attributes))
+        return out
 
     def bind(keep: Keep, signatures: list[Signature], output: Signature, **attributes: Any) -> Kernel | None:
         if output.dtype not in FLOATS:
             return None
-        numbers = parameters(**attributes) or ()
+        numbers = told(**attributes)
 
         def kernel(x: np.ndarray, out: np.ndarray) -> None:
             write(code, x, out, numbers)
@@ -181,7 +188,8 @@ def _shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarr
 def _swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     if alpha == 1.0:
         return functional.silu(x)
-    return x * functional.sigmoid(x * x.dtype.type(alpha))
+    gated: np.ndarray = x * functional.sigmoid(x * x.dtype.type(alpha))
+    return gated
 
 
 # ---- along an axis ------------------------------------------------------------------------------------

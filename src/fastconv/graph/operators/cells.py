@@ -80,7 +80,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
     "thresholdedrelu": (_thresholded, (1.0,)),
     "scaledtanh": (_scaled_tanh, (1.0, 1.0)),
     "hardsigmoid": (_hard_sigmoid, (0.2, 0.5)),
-    "elu": (partial(_kernel, "elu"), (1.0,)),
+    "elu": (lambda x, out, alpha: activate(CODES["elu"], x, out, 1.0, alpha, 1.0), (1.0,)),
     "softsign": (partial(_kernel, "softsign"), ()),
     "softplus": (lambda x, out: activate(CODES["softplus"], x, out, 1.0, inf), ()),
 }

@@ -23,7 +23,8 @@ TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3:
 
 
 def _rank(x: tuple[int, ...] | None, weight: tuple[int, ...] | None) -> int:
-    assert x is not None and weight is not None
+    assert x is not None
+    assert weight is not None
     if len(x) != len(weight) or not 3 <= len(x) <= 5:
         raise ValueError(f"X, W: shapes {x} and {weight} must have the same 3 to 5 axes")
     return len(x) - 2
@@ -70,7 +71,8 @@ def _conv(
 def _geometry(x: Signature, weight: Signature, attributes: dict[str, Any]) -> ConvGeometry:
     told = {"auto_pad": "NOTSET", "dilations": (), "kernel_shape": (), "pads": (), "strides": ()}
     told = {name: attributes.get(name, default) for name, default in told.items()}
-    assert x.shape is not None and weight.shape is not None
+    assert x.shape is not None
+    assert weight.shape is not None
     where = _windows(x.shape, weight.shape, **told)  # type: ignore[arg-type]
     group = attributes.get("group", 1)
     return conv_geometry(
@@ -90,7 +92,10 @@ def _conv_kernel(
     """A packed convolution, if the weight is constant."""
     x, weight = signatures[0], signatures[1]
     bias = signatures[2] if len(signatures) > 2 else None
-    assert x is not None and weight is not None and x.shape is not None and weight.shape is not None
+    assert x is not None
+    assert weight is not None
+    assert x.shape is not None
+    assert weight.shape is not None
     if x.dtype not in FLOATS or weight.value is None or (bias is not None and bias.value is None):
         return None
     if weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype):
@@ -186,7 +191,8 @@ def _transposed_geometry(
     x: Signature, weight: Signature, group: int = 1, **attributes: Any
 ) -> tuple[ConvGeometry | None, tuple[int, ...]]:
     """The geometry, where the kernel serves it; and the shape of the output."""
-    assert x.shape is not None and weight.shape is not None
+    assert x.shape is not None
+    assert weight.shape is not None
     where, added = _transposed(x.shape, weight.shape, **attributes)
     sizes = (
         (size - 1) * stride - before - after + (k - 1) * dilation + 1 + more
@@ -216,7 +222,8 @@ def _transpose_kernel(
     keep: Keep, signatures: list[Signature | None], output: Signature, **attributes: Any
 ) -> Kernel | None:
     x, weight = signatures[0], signatures[1]
-    assert x is not None and weight is not None
+    assert x is not None
+    assert weight is not None
     geometry = _transposed_geometry(x, weight, **attributes)[0]
     if geometry is None or x.dtype not in FLOATS or weight.dtype != x.dtype:
         return None
@@ -232,6 +239,17 @@ def _transpose_kernel(
 def _transpose_flops(signatures: list[Signature], output: Signature, **attributes: Any) -> int:
     geometry = _transposed_geometry(signatures[0], signatures[1], **attributes)[0]
     return 0 if geometry is None else geometry.flops
+
+
+def pass_of(
+    operator: str, x: Signature, weight: Signature, attributes: dict[str, Any]
+) -> tuple[ConvGeometry, str] | None:
+    """Geometry and direction of a convolution, if the kernels serve it: what `conv_info` tells of."""
+    told = {name: value for name, value in attributes.items() if name != "activation"}
+    if operator == "Conv":
+        return _geometry(x, weight, told), "forward"
+    geometry = _transposed_geometry(x, weight, **told)[0] if operator == "ConvTranspose" else None
+    return None if geometry is None else (geometry, "input_gradient")
 
 
 OPERATORS: dict[str, Operator] = {

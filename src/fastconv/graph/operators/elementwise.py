@@ -1,4 +1,4 @@
-"""Operators that look at one element of each input: arithmetic, comparison, logic, bits; with broadcasting."""
+"""Operators that look at one element of each input, broadcast: arithmetic, comparison, logic, bits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _ufunc(function: np.ufunc, dtype: Any = None) -> Operator:
 def _quiet(function: Callable[..., Any]) -> Kernel:
     def kernel(*arrays: np.ndarray) -> None:
         with np.errstate(all="ignore"):
-            function(*arrays)
+            function(*arrays[:-1], out=arrays[-1])  # by position, NumPy warns for its maximum and minimum
 
     return kernel
 
@@ -70,7 +70,7 @@ def _unary(function: Callable[[np.ndarray], Any], dtype: Any = None) -> Operator
 # ---- arithmetic --------------------------------------------------------------------------------------
 
 
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _divide(a: np.ndarray, b: np.ndarray) -> Any:
     """Quotient; of integers truncated, and 0 where the divisor is 0."""
     with np.errstate(all="ignore"):
         if a.dtype.kind not in "iu":
@@ -85,7 +85,7 @@ def _divide_kernel(keep: Keep, signatures: list[Signature], output: Signature) -
     return _quiet(np.divide) if output.dtype in FLOATS else None
 
 
-def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _power(a: np.ndarray, b: np.ndarray) -> Any:
     """a ** b, in the type of a."""
     with np.errstate(all="ignore"):
         if a.dtype.kind in "iu" and (b.dtype.kind == "f" or (b.dtype.kind == "i" and np.any(b < 0))):
@@ -102,7 +102,7 @@ def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         )
 
 
-def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
+def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> Any:
     """Remainder with the sign of the divisor, or with `fmod` that of the dividend."""
     with np.errstate(all="ignore"):
         return (np.fmod if fmod else np.mod)(a, b).astype(a.dtype, copy=False)
@@ -144,7 +144,7 @@ def _fold(function: np.ufunc, mean: bool = False) -> Operator:
 # ---- functions of one value ---------------------------------------------------------------------------
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
+def _erf(x: np.ndarray) -> Any:
     """The error function, to a unit or two in the last place of its dtype.
 
     The series of Abramowitz & Stegun 7.1.5 for small values, the continued fraction 7.1.14 for the tail; both
@@ -170,19 +170,19 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(wide), np.nan, np.copysign(series, wide))
 
 
-def _isinf(x: np.ndarray, *, detect_negative: int = 1, detect_positive: int = 1) -> np.ndarray:
+def _isinf(x: np.ndarray, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
     return np.isinf(x) & ((bool(detect_positive) & (x > 0)) | (bool(detect_negative) & (x < 0)))
 
 
-def _reciprocal(x: np.ndarray) -> np.ndarray:
+def _reciprocal(x: np.ndarray) -> Any:
     return np.reciprocal(x)
 
 
-def _sign(x: np.ndarray) -> np.ndarray:
+def _sign(x: np.ndarray) -> Any:
     return np.sign(x)
 
 
-def _absolute(x: np.ndarray) -> np.ndarray:
+def _absolute(x: np.ndarray) -> Any:
     return np.abs(x)
 
 

@@ -16,13 +16,13 @@ def _negative_log_likelihood(
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> np.ndarray:
-    """Minus the log-probability of each target class, weighted by class; (N, C, ...) with targets (N, ...)."""
+    """Minus the log-probability of each target class, weighted by class: (N, C, ...) and (N, ...)."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction={reduction!r}: must be mean, sum or none")
     classes = log_probability.shape[1]
     ignored = np.zeros(target.shape, bool) if ignore_index is None else target == ignore_index
     wanted = np.where(ignored, 0, target).astype(np.int64)
-    if wanted.size and not (0 <= wanted.min() and wanted.max() < classes):
+    if wanted.size and not (wanted.min() >= 0 and wanted.max() < classes):
         raise ValueError(f"target: classes {wanted.min()} to {wanted.max()} must lie in [0, {classes})")
     picked = -np.take_along_axis(log_probability, wanted[:, None], 1)[:, 0]
     factor = np.ones(classes, log_probability.dtype) if weight is None else weight

@@ -31,7 +31,8 @@ def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _matmul_signature(a: Signature, b: Signature) -> Signature:
-    assert a.shape is not None and b.shape is not None
+    assert a.shape is not None
+    assert b.shape is not None
     if not a.shape or not b.shape or a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
         raise ValueError(f"A, B: shapes {a.shape} and {b.shape} have no product")
     rows = a.shape[-2:-1]
@@ -41,7 +42,9 @@ def _matmul_signature(a: Signature, b: Signature) -> Signature:
 
 def _matmul_kernel(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
     a, b = signatures
-    assert a.shape is not None and b.shape is not None and output.shape is not None
+    assert a.shape is not None
+    assert b.shape is not None
+    assert output.shape is not None
     if output.dtype not in FLOATS or a.dtype != b.dtype or len(a.shape) < 2 or len(b.shape) < 2:
         return None
     if b.value is None or len(b.shape) != 2:
@@ -108,7 +111,8 @@ def _gemm(
 
 
 def _gemm_signature(a: Signature, b: Signature, c: Signature | None = None, **told: Any) -> Signature:
-    assert a.shape is not None and b.shape is not None
+    assert a.shape is not None
+    assert b.shape is not None
     if len(a.shape) != 2 or len(b.shape) != 2:
         raise ValueError(f"A, B: shapes {a.shape} and {b.shape} must be matrices")
     left = a.shape[::-1] if told.get("transA") else a.shape
@@ -126,7 +130,9 @@ def _gemm_kernel(
 ) -> Kernel | None:
     a, b = signatures[:2]
     c = signatures[2] if len(signatures) > 2 else None
-    assert a is not None and b is not None and output.shape is not None
+    assert a is not None
+    assert b is not None
+    assert output.shape is not None
     plain = told.get("alpha", 1.0) == 1.0 and told.get("beta", 1.0) == 1.0 and not told.get("transA")
     if not plain or output.dtype not in FLOATS or b.value is None or b.dtype != a.dtype:
         return None
@@ -159,7 +165,8 @@ def _linear(
 def _linear_signature(
     x: Signature, weight: Signature, bias: Signature | None = None, *, transposed: bool = False, **told: Any
 ) -> Signature:
-    assert x.shape is not None and weight.shape is not None
+    assert x.shape is not None
+    assert weight.shape is not None
     depth, columns = weight.shape[::-1] if transposed else weight.shape
     if not x.shape or x.shape[-1] != depth:
         raise ValueError(f"input: shape {x.shape} must end in the {depth} features of the weight")

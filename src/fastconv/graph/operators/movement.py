@@ -153,15 +153,13 @@ def _index(
     return tuple(index)
 
 
-def _sliced(
-    keep: Keep,
-    signatures: list[Signature | None],
-) -> Callable[..., np.ndarray] | None:
+def _sliced(keep: Keep, signatures: list[Signature | None]) -> Callable[..., np.ndarray] | None:
     """A slice whose bounds are known, of an array whose shape is."""
     x, *bounds = signatures
     if x is None or x.shape is None or any(each is not None and each.value is None for each in bounds):
         return None
-    index = _index(x.shape, *(each and each.value for each in bounds))
+    given: list[Any] = [each and each.value for each in bounds]
+    index = _index(x.shape, *given)
 
     def run(x: np.ndarray, *bounds: Any) -> np.ndarray:
         return x[index]

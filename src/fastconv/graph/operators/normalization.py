@@ -41,7 +41,7 @@ def _batch_norm(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Any:
-    """(x - mean) / sqrt(var + epsilon) * scale + bias per channel; in training by the batch's own statistics."""
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, per channel; in training by the batch's own."""
     wide = x if x.dtype in FLOATS else x.astype(np.float32)
     axes = (0, *range(2, x.ndim))
     used_mean, used_var = mean, var
@@ -110,7 +110,7 @@ def _group_norm(
     epsilon: float = 1e-5,
     per_group: bool = False,
 ) -> np.ndarray:
-    """Groups of channels of one image made mean 0 and variance 1; `per_group` as opset 18 had scale and bias."""
+    """Groups of channels of an image made mean 0 and variance 1; `per_group`: as scale and bias once were."""
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"num_groups={num_groups}: must divide the {x.shape[1]} channels of X")
     rows = np.ascontiguousarray(x).reshape(x.shape[0] * num_groups, -1)
@@ -182,7 +182,8 @@ def _layer_norm_kernel(
 def _lp_norm(x: np.ndarray, *, axis: int = -1, p: int = 2) -> np.ndarray:
     """x divided by its norm along an axis; 0 where that is 0."""
     size = np.abs(x).sum(axis, keepdims=True) if p == 1 else np.sqrt((x * x).sum(axis, keepdims=True))
-    return np.divide(x, size, out=np.zeros_like(x), where=size != 0)
+    scaled: np.ndarray = np.divide(x, size, out=np.zeros_like(x), where=size != 0)
+    return scaled
 
 
 @in_float

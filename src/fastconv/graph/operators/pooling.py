@@ -1,4 +1,4 @@
-"""Poolings: fastconv's kernels for float32 and float64, windows of a strided view for what these do not serve."""
+"""Poolings: fastconv's kernels for float32 and float64, windows of a strided view for all else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastconv.graph.order import lie_alike
 
 
 def _sizes(where: Windows, sizes: Sequence[int], ceil_mode: int) -> tuple[int, ...]:
-    """Spatial sizes of the output; with `ceil_mode` no window begins behind the input and its padding in front."""
+    """Spatial sizes of the output; no window begins behind the input and its padding in front."""
     found = []
     for size, k, stride, dilation, (before, after) in zip(
         sizes, where.kernel, where.stride, where.dilation, where.padding
@@ -169,7 +169,7 @@ def _max_unpool(
     pads: Sequence[int] = (),
     strides: Sequence[int] = (),
 ) -> np.ndarray:
-    """Zeros, but for the elements of x where their indices say; these count in the shape without `output_shape`."""
+    """Zeros, but for the elements of x where their indices say, in the shape without `output_shape`."""
     where = windows(x.shape[2:], kernel_shape, strides, pads)
     sizes = tuple(
         (size - 1) * stride + k - before - after
@@ -217,7 +217,8 @@ def _average_pool(
         inside = np.pad(inside, ((0, 0), (0, 0), *where.padding), constant_values=1)
         where = where._replace(padding=((0, 0),) * len(where.kernel))
         counts = _strided(inside, where, ceil_mode, 0).sum(axes)
-        counts = counts[(..., *(slice(size) for size in total.shape[2:]))]
+        both = (slice(None), slice(None), *map(slice, total.shape[2:]))
+        counts = counts[both]
     else:
         counts = _strided(inside, where, ceil_mode, 0).sum(axes)
     result: np.ndarray = total / counts
@@ -266,7 +267,8 @@ def _lp_pool(
 
 
 def _pool_flops(signatures: list[Signature], output: Signature, **told: Any) -> int:
-    return output.size * prod(told["kernel_shape"])
+    taps: int = prod(told["kernel_shape"])
+    return output.size * taps
 
 
 # ---- whole planes -------------------------------------------------------------------------------------
@@ -285,7 +287,7 @@ def _global_average(x: np.ndarray) -> np.ndarray:
     return x.mean(tuple(range(2, x.ndim)), keepdims=True) if plan is None else plan.average(x)
 
 
-def _global_max(x: np.ndarray) -> np.ndarray:
+def _global_max(x: np.ndarray) -> Any:
     plan = _whole(x.shape) if x.dtype in FLOATS else None
     return x.max(tuple(range(2, x.ndim)), keepdims=True) if plan is None else plan.maximum(x)
 

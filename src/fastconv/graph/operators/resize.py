@@ -18,6 +18,9 @@ from fastconv.graph.operators.quantized import limits
 
 MODES = ("nearest", "linear", "cubic")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+#: The longest period of outputs that is looked for, and elements outside the input that are made for it.
+FARTHEST = 8
+
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -27,16 +30,25 @@ class Taps(NamedTuple):
     Attributes
     ----------
     axis : int
-    index, weight : array, shape (outputs, n)
+    places, weight : array, shape (outputs, n)
         Elements of the input, and what each counts.
     outside : array of bool, shape (outputs,), or None
         Outputs that have the value of what lies outside.
+    beyond : (int, int)
+        How many elements before and behind the input are looked for; each stands for the nearest.
+    first : array, shape (at most FARTHEST, n)
+        The first of `places`, as far outside as they reach.
+    period : (int, int) or None
+        (P, Q) if each output lies Q elements beyond the one P before it: then they are slices of the input.
     """
 
     axis: int
-    index: np.ndarray
+    places: np.ndarray
     weight: np.ndarray
     outside: np.ndarray | None
+    beyond: tuple[int, int]
+    first: np.ndarray
+    period: tuple[int, int] | None
 
 
 # ---- sizes --------------------------------------------------------------------------------------------
@@ -137,7 +149,7 @@ def _from_sizes(
 # ---- coordinates --------------------------------------------------------------------------------------
 
 
-def _coordinates(extent: Extent, transformation: str) -> np.ndarray:
+def _coordinates(extent: Extent, transformation: str) -> Any:
     """Where in the input each output lies, in pixels from the middle of the first."""
     at = np.arange(extent.after, dtype=np.float32)
     half, scale, last = np.float32(0.5), np.float32(extent.scale), np.float32(extent.before - 1)
@@ -161,7 +173,7 @@ def _coordinates(extent: Extent, transformation: str) -> np.ndarray:
     raise ValueError(f"coordinate_transformation_mode={transformation!r}: is none that is known")
 
 
-def _nearest(x: np.ndarray, rounding: str) -> np.ndarray:
+def _nearest(x: np.ndarray, rounding: str) -> Any:
     half = np.float32(0.5)
     if rounding == "round_prefer_floor":
         return np.ceil(x - half)
@@ -196,6 +208,14 @@ def _weights(
     return base.astype(np.int64)[:, None] + offsets, weight
 
 
+def _period(index: np.ndarray) -> tuple[int, int] | None:
+    for outputs in range(1, min(FARTHEST, len(index) - 1) + 1):
+        steps = index[outputs:] - index[:-outputs]
+        if steps[0, 0] > 0 and np.all(steps == steps[0, 0]):
+            return outputs, int(steps[0, 0])
+    return None
+
+
 def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
     """What an axis of the output is made of; None if it is the input's."""
     mode = attributes.get("mode", "nearest")
@@ -219,11 +239,16 @@ def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
             total = weight.sum(1, keepdims=True)
             weight = weight / np.where(total == 0, 1.0, total)
     outside = (x < 0) | (x > extent.before - 1) if transformation == "tf_crop_and_resize" else None
-    index = np.clip(index, 0, max(0, extent.before - 1))
     counts = weight.any(0)
     if counts.any() and not counts.all():
         index, weight = index[:, counts], weight[:, counts]
-    found = Taps(extent.axis, index, weight, outside if outside is not None and outside.any() else None)
+    last = extent.before - 1
+    beyond = max(0, -int(index.min(initial=0))), max(0, int(index.max(initial=0)) - last)
+    period = _period(index) if max(beyond) <= FARTHEST else None
+    outside = outside if outside is not None and outside.any() else None
+    found = Taps(
+        extent.axis, np.clip(index, 0, max(0, last)), weight, outside, beyond, index[:FARTHEST], period
+    )
     same = extent.before == extent.after and index.shape[1] == 1 and found.outside is None
     if same and np.array_equal(index[:, 0], np.arange(extent.after)) and np.all(weight == 1):
         return None
@@ -233,10 +258,13 @@ def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
 # ---- resampling ---------------------------------------------------------------------------------------
 
 
-def _along(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _along(x: np.ndarray, each: Taps, weight: np.ndarray) -> np.ndarray:
     """One axis resampled."""
-    count = index.shape[1]
-    if count == 1 and np.all(weight == 1):
+    axis, index, count = each.axis, each.places, each.places.shape[1]
+    plain = count == 1 and bool(np.all(weight == 1))
+    if each.period is not None and not (plain and axis < x.ndim - 1):
+        return _by_slices(x, each, weight, each.period)
+    if plain:
         return np.take(x, index[:, 0], axis)
     if count > 2 and 8 * count >= x.shape[axis]:
         return _by_matrix(x, axis, index, weight)
@@ -250,6 +278,38 @@ def _along(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> n
     return total
 
 
+def _cut(axis: int, *bounds: int | None) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, slice(*bounds))
+
+
+def _by_slices(x: np.ndarray, each: Taps, weight: np.ndarray, period: tuple[int, int]) -> np.ndarray:
+    """Outputs one period apart at once: what they are made of lies in slices of the input."""
+    (before, behind), (outputs, step), axis = each.beyond, period, each.axis
+    plain = weight.shape[1] == 1 and bool(np.all(each.weight == 1))
+    if before or behind:
+        size = x.shape[axis]
+        ends = [
+            np.repeat(x[_cut(axis, *at)], n, axis) for at, n in (((0, 1), before), ((size - 1, size), behind))
+        ]
+        x = np.concatenate([ends[0], x, ends[1]], axis)
+    shape = list(x.shape)
+    shape[axis] = len(weight)
+    out: np.ndarray = np.empty(shape, x.dtype)
+    spread = (-1, *[1] * (x.ndim - axis - 1))
+    for p in range(outputs):
+        place, factors = out[_cut(axis, p, None, outputs)], weight[p::outputs]
+        for k in range(weight.shape[1]):
+            start = int(each.first[p, k]) + before
+            part = x[_cut(axis, start, start + step * (len(factors) - 1) + 1, step)]
+            if plain:
+                np.copyto(place, part)
+            elif not k:
+                np.multiply(part, factors[:, 0].reshape(spread), out=place)
+            else:
+                place += part * factors[:, k].reshape(spread)
+    return out
+
+
 def _by_matrix(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The same as a product, where most elements count for most outputs."""
     matrix: np.ndarray = np.zeros((len(index), x.shape[axis]), x.dtype)
@@ -257,13 +317,18 @@ def _by_matrix(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) 
     return np.moveaxis(np.tensordot(x, matrix, (axis, 1)), -1, axis)
 
 
+def _growth(each: Taps, shape: tuple[int, ...]) -> tuple[float, int]:
+    growth = len(each.places) / max(1, shape[each.axis])
+    return growth, -each.axis if growth > 1 else each.axis
+
+
 def _resample(x: np.ndarray, plan: list[Taps], beyond: float) -> np.ndarray:
-    """All axes: first those that become smaller."""
+    """All axes: first those that become smaller; rows grow when they have their width."""
     weigh = any(not np.all(each.weight == 1) or each.weight.shape[1] > 1 for each in plan)
     dtype = x.dtype
     y = x.astype(np.float32) if weigh and dtype not in FLOATS else x
-    for each in sorted(plan, key=lambda each: len(each.index) / max(1, x.shape[each.axis])):
-        y = _along(y, each.axis, each.index, each.weight.astype(y.dtype) if weigh else each.weight)
+    for each in sorted(plan, key=lambda each: _growth(each, x.shape)):
+        y = _along(y, each, each.weight.astype(y.dtype))
     outside = [each for each in plan if each.outside is not None]
     y = np.array(y) if outside and y is x else y
     for each in outside:
@@ -334,6 +399,10 @@ def _resize(
     return np.array(made) if made is x else made
 
 
+def _value(signature: Signature | None) -> np.ndarray | None:
+    return None if signature is None else signature.value
+
+
 def _resize_signature(
     x: Signature,
     roi: Signature | None = None,
@@ -342,8 +411,7 @@ def _resize_signature(
     **attributes: Any,
 ) -> Signature:
     assert x.shape is not None
-    values = [each and each.value for each in (roi, scales, sizes)]
-    shape = _plan(x.shape, *values, attributes)[1]
+    shape = _plan(x.shape, _value(roi), _value(scales), _value(sizes), attributes)[1]
     check_allocation(shape, np.dtype(np.float64))
     return Signature(x.dtype, shape)
 
@@ -353,14 +421,13 @@ def _resize_kernel(
 ) -> Kernel | None:
     """For whole factors copies without an index; else the axes' elements and weights settled beforehand."""
     x = signatures[0]
-    values = [each and each.value for each in signatures[1:]]
-    values += [None] * (3 - len(values))
+    roi, scales, sizes = (_value(signatures[i]) if i < len(signatures) else None for i in (1, 2, 3))
     if x is None or x.shape is None or x.dtype not in FLOATS:
         return None
     with np.errstate(all="ignore"):
         plan = [
             each
-            for extent in _plan(x.shape, *values, attributes)[0]
+            for extent in _plan(x.shape, roi, scales, sizes, attributes)[0]
             if (each := taps(extent, attributes)) is not None
         ]
     factors = _whole_factors(x.shape, plan)
@@ -379,14 +446,12 @@ def _whole_factors(shape: tuple[int, ...], plan: list[Taps]) -> dict[int, int] |
     """By how much each axis is repeated, if this is all there is to do about the last two."""
     factors = {}
     for each in plan:
-        factor = len(each.index) // shape[each.axis]
-        wanted = np.arange(len(each.index)) // max(1, factor)
-        if (
-            each.axis < len(shape) - 2
-            or each.index.shape[1] > 1
-            or each.outside is not None
-            or (factor * shape[each.axis] != len(each.index) or not np.array_equal(each.index[:, 0], wanted))
-        ):
+        factor = len(each.places) // shape[each.axis]
+        wanted = np.arange(len(each.places)) // max(1, factor)
+        weighs = each.places.shape[1] > 1 or each.outside is not None
+        if each.axis < len(shape) - 2 or weighs or factor * shape[each.axis] != len(each.places):
+            return None
+        if not np.array_equal(each.places[:, 0], wanted):
             return None
         factors[each.axis - len(shape)] = factor
     return factors

@@ -16,8 +16,8 @@ from fastconv.functional.linear import product_plan
 class RowProduct:
     """Rows times the transpose of a weight (K, C), which is packed for all calls that have several rows.
 
-    fastconv's own product packs the weight once; a single row is quicker by BLAS, as it is bound by how quickly
-    the weight is read.
+    fastconv's own product packs the weight once; a single row is quicker by BLAS, as it is bound by how
+    quickly the weight is read.
     """
 
     def __init__(self, weight: np.ndarray) -> None:

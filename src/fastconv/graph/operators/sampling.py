@@ -82,9 +82,9 @@ def sample(
             index, inside = _inside(index, size, padding, corners)
             taps.append((index, weight if inside is None else weight * inside))
         along.append(taps)
-    for taps in product(*along):
-        place, weight = taps[0]
-        for (index, factor), size in zip(taps[1:], sizes[1:]):
+    for chosen in product(*along):
+        place, weight = chosen[0]
+        for (index, factor), size in zip(chosen[1:], sizes[1:]):
             place, weight = place * size + index, weight * factor
         part = np.take(flat, place, 1)
         part *= weight.astype(x.dtype)
@@ -101,7 +101,7 @@ def _grid_sample(
     mode: str = "linear",
     padding_mode: str = "zeros",
 ) -> np.ndarray:
-    """x at the points of a grid, whose last axis has their coordinates from -1 to 1, the last axis of x first."""
+    """x at the points of a grid, whose last axis has coordinates from -1 to 1, the last of x first."""
     sizes = x.shape[2:]
     shape = _grid_shape(x.shape, grid.shape)
     if padding_mode not in PADDINGS:
@@ -304,7 +304,8 @@ def _between(down: np.ndarray, image: np.ndarray, right: np.ndarray) -> np.ndarr
         for m in (down, right)
     )
     part = image[:, tall, wide]
-    return np.matmul(np.matmul(down[:, tall].astype(part.dtype), part), right[:, wide].T.astype(part.dtype))
+    rows = np.matmul(down[:, tall].astype(part.dtype), part)
+    return np.asarray(np.matmul(rows, right[:, wide].T.astype(part.dtype)))
 
 
 def _largest(down: np.ndarray, image: np.ndarray, right: np.ndarray, bins: tuple[int, ...]) -> np.ndarray:
@@ -316,7 +317,7 @@ def _largest(down: np.ndarray, image: np.ndarray, right: np.ndarray, bins: tuple
         share = image[:, rows[:, None], columns] * (row_weight[:, None] * column_weight).astype(image.dtype)
         best = share if best is None else np.maximum(best, share)
     assert best is not None
-    return best.reshape(len(image), *bins).max((2, 4))
+    return np.asarray(best.reshape(len(image), *bins).max((2, 4)))
 
 
 def _neighbour(matrix: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def windows(
 
 
 def _same(size: int, window: int, stride: int, lower: bool) -> tuple[int, int]:
-    """Padding that makes the output size / stride, rounded up; an odd number's last goes where it is asked for."""
+    """Padding that makes the output size / stride, rounded up; an odd one behind, or in front if `lower`."""
     total = max(0, (-(-size // stride) - 1) * stride + window - size)
     half = total // 2
     return (total - half, half) if lower else (half, total - half)

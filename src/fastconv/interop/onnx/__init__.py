@@ -18,6 +18,8 @@ try:
 except ImportError as error:
     raise missing("onnx", error) from error
 
+from fastconv.interop.onnx.backend import FastconvBackend
 from fastconv.interop.onnx.load import load
+from fastconv.interop.onnx.reference import reference_ops
 
-__all__ = ["load"]
+__all__ = ["FastconvBackend", "load", "reference_ops"]

@@ -1,13 +1,17 @@
-"""Operators that ONNX itself defines by others: their definition, where fastconv has no operator of its own."""
+"""Operators that ONNX itself defines by others: their definitions, where fastconv has no operator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 from onnx import helper
 
 from fastconv.graph import Value
+
+#: Its functions are not among the types that onnx declares.
+_schema_of: Any = onnx.defs.get_schema
 
 
 def expansion(
@@ -19,7 +23,7 @@ def expansion(
     """
     version = opsets.get(domain, 1)
     try:
-        schema = onnx.defs.get_schema(proto.op_type, version, domain)
+        schema = _schema_of(proto.op_type, version, domain)
     except Exception:  # onnx raises a class of its own for an operator it does not know
         return None
     if schema.has_function:
@@ -46,7 +50,7 @@ def _closest(versions: Sequence[int], wanted: int) -> int:
     return max((version for version in versions if version <= wanted), default=min(versions))
 
 
-def _with_defaults(function: onnx.FunctionProto, schema: onnx.defs.OpSchema) -> onnx.FunctionProto:
+def _with_defaults(function: onnx.FunctionProto, schema: Any) -> onnx.FunctionProto:
     """The function with the operator's defaults for attributes that a node leaves out."""
     told = {each.name for each in function.attribute_proto}
     for name, attribute in schema.attributes.items():
@@ -55,7 +59,7 @@ def _with_defaults(function: onnx.FunctionProto, schema: onnx.defs.OpSchema) -> 
     return function
 
 
-def _type_of(value: Value | None) -> bytes | None:
+def _type_of(value: Value | None) -> Any:
     """The type of an input, as onnx takes it."""
     if value is None:
         return onnx.TypeProto().SerializeToString()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import AttributeProto
 
@@ -16,7 +15,7 @@ from fastconv.graph import Graph, Node, Nodes, Value
 from fastconv.graph.operators import OPERATORS
 from fastconv.graph.operators.control import MAX_ITERATIONS
 from fastconv.interop.onnx.expand import expansion
-from fastconv.interop.onnx.tensors import array_of, dtype_of, sparse_array_of, value_type
+from fastconv.interop.onnx.tensors import array_of, sparse_array_of, value_type
 from fastconv.interop.onnx.upgrade import upgraded
 
 #: The oldest opset that is read.
@@ -278,14 +277,17 @@ class _Reader:
 
     def _refer(self, proto: onnx.NodeProto, inputs: Sequence[Value | None]) -> None:
         """A node that onnx.reference runs."""
-        told = onnx.NodeProto()
-        told.CopyFrom(proto)
-        attributes = {"proto": told.SerializeToString(), "opsets": tuple(self.opsets.items())}
+        if any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in proto.attribute):
+            raise ValueError(
+                f"node {proto.name or ', '.join(proto.output)!r} ({proto.op_type}): has a graph inside, "
+                "which fallback='reference' does not run"
+            )
+        attributes = {"proto": proto.SerializeToString(), "opsets": tuple(self.opsets.items())}
         self._add("Reference", inputs, proto, attributes)
 
 
 class _Inner(Nodes):
-    """A graph among a node's attributes that has not been told yet in which order it gets what is around it."""
+    """A graph among a node's attributes, not told yet in which order it gets what is around it."""
 
     def __init__(
         self,
@@ -330,7 +332,7 @@ def _with_attributes(
     return made
 
 
-@lru_cache(maxsize=None)
+@cache
 def _keywords(operator: str) -> tuple[frozenset[str] | None, frozenset[str]]:
     """The attributes an operator's function takes, None if any; and those it cannot do without."""
     parameters = inspect.signature(inspect.unwrap(OPERATORS[operator].compute)).parameters.values()

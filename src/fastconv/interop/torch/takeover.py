@@ -70,6 +70,9 @@ def active() -> TorchFunctionMode:
 
     Notes
     -----
+    torch's threads and fastconv's are apart, and torch's spin for a while before they sleep: run Python with
+    ``OMP_WAIT_POLICY=passive``, or `torch.set_num_threads(1)`, for the speed that there is to have.
+
     Source: https://docs.pytorch.org/docs/stable/torch.overrides.html.
 
     Examples

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastconv.graph.lower import Builder
 
 
-#: Functions that operators of the graph write in place: their names there, and those of their settings.
+#: Functions that are operators of the graph, to the bit: their names there, and those of their settings.
 _OPERATORS: dict[Callable[..., np.ndarray], tuple[str, tuple[str, ...]]] = {
     functional.relu: ("Relu", ()),
     functional.leaky_relu: ("LeakyRelu", ("alpha",)),
@@ -30,7 +30,22 @@ _OPERATORS: dict[Callable[..., np.ndarray], tuple[str, tuple[str, ...]]] = {
     functional.hardswish: ("HardSwish", ()),
     functional.mish: ("Mish", ()),
     functional.softsign: ("Softsign", ()),
+    functional.celu: ("Celu", ("alpha",)),
+    functional.gelu: ("Gelu", ("approximate",)),
+    functional.silu: ("Swish", ()),
+    functional.softmax: ("Softmax", ("axis",)),
+    functional.log_softmax: ("LogSoftmax", ("axis",)),
 }
+
+
+def _lowered(
+    builder: Builder, function: Callable[..., Any], settings: tuple[Any, ...], *values: Value
+) -> Value:
+    """A function in the graph: its operator, or a call."""
+    operator, names = _OPERATORS.get(function, ("", ()))
+    if operator:
+        return builder.add(operator, *values, **dict(zip(names, settings)))
+    return builder.apply(function, tuple, *values, settings=settings)
 
 
 class Activation(Layer):
@@ -48,10 +63,7 @@ class Activation(Layer):
         return type(self)._function(input, *self._settings)
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        operator, names = _OPERATORS.get(type(self)._function, ("", ()))
-        if operator:
-            return builder.add(operator, *values, **dict(zip(names, self._settings)))
-        return builder.apply(type(self)._function, tuple, *values, settings=self._settings)
+        return _lowered(builder, type(self)._function, self._settings, *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -384,7 +396,7 @@ class Softmax(Layer):
         return type(self)._function(input, self.dim)
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        return builder.apply(type(self)._function, tuple, *values, settings=(self.dim,))
+        return _lowered(builder, type(self)._function, (self.dim,), *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

@@ -41,6 +41,12 @@ class _Adaptive(Layer):
         adaptive_pool_geometry((1,) * (self.spatial_rank + 1), output_size, self.spatial_rank)
         self.output_size = frozen(output_size)
 
+    @property
+    def _is_global(self) -> bool:
+        """Whether each plane becomes one value."""
+        sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size,)
+        return all(size == 1 for size in sizes)
+
     def _geometry(self, input_shape: Shape) -> PoolGeometry:
         check_rank("input", tuple(input_shape), self.spatial_rank)
         return adaptive_pool_geometry(tuple(input_shape), self.output_size, self.spatial_rank)
@@ -63,6 +69,8 @@ class AdaptiveAvgPool(_Adaptive):
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
         function = _ADAPTIVE_AVG[self.spatial_rank][0]
+        if self._is_global:
+            return builder.add("GlobalAveragePool", *values)
         return builder.apply(function, self.output_shape, *values, settings=(self.output_size,))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
@@ -116,6 +124,8 @@ class AdaptiveMaxPool(_Adaptive):
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
         function = _ADAPTIVE_MAX[self.spatial_rank]
+        if self._is_global:
+            return builder.add("GlobalMaxPool", *values)
         return builder.apply(function, self.output_shape, *values, settings=(self.output_size,))
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
@@ -169,7 +179,7 @@ class GlobalAvgPool(Layer):
         return functional.global_avg_pool(input)
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        return builder.apply(functional.global_avg_pool, self.output_shape, *values)
+        return builder.add("GlobalAveragePool", *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""
@@ -202,7 +212,7 @@ class GlobalMaxPool(Layer):
         return functional.global_max_pool(input)
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        return builder.apply(functional.global_max_pool, self.output_shape, *values)
+        return builder.add("GlobalMaxPool", *values)
 
     def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
         """See `Layer.vjp`."""

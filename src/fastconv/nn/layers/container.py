@@ -110,7 +110,7 @@ def lowered(builder: Builder, name: str, layer: Layer, value: Any) -> Any:
 
 
 def says(layer_class: type, name: str) -> bool:
-    """Whether a class says by a method how it is called: a subclass that is called otherwise has not said it."""
+    """Whether a class says by a method how it is called: a subclass called otherwise has not said it."""
     family = layer_class.__mro__
     called, said = (
         next(i for i, c in enumerate(family) if method in vars(c)) for method in ("__call__", name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +15,7 @@ from fastconv.geometry import (
     check_rank,
     conv_geometry,
     conv_transpose_geometry,
+    dilated_kernel,
     flag,
     padding_pairs,
     per_axis,
@@ -343,9 +342,22 @@ class ConvTranspose(_Weighted):
         return _CONV_TRANSPOSE[self.spatial_rank](input, self.weight.value, bias, *self._options)
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        weight, bias = builder.constant(self.weight), builder.constant(self.bias)
-        function = _CONV_TRANSPOSE[self.spatial_rank]
-        return builder.apply(function, self._shape, *values, weight, bias, settings=self._options)
+        rank = self.spatial_rank
+        kernel = self.weight.value.shape[2:]
+        strides = per_axis("stride", self.stride, rank, 1)
+        dilations = per_axis("dilation", self.dilation, rank, 1)
+        pads = padding_pairs(self.padding, rank, dilated_kernel(kernel, dilations), (1,) * rank)
+        return builder.add(
+            "ConvTranspose",
+            *values,
+            builder.constant(self.weight),
+            builder.constant(self.bias),
+            strides=strides,
+            dilations=dilations,
+            pads=(*(before for before, _ in pads), *(after for _, after in pads)),
+            output_padding=per_axis("output_padding", self.output_padding, rank, 0),
+            group=self.groups,
+        )
 
     def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         shape = self.weight.value.shape
@@ -360,22 +372,14 @@ class ConvTranspose(_Weighted):
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
         check_rank("input", tuple(input_shape), self.spatial_rank)
-        return self._shape(tuple(input_shape))
-
-    @property
-    def _shape(self) -> Callable[[Shape], Shape]:
-        """`output_shape` without the layer."""
-        return partial(_transposed_shape, self.weight.value.shape, self._options, self.spatial_rank)
+        shape, weight = tuple(input_shape), self.weight.value.shape
+        return conv_transpose_geometry(shape, weight, *self._options, self.spatial_rank).input_shape
 
     def flops(self, input_shape: Shape) -> int:
         """See `Layer.flops`: parts that padding cuts off counted as well, the bias not at all."""
         check_rank("input", tuple(input_shape), self.spatial_rank)
         shape = self.weight.value.shape
         return conv_transpose_geometry(tuple(input_shape), shape, *self._options, self.spatial_rank).flops
-
-
-def _transposed_shape(weight: Shape, options: tuple[Any, ...], rank: int, input: Shape) -> Shape:
-    return conv_transpose_geometry(input, weight, *options, rank).input_shape
 
 
 class ConvTranspose1d(ConvTranspose):

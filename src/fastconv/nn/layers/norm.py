@@ -256,6 +256,9 @@ class LayerNorm(Layer):
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
         weight, bias = builder.constant(self.weight), builder.constant(self.bias)
+        if weight is not None:
+            axis = -len(self.normalized_shape)
+            return builder.add("LayerNormalization", *values, weight, bias, axis=axis, epsilon=self.eps)
         return builder.apply(
             _normalised_last, tuple, *values, weight, bias, settings=(self.normalized_shape, self.eps)
         )

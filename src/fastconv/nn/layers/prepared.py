@@ -10,9 +10,10 @@ import numpy as np
 from fastconv.graph import Graph
 from fastconv.graph.keep import Keep
 from fastconv.graph.lower import Builder
+from fastconv.graph.operator import UNKNOWN
 from fastconv.graph.order import is_channels_last
 from fastconv.nn.layers.base import Layer
-from fastconv.nn.layers.calling import each, together
+from fastconv.nn.layers.calling import each, each_shape, together
 from fastconv.nn.layers.container import says
 from fastconv.nn.layers.stand_in import StandIn, take_role
 from fastconv.nn.parameter import Buffer
@@ -56,7 +57,7 @@ class Prepared:
 
 
 class _Lowered(StandIn):
-    """Calling it runs its graph; what that does not take goes the layer's own way, which says what is wrong."""
+    """Calling it runs its graph; what that does not take goes the layer's own way, which says why."""
 
     def __call__(self, *inputs: Any) -> Any:
         graph: Graph = vars(self)["_graph"]
@@ -77,11 +78,18 @@ class _Lowered(StandIn):
             if len(known) >= 64:
                 known.clear()
             try:
-                self.output_shape(together(shapes))  # type: ignore[attr-defined]
-                known[shapes] = True
+                told = self.output_shape(together(shapes))  # type: ignore[attr-defined]
+                known[shapes] = _shapes_made(vars(self)["_graph"], inputs) == each_shape(told)
             except (TypeError, ValueError):
                 known[shapes] = False
         return known[shapes]
+
+
+def _shapes_made(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[tuple[int, ...] | None, ...]:
+    """What the graph makes of these inputs: without a batch axis it may be something else, or nothing."""
+    found = graph.program_of(inputs).found
+    made = [found.known.get(value, UNKNOWN).shape for value in found.outputs]
+    return tuple(made)
 
 
 def _plain(x: Any, dtype: np.dtype | None) -> bool:
