@@ -25,7 +25,10 @@ COMPILERS = {
     "gcc": "native",
     "clang": "native",
     "aarch64-linux-gnu-gcc": "aarch64",
+    "riscv64-linux-gnu-gcc": "riscv64",
 }
+#: Whose tiles are those of the wheels and of the tests, which refuse warnings themselves.
+TESTED = {"gcc", "aarch64-linux-gnu-gcc"}
 #: Tests in which threads meet: in a plan, a packed weight, the door's table, a setting that changes.
 WHERE_THREADS_MEET = (
     "tests/test_kernels.py",
@@ -46,6 +49,14 @@ NEAR_THE_EDGE = (
     "tests/test_packed.py",
     "tests/test_outer.py",
     "tests/test_norm.py",
+)
+#: Tests that a build without threads must pass, beside the smoke test: each pass, the doors of Cython and C.
+WITHOUT_THREADS = (
+    "tests/test_c_api.py",
+    "tests/test_kernels.py",
+    "tests/test_packed.py",
+    "tests/test_pool.py",
+    "tests/test_softmax.py",
 )
 #: The instruction set that is checked by sanitizers: compiling one takes a minute.
 SANITIZED_ISA = {"x86_64": "avx2", "aarch64": "neon"}
@@ -142,6 +153,25 @@ def sanitizers(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "-n", "auto", *NEAR_THE_EDGE, env=environment)
 
 
+@nox.session
+def serial(session: nox.Session) -> None:
+    """A build without threads, for systems that have none: it says so, and computes the same."""
+    install_test_tools(session)
+    folder = Path("build/serial").resolve()
+    machine = runpy.run_path("setup.py", run_name="setup")["MACHINE"]
+    compiled_with = {
+        "FASTCONV_SERIAL": "1",
+        "FASTCONV_ISAS": "neon" if machine == "aarch64" else "baseline",
+    }
+    build = ("setup.py", "-q", "build", "--build-base", str(folder), "--build-lib", str(folder / "lib"))
+    session.run("python", *build, env=compiled_with)
+    environment = {"PYTHONPATH": str(folder / "lib")}
+    one = "import fastconv, sys; fastconv.set_num_threads(4); sys.exit(fastconv.get_num_threads() != 1)"
+    session.run("python", "-c", one, env={**environment, "FASTCONV_NUM_THREADS": "4"})
+    session.run("python", "tests/smoke.py", env=environment)
+    session.run("python", "-m", "pytest", "-q", *WITHOUT_THREADS, env=environment)
+
+
 def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
     """Commands that compile csrc for every instruction set, with every compiler that is here."""
     setup = runpy.run_path("setup.py", run_name="setup")
@@ -152,14 +182,16 @@ def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
         if architecture == "native":
             architecture = setup["MACHINE"]
         command = (compiler, *setup["C_FLAGS"], *WARNINGS, "-Icsrc", "-c", "-o", os.devnull)
-        # GCC's tiles are those of the wheels and of the tests, whose builds refuse warnings themselves
-        tiles = setup["INSTRUCTION_SETS"][architecture] if compiler == "clang" else {}
+        tiles = (
+            setup["INSTRUCTION_SETS"].get(architecture, {"baseline": []}) if compiler not in TESTED else {}
+        )
         for isa, flags in tiles.items():
             for real_bytes in (4, 8):
                 macros = (f"-DFC_ISA={isa}", f"-DFC_REAL_BYTES={real_bytes}")
                 yield (*command, *flags, *macros, "csrc/tile/tile.c")
         for source in sorted(Path("csrc").glob("*.c")):
             yield (*command, str(source))
+        yield (*command, "-DFC_SERIAL", "csrc/fc_workers.c")
         for source in sorted(Path("tests/csrc").glob("*.c")):
             yield (*command, "-DFC_ISA=any", "-DFC_REAL_BYTES=4", str(source))
 

@@ -2,11 +2,14 @@
 
 Environment: FASTCONV_DEBUG=1 compiles without optimisation and with bounds checks,
 FASTCONV_SANITIZE=address,undefined (or thread) adds sanitizers, FASTCONV_WERROR=1 turns warnings into errors,
-FASTCONV_ISAS=avx2 (or several, with commas) leaves out the other instruction sets, for checks alone.
+FASTCONV_ISAS=avx2 (or several, with commas) leaves out the other instruction sets, for checks alone,
+FASTCONV_SERIAL=1 leaves out the threads, for systems that have none.
 """
 
 import os
 import platform
+import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +22,7 @@ from setuptools.modified import newer_group
 DEBUG = os.environ.get("FASTCONV_DEBUG") == "1"
 SANITIZE = os.environ.get("FASTCONV_SANITIZE", "")
 WERROR = os.environ.get("FASTCONV_WERROR") == "1"
+SERIAL = os.environ.get("FASTCONV_SERIAL") == "1"
 
 # gnu11, not c11: the strict mode would forbid contracting a * b + c into one fused multiply-add
 OPTIMIZATION = "-O0" if DEBUG else "-O1" if SANITIZE else "-O3"  # sanitized tiles take minutes at -O3
@@ -32,6 +36,17 @@ TILE_SANITIZE_FLAGS = [
 VARIANT = ("-debug" if DEBUG else "") + (
     f"-{SANITIZE}" if SANITIZE else ""
 )  # of what is kept from the last build
+LINK_FLAGS = [
+    *([] if SERIAL else ["-pthread"]),
+    *([] if DEBUG or SANITIZE else ["-Wl,-s"]),
+    # a module of Cython's is small: padding between its sections to whole pages would be a tenth of it
+    *(
+        ["-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noseparate-code"]
+        if sys.platform == "linux"
+        else []
+    ),
+    *SANITIZE_FLAGS,
+]
 WARNING_FLAGS = ["-Wall", "-Wextra", *(["-Werror"] if WERROR else [])]
 
 # Instruction sets per architecture; csrc/fc_dispatch.c lists the same names, best first.
@@ -49,8 +64,12 @@ INSTRUCTION_SETS = {
         ],
     },
     "aarch64": {"neon": ["-fno-schedule-insns"]},  # before registers are given out it asks for too many
+    "wasm32": {"baseline": ["-msimd128"]},
 }
+#: What is compiled for: a Python of WebAssembly's is cross-compiled for on something else.
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+if sysconfig.get_platform().endswith("wasm32"):
+    MACHINE = "wasm32"
 
 
 def left_out(wanted: str) -> list[str]:
@@ -70,9 +89,12 @@ for isa in LEFT_OUT:
 #: knows it by its last name alone, too, which so must be ours.
 SHARED = Path("src/fastconv/_kernels/engine/fastconv_cython.c")
 
+#: Of other people's C.
+INCLUDE = "src/fastconv/include"
+
 
 class BuildTiles(build_ext):
-    """build_ext that first compiles the tiles, several at a time, and links them into `native`.
+    """build_ext that first compiles the tiles, several at a time, and links them into `fastconv_native`.
 
     `python setup.py build_ext --tiles-only` does no more than that, and prints where the objects are.
     """
@@ -117,7 +139,7 @@ class BuildTiles(build_ext):
         if self.tiles_only:
             print(*tiles, sep="\n")
             return
-        native = next(e for e in self.extensions if e.name.endswith(".native"))
+        native = next(e for e in self.extensions if e.name.endswith(".fastconv_native"))
         native.extra_objects = tiles
         native.depends = [*native.depends, *tiles]
         super().build_extensions()
@@ -138,7 +160,10 @@ class BuildTiles(build_ext):
 
 
 #: They plan, or run once for a whole image: here size counts.
-SMALL = ("kernels", "fastconv_cython", "dense", "outer", "fft.plan", "strided", "weight_gradient")
+SMALL = (
+    *("fastconv.kernels", "c_api", "checked.calls", "fastconv_cython"),
+    *("dense", "outer", "fft.plan", "strided", "weight_gradient"),
+)
 
 
 def module_of(source: Path) -> str:
@@ -147,8 +172,8 @@ def module_of(source: Path) -> str:
 
 def extension(source: Path) -> Extension:
     """The module of one Cython file, or the one that Cython makes of its own."""
-    links_csrc = source.stem == "native"
-    contract = [*Path("csrc").glob("*.h"), *Path("csrc/api").glob("*.h")]
+    links_csrc = source.stem == "fastconv_native"
+    contract = [path for folder in ("csrc", "csrc/api", INCLUDE) for path in Path(folder).glob("*.h")]
     headers = Path("csrc").rglob("*.[ch]") if links_csrc else contract
     return Extension(
         module_of(source),
@@ -156,8 +181,11 @@ def extension(source: Path) -> Extension:
             str(source),
             *(["csrc/fc_cpu.c", "csrc/fc_dispatch.c", "csrc/fc_workers.c"] if links_csrc else []),
         ],
-        include_dirs=["csrc"],
-        define_macros=[(f"FC_WITHOUT_{isa.upper()}", None) for isa in LEFT_OUT],
+        include_dirs=["csrc", INCLUDE],
+        define_macros=[
+            *((f"FC_WITHOUT_{isa.upper()}", None) for isa in LEFT_OUT),
+            *([("FC_SERIAL", None)] if SERIAL else []),
+        ],
         depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
         extra_compile_args=[
             *C_FLAGS[:1],
@@ -166,8 +194,9 @@ def extension(source: Path) -> Extension:
             *SANITIZE_FLAGS,
             *WARNING_FLAGS[2:],  # Cython's code has parameters that nobody uses: no -Wextra
             "-fvisibility=hidden",
+            *([] if DEBUG or SANITIZE else ["-fno-asynchronous-unwind-tables"]),  # nothing here unwinds
         ],
-        extra_link_args=["-pthread", *([] if DEBUG or SANITIZE else ["-Wl,-s"]), *SANITIZE_FLAGS],
+        extra_link_args=LINK_FLAGS,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import fastconv
 from benchmarks import measure
-from fastconv._kernels.engine import native
+from fastconv._kernels.engine import fastconv_native as native
 
 #: Bytes of each of the two arrays whose copying is timed: more than any cache of one core.
 COPY_BYTES = 2**26

@@ -52,6 +52,13 @@ int64_t fc_l2_bytes(void);
 
 /* ---- worker pool (fc_workers.c) ---------------------------------------------------------------- */
 
+/* How many threads a large call uses, 1 to FC_MOST_THREADS; what is set beyond that counts as the nearest. A build
+ * without threads (FC_SERIAL) stays at 1. Of all functions these two alone are seen from outside the library, under
+ * names of our own: threadpoolctl calls them. */
+enum { FC_MOST_THREADS = 256 };
+__attribute__((visibility("default"))) int fastconv_get_num_threads(void);
+__attribute__((visibility("default"))) void fastconv_set_num_threads(int count);
+
 /* One task of a call. `index` tells which; any thread may run it. */
 typedef void (*fc_task)(void *context, int64_t index);
 

@@ -42,26 +42,57 @@ int fc_cpu_has_avx512(void)
 #endif
 
 #ifdef __linux__
-/* CPUs' worth of time the control group may use (quota / period, rounded up), 0 if unlimited or unknown. */
+/* CPUs' worth of time that a quota of each period is, rounded up; 0 if unlimited or unknown. */
+static int worth(long long quota, long long period)
+{
+    if (quota <= 0 || period <= 0) return 0;
+    const long long cpus = quota / period + (quota % period != 0);
+    return cpus < 4096 ? (int)cpus : 0;
+}
+
+/* The first number of a file, and the second if `second`; -1 for what is not there. */
+static long long read_numbers(const char *path, long long *second)
+{
+    long long first = -1;
+    FILE *file = fopen(path, "r");
+    if (!file) return -1;
+    if (fscanf(file, "%lld", &first) != 1) first = -1;  /* "max 100000": unlimited */
+    if (second && fscanf(file, "%lld", second) != 1) *second = -1;
+    fclose(file);
+    return first;
+}
+
+/* The path of this process's control group (version 2); empty, the root's, if unknown. */
+static void find_group(char *path, size_t room)
+{
+    char line[1024];
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    path[0] = 0;
+    if (!file) return;
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, "0::/", 4) != 0) continue;
+        line[strcspn(line, "\n")] = 0;
+        snprintf(path, room, "%s", line + 3);
+    }
+    fclose(file);
+}
+
+/* What the control group and those around it may use; 0 if unlimited or unknown. */
 static int cgroup_quota(void)
 {
-    long long quota = -1, period = 0;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (file) {
-        if (fscanf(file, "%lld %lld", &quota, &period) != 2) quota = -1;  /* "max 100000": unlimited */
-        fclose(file);
-    } else {
-        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r");
-        if (!file) return 0;
-        if (fscanf(file, "%lld", &quota) != 1) quota = -1;
-        fclose(file);
-        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r");
-        if (!file) return 0;
-        if (fscanf(file, "%lld", &period) != 1) period = 0;
-        fclose(file);
+    char group[1024], path[1100];
+    long long period = -1;
+    int least = 0;
+    for (find_group(group, sizeof group);; *strrchr(group, '/') = 0) {
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+        const long long quota = read_numbers(path, &period);
+        const int cpus = worth(quota, period);
+        if (cpus && (!least || cpus < least)) least = cpus;
+        if (!strchr(group, '/')) break;
     }
-    if (quota <= 0 || period <= 0) return 0;
-    return (int)((quota + period - 1) / period);
+    if (least) return least;
+    return worth(read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", NULL),
+                 read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", NULL));
 }
 #endif
 

@@ -12,12 +12,46 @@
 #define _GNU_SOURCE
 #include "fc_api.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { MAX_WORKERS = 255, SPIN_NANOSECONDS = 200000 };
+int64_t fc_nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static void free_blocks(void *of_thread);  /* scratch memory, below */
+
+#ifdef FC_SERIAL
+
+/* ---- without threads: one does it all ---------------------------------------------------------- */
+
+enum { MAX_WORKERS = 0 };
+
+int fc_workers_awake(void) { return 0; }
+
+void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
+{
+    (void)threads;
+    for (int64_t index = begin; index < end; index++) task(context, index);
+}
+
+static void free_at_end_of_thread(void *blocks)
+{
+    (void)blocks;
+    (void)free_blocks;  /* its end is that of the process */
+}
+
+#else
+
+/* ---- the pool ---------------------------------------------------------------------------------- */
+
+#include <pthread.h>
+
+enum { MAX_WORKERS = FC_MOST_THREADS - 1, SPIN_NANOSECONDS = 200000 };
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;   /* held by the caller whose job runs */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* guards the condition variables' predicates */
@@ -51,13 +85,6 @@ static void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
-}
-
-int64_t fc_nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
 static void take_tasks(int mine)
@@ -181,6 +208,31 @@ void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int
     pthread_mutex_unlock(&busy);
 }
 
+static pthread_key_t blocks_key;
+static pthread_once_t blocks_once = PTHREAD_ONCE_INIT;
+
+static void make_blocks_key(void) { pthread_key_create(&blocks_key, free_blocks); }
+
+static void free_at_end_of_thread(void *blocks)
+{
+    pthread_once(&blocks_once, make_blocks_key);
+    pthread_setspecific(blocks_key, blocks);
+}
+
+#endif
+
+/* ---- how many threads -------------------------------------------------------------------------- */
+
+static _Atomic int thread_count = 1;
+
+int fastconv_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory_order_relaxed); }
+
+void fastconv_set_num_threads(int count)
+{
+    const int most = MAX_WORKERS + 1;
+    atomic_store(&thread_count, count < 1 ? 1 : count > most ? most : count);
+}
+
 /* ---- scratch memory ---------------------------------------------------------------------------- */
 
 enum { KEPT_BYTES = 64 << 20 };  /* a call's block that is larger is freed at its end */
@@ -194,8 +246,6 @@ typedef struct blocks {
     block task, call;
 } blocks;
 
-static pthread_key_t blocks_key;
-static pthread_once_t blocks_once = PTHREAD_ONCE_INIT;
 static _Thread_local blocks mine;
 
 static void free_blocks(void *of_thread)
@@ -206,14 +256,11 @@ static void free_blocks(void *of_thread)
     *b = (blocks){{NULL, 0}, {NULL, 0}};
 }
 
-static void make_blocks_key(void) { pthread_key_create(&blocks_key, free_blocks); }
-
 /* `b` with room for `bytes`, its old contents lost; empty if memory is short. */
 static void make_room(block *b, size_t bytes)
 {
     if (b->memory && bytes <= b->bytes) return;
-    pthread_once(&blocks_once, make_blocks_key);
-    pthread_setspecific(blocks_key, &mine);  /* so that they are freed with the thread */
+    free_at_end_of_thread(&mine);
     free(b->memory);
     b->memory = NULL;
     b->bytes = (bytes | 4095) + 1;

@@ -1,6 +1,7 @@
 """Does an installed fastconv work, with nothing but NumPy beside it? `python -I tests/smoke.py`"""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -37,6 +38,7 @@ def check_convolution() -> None:
 
 def main() -> None:
     check_convolution()
+    assert Path(fastconv.get_include(), "fastconv.h").exists()
     extras = EXTRAS & set(sys.modules)
     assert not extras, f"import fastconv pulls in {extras}"
     sys.stdout.write(f"ok {fastconv.__version__} {fastconv.__path__[0]}\n")

@@ -155,7 +155,8 @@ def test_names_are_where_the_tour_sends_the_reader() -> None:
 
 
 #: Where a name of a file may start from, beside the folder of the file that names it.
-STARTS = [ROOT, ROOT / "src" / "fastconv", ROOT / "src" / "fastconv" / "_kernels", ROOT / "csrc"]
+PACKAGE = ROOT / "src" / "fastconv"
+STARTS = [ROOT, PACKAGE, PACKAGE / "_kernels", PACKAGE / "include", ROOT / "csrc"]
 FILE_NAME = re.compile(r"(?<![\w/.*-])(?:\.\./)*[\w-][\w./-]*\.(?:pyx|pxd|pyi|py|c|h|md|toml)\b(?![*(/])")
 FOLDER_NAME = re.compile(r"`((?!/)[\w./]+/)`")
 

@@ -74,6 +74,62 @@ def test_layers_and_nets_take_them_too(layer: nn.Layer) -> None:
         assert backprop(np.ones_like(trained)).shape == x.shape
 
 
+class Interface:
+    """`__array_interface__` and nothing else."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self.values.__array_interface__
+
+
+class Capsule:
+    """DLPack 1.0 and nothing else: consumers say what they understand, arrays may be read-only."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, **options: Any) -> Any:
+        if not self.values.flags.writeable and (max_version is None or max_version < (1, 0)):
+            raise BufferError("a read-only array needs max_version of at least (1, 0)")
+        return self.values.__dlpack__(max_version=max_version, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.values.__dlpack_device__()
+
+
+PROTOCOLS = {"array": Table, "interface": Interface, "buffer": memoryview, "dlpack": Capsule}
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_one_protocol_is_enough(protocol: str, writeable: bool) -> None:
+    """For functions, nets and prepared ones; strided and read-only arrays are read where they lie."""
+    if protocol == "dlpack" and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("DLPack 1.0 came with NumPy 2.1")
+    speaks = PROTOCOLS[protocol]
+    for plain in (
+        array(2, 3, 8, 8),
+        array(2, 8, 8, 3).transpose(0, 3, 1, 2),
+        array(2, 6, 8, 16)[:, ::2, :, ::2],
+    ):
+        weight = array(4, 3, 3, 3)
+        plain.flags.writeable = weight.flags.writeable = writeable
+        x, w = speaks(plain), speaks(weight)
+        assert np.shares_memory(fastconv.geometry.as_array("x", x), plain)
+        np.testing.assert_array_equal(fastconv.conv2d(x, w), fastconv.conv2d(plain, weight))
+        np.testing.assert_array_equal(fastconv.max_pool2d(x, 2), fastconv.max_pool2d(plain, 2))
+        np.testing.assert_array_equal(NET(x), NET(plain))
+        np.testing.assert_array_equal(NET.prepare()(x), NET.prepare()(plain))
+        output = fastconv.conv2d(plain, weight)
+        np.testing.assert_array_equal(
+            fastconv.grad.conv2d_weight(x, weight.shape, speaks(output)),
+            fastconv.grad.conv2d_weight(plain, weight.shape, output),
+        )
+
+
 def test_pandas_columns() -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(array(5, 4))

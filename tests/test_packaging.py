@@ -148,7 +148,7 @@ def test_wheel_has_modules_stubs_and_no_sources(wheel: Path) -> None:
     assert compiled - {"fastconv/_kernels/engine/fastconv_cython"} == stubs  # which is Cython's own
     assert "fastconv/py.typed" in files
     sources = [name for name in files if name.endswith((".pyx", ".pxd", ".c", ".h", ".o"))]
-    assert sources == ["fastconv/kernels.pxd"]  # for other people's Cython
+    assert set(sources) == {"fastconv/kernels.pxd", "fastconv/include/fastconv.h"}  # for others' Cython and C
     foreign = {name.split("/")[0] for name in files} - {
         "fastconv",
         f"fastconv-{fastconv.__version__}.dist-info",

@@ -20,7 +20,7 @@ import pytest
 
 import fastconv
 from fastconv import runtime
-from fastconv._kernels.engine import native
+from fastconv._kernels.engine import fastconv_native as native
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -5,7 +5,7 @@
 #if defined(__x86_64__)
 #define FC_IN_REGISTER "+v"
 #else
-#define FC_IN_REGISTER "+w"
+#define FC_IN_REGISTER "+m"  /* anywhere: of a machine unknown, vectors may have no registers */
 #endif
 
 #include "plain.h"

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 from fastconv import functional, grad
 from fastconv.functional import *  # noqa: F403
+from fastconv.limits import register_when_imported as _register_when_imported
 from fastconv.runtime import (
+    get_include,
     get_isa,
     get_num_threads,
     get_precision,
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "functional",
+    "get_include",
     "get_isa",
     "get_num_threads",
     "get_precision",
@@ -53,6 +56,7 @@ __all__ = [
     *functional.__all__,
 ]
 
+_register_when_imported(__version__)
 
 #: Parts imported when they are first asked for: together they would double the time of an import.
 _WHEN_ASKED_FOR = {"ndimage", "nn", "signal"}

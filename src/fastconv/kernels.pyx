@@ -12,24 +12,25 @@ notice Ctrl-C in long calls. `fastconv.conv2d` and its like go through the same 
     with nogil:
         conv_forward(plan, x[:, :, None, :, :], w[:, :, None, :, :], None, y[:, :, None, :, :])
 
+C code reaches the same functions through `fastconv.h` (`fastconv.get_include()`): see c_api.pyx.
+
 What a sum of products is, and which of them a NaN reaches, is as `fastconv.conv2d` says.
 """
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.arrays cimport View, elements_apart, is_channels_last, lie_apart, lies_dense, view_of, view_of_indices
-from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvPass, run_pass
-from fastconv._kernels.pool.by_index cimport ADD, exchange
+from fastconv._kernels.checked.calls cimport (
+    Sizes as PlannedSizes, averages, check_pass, forward, input_gradient, maxima, refuse, spread_averages,
+    spread_maxima, weight_gradient,
+)
+from fastconv._kernels.engine.arrays cimport View, view_of, view_of_indices
 from fastconv._kernels.pool.plan cimport PoolPlan as Windows
 
 from fastconv._kernels.conv.direct import ACTIVATIONS
-from fastconv._kernels.engine.native import level_of
+from fastconv._kernels.engine.fastconv_native import level_of
 from fastconv.algorithm import DIRECTIONS, check_activation, plan as find_plan
 from fastconv.geometry import as_sizes, check_rank, conv_geometry, divisor, flag, pool_geometry
 from fastconv.runtime import get_precision
-
-cdef extern from "Python.h" nogil:
-    bint PyGILState_Check()
 
 
 # ---- plans -------------------------------------------------------------------------------------------
@@ -142,50 +143,6 @@ cdef class PoolPlan:
         set_sizes(self.sizes.output, geometry.output_shape)
 
 
-# ---- what may be wrong with a call -------------------------------------------------------------------
-
-
-cdef tuple shape_of(const int64_t *sizes):
-    return sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
-
-
-cdef int refuse_shape(const char *name, const View *view, const int64_t *expected) except -1 with gil:
-    raise ValueError(f"{name.decode()}: shape {shape_of(view.size)} must be {shape_of(expected)}, as planned")
-
-
-cdef int refuse(const char *name, const char *rule) except -1 with gil:
-    raise ValueError(f"{name.decode()}: {rule.decode()}")
-
-
-cdef int refuse_pass(object pass_, const char *name) except -1 with gil:
-    if pass_ is None:
-        raise ValueError(f"passes: the plan is none for {name.decode()}")
-    raise RuntimeError(f"{name.decode()} by {type(pass_).__name__}: needs the GIL, as the plan's needs_gil says")
-
-
-cdef inline int check(const char *name, const View *view, const int64_t *expected) except -1 nogil:
-    """Whether an array is what the plan was made for, and aligned."""
-    cdef int64_t misaligned = <int64_t>view.data
-    cdef int axis
-    for axis in range(5):
-        if view.size[axis] != expected[axis]:
-            return refuse_shape(name, view, expected)
-    if misaligned & (view.item - 1):
-        return refuse(name, b"its elements must be aligned")
-    return 0
-
-
-cdef inline int check_result(const char *name, const View *view, const int64_t *expected, const View *first,
-                             const View *second) except -1 nogil:
-    """... and may be written to."""
-    check(name, view, expected)
-    if expected[0] and not elements_apart(view):
-        return refuse(name, b"its elements must not share memory, nor lie backwards")
-    if expected[0] and not (lie_apart(view, first) and lie_apart(view, second)):
-        return refuse(name, b"must not share memory with an input")
-    return 0
-
-
 cdef inline int check_plan(object plan) except -1 nogil:
     """Whether there is one: an argument of a class may be None in Cython."""
     if plan is None:
@@ -193,11 +150,8 @@ cdef inline int check_plan(object plan) except -1 nogil:
     return 0
 
 
-cdef inline int check_pass(object pass_, const char *name) except -1 nogil:
-    """Whether the plan has this pass, and may run it here."""
-    if pass_ is None or ((<ConvPass>pass_).needs_gil and not PyGILState_Check()):
-        return refuse_pass(pass_, name)
-    return 0
+cdef inline const PlannedSizes *sizes(const Sizes *planned) noexcept nogil:
+    return <const PlannedSizes *>planned   # one and the same, which the public kernels.pxd spells out
 
 
 # ---- convolution -------------------------------------------------------------------------------------
@@ -213,14 +167,11 @@ cdef int conv_forward(ConvPlan plan, const real[:, :, :, :, :] input, const real
     if input is None or weight is None or output is None:
         return refuse(b"input, weight, output", b"must not be None")
     x, w, y = view_of(input), view_of(weight), view_of(output)
-    check(b"input", &x, plan.sizes.input)
-    check(b"weight", &w, plan.sizes.weight)
-    check_result(b"output", &y, plan.sizes.output, &x, &w)
     if bias is not None:
         if bias.shape[0] != plan.sizes.weight[0]:
             return refuse(b"bias", b"must have one element per output channel")
         bias_data = <const char *>&bias[0]
-    return run_pass(<ConvPass>plan.forward, &x, &w, bias_data, &y, plan.activation, LEAKY_SLOPE)
+    return forward(plan.forward, sizes(&plan.sizes), plan.activation, &x, &w, bias_data, &y)
 
 
 cdef int conv_input_gradient(ConvPlan plan, const real[:, :, :, :, :] weight, const real[:, :, :, :, :] grad_output,
@@ -232,10 +183,7 @@ cdef int conv_input_gradient(ConvPlan plan, const real[:, :, :, :, :] weight, co
     if weight is None or grad_output is None or grad_input is None:
         return refuse(b"weight, grad_output, grad_input", b"must not be None")
     w, g, x = view_of(weight), view_of(grad_output), view_of(grad_input)
-    check(b"weight", &w, plan.sizes.weight)
-    check(b"grad_output", &g, plan.sizes.output)
-    check_result(b"grad_input", &x, plan.sizes.input, &w, &g)
-    return run_pass(<ConvPass>plan.input_gradient, &g, &w, NULL, &x, 0, 0)
+    return input_gradient(plan.input_gradient, sizes(&plan.sizes), &w, &g, &x)
 
 
 cdef int conv_weight_gradient(ConvPlan plan, const real[:, :, :, :, :] input, const real[:, :, :, :, :] grad_output,
@@ -247,20 +195,10 @@ cdef int conv_weight_gradient(ConvPlan plan, const real[:, :, :, :, :] input, co
     if input is None or grad_output is None or grad_weight is None:
         return refuse(b"input, grad_output, grad_weight", b"must not be None")
     x, g, w = view_of(input), view_of(grad_output), view_of(grad_weight)
-    check(b"input", &x, plan.sizes.input)
-    check(b"grad_output", &g, plan.sizes.output)
-    check_result(b"grad_weight", &w, plan.sizes.weight, &x, &g)
-    return run_pass(<ConvPass>plan.weight_gradient, &x, &g, NULL, &w, 0, 0)
+    return weight_gradient(plan.weight_gradient, sizes(&plan.sizes), &x, &g, &w)
 
 
 # ---- pooling -----------------------------------------------------------------------------------------
-
-
-cdef inline int check_order(const char *name, const View *view, const View *like) except -1 nogil:
-    """Whether a result of pooling lies without gaps in the memory order of what it is made from."""
-    if not lies_dense(view, is_channels_last(like)):
-        return refuse(name, b"must be contiguous, or channels-last if the input is")
-    return 0
 
 
 cdef int max_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, :, :] output,
@@ -271,15 +209,10 @@ cdef int max_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, 
     if input is None or output is None:
         return refuse(b"input, output", b"must not be None")
     x, y = view_of(input), view_of(output)
-    check(b"input", &x, plan.sizes.input)
-    check_result(b"output", &y, plan.sizes.output, &x, &x)
-    check_order(b"output", &y, &x)
     if indices is None:
-        return (<Windows>plan.windows).maxima(&x, &y, NULL, 0)
+        return maxima(plan.windows, sizes(&plan.sizes), &x, &y, NULL)
     places = view_of_indices(indices)
-    check_result(b"indices", &places, plan.sizes.output, &x, &y)
-    check_order(b"indices", &places, &x)
-    return (<Windows>plan.windows).maxima(&x, &y, &places, 0)
+    return maxima(plan.windows, sizes(&plan.sizes), &x, &y, &places)
 
 
 cdef int max_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
@@ -290,13 +223,7 @@ cdef int max_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
     if grad_output is None or indices is None or grad_input is None:
         return refuse(b"grad_output, indices, grad_input", b"must not be None")
     g, places, x = view_of(grad_output), view_of_indices(indices), view_of(grad_input)
-    check(b"grad_output", &g, plan.sizes.output)
-    check(b"indices", &places, plan.sizes.output)
-    check_result(b"grad_input", &x, plan.sizes.input, &g, &places)
-    check_order(b"grad_input", &x, &g)
-    if not exchange(ADD, &g, &places, &x):
-        return refuse(b"indices", b"must be places of a plane of the input")
-    return 0
+    return spread_maxima(plan.windows, sizes(&plan.sizes), &g, &places, &x)
 
 
 cdef int avg_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, :, :] output) except -1 nogil:
@@ -306,10 +233,7 @@ cdef int avg_pool(PoolPlan plan, const real[:, :, :, :, :] input, real[:, :, :, 
     if input is None or output is None:
         return refuse(b"input, output", b"must not be None")
     x, y = view_of(input), view_of(output)
-    check(b"input", &x, plan.sizes.input)
-    check_result(b"output", &y, plan.sizes.output, &x, &x)
-    check_order(b"output", &y, &x)
-    return (<Windows>plan.windows).totals(&x, &y, plan.count_include_pad, plan.divisor, 0)
+    return averages(plan.windows, sizes(&plan.sizes), plan.count_include_pad, plan.divisor, &x, &y)
 
 
 cdef int avg_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
@@ -320,7 +244,4 @@ cdef int avg_pool_gradient(PoolPlan plan, const real[:, :, :, :, :] grad_output,
     if grad_output is None or grad_input is None:
         return refuse(b"grad_output, grad_input", b"must not be None")
     g, x = view_of(grad_output), view_of(grad_input)
-    check(b"grad_output", &g, plan.sizes.output)
-    check_result(b"grad_input", &x, plan.sizes.input, &g, &g)
-    check_order(b"grad_input", &x, &g)
-    return (<Windows>plan.windows).spread(&g, &x, plan.count_include_pad, plan.divisor)
+    return spread_averages(plan.windows, sizes(&plan.sizes), plan.count_include_pad, plan.divisor, &g, &x)

@@ -6,17 +6,21 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
-from fastconv._kernels.engine import machine, native
+from fastconv._kernels.engine import fastconv_native as native
+from fastconv._kernels.engine import machine
 
 
 def set_num_threads(count: int) -> None:
     """Set how many threads a large call uses; results do not depend on it.
 
-    The default is the number of CPUs this process may use (affinity and cgroup quota), or
-    `FASTCONV_NUM_THREADS`. Calls below about 25 microseconds of work stay on the calling thread.
+    The default is `FASTCONV_NUM_THREADS`, or else the CPUs this process may use (affinity and cgroup quota),
+    of which `OMP_NUM_THREADS` or `OMP_THREAD_LIMIT` may leave fewer. `threadpoolctl.threadpool_limits` sets
+    the same count. Calls below about 25 microseconds of work stay on the calling thread. A build without
+    threads stays at 1.
 
     Parameters
     ----------
@@ -131,6 +135,18 @@ def precision(precision: str) -> Iterator[None]:
         yield
     finally:
         native.context_precision.reset(token)
+
+
+def get_include() -> str:
+    """The folder of `fastconv.h`, for C compilers: convolutions and poolings from C, see docs/from-c.md.
+
+    Examples
+    --------
+    >>> import fastconv, os
+    >>> os.path.exists(os.path.join(fastconv.get_include(), "fastconv.h"))
+    True
+    """
+    return str(Path(__file__).with_name("include"))
 
 
 def config() -> dict[str, object]:

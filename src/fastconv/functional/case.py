@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fastconv._kernels.conv.direct import ACTIVATIONS
-from fastconv._kernels.engine.native import PRECISIONS
+from fastconv._kernels.engine.fastconv_native import PRECISIONS
 from fastconv.algorithm import ALGORITHMS, DIRECTIONS
 from fastconv.geometry import (
     ConvGeometry,

@@ -23,7 +23,7 @@ from fastconv._kernels.engine.arrays cimport View, dtype_number
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_COL2IM_TAPS, FC_MAX_ROWS, fc_finish, fc_kernels
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport kernels, task_scratch, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport kernels, task_scratch, worker_threads
 from fastconv._kernels.engine.order cimport COL2IM_DEPTH
 from fastconv._kernels.engine.packed cimport FORM_COL2IM, Form, run_packed, work
 

@@ -27,7 +27,7 @@ from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_IDENTITY, FC_LEAKY_RELU, FC_RELU, FC_RELU6, fc_kernels, fc_window
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport kernels, out_of_memory, parallel, worker_threads
 from fastconv._kernels.engine.order cimport DIRECT_DEPTH
 from fastconv._kernels.engine.packed cimport FORM_DENSE, Form, run_packed, work
 

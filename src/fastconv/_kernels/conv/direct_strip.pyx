@@ -11,7 +11,7 @@ from fastconv._kernels.conv.dense cimport Dense
 from fastconv._kernels.conv.panels cimport pack_weight_panel
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels, fc_run, fc_window
-from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.fastconv_native cimport task_scratch
 from fastconv._kernels.engine.order cimport DIRECT_DEPTH
 
 cdef int64_t NOWHERE = INT64_MIN

@@ -23,11 +23,11 @@ from fastconv._kernels.engine.arrays cimport (
     Held, Opened, View, close, elements_apart, lie_apart, open_array, open_buffer, place_axes,
 )
 from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvCall, ConvPass
-from fastconv._kernels.engine.native cimport precision_level
+from fastconv._kernels.engine.fastconv_native cimport precision_level
 from fastconv._kernels.engine.packed cimport PackedWeight
 
 from fastconv._kernels.conv.direct import ACTIVATIONS
-from fastconv._kernels.engine.native import PRECISIONS
+from fastconv._kernels.engine.fastconv_native import PRECISIONS
 
 cdef extern from "Python.h":
     bint PyLong_CheckExact(object)

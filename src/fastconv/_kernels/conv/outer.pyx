@@ -25,7 +25,7 @@ from fastconv._kernels.conv.direct cimport dense_info, run_dense
 from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
 from fastconv._kernels.engine.fc_api cimport fc_kernels
-from fastconv._kernels.engine.native cimport kernels
+from fastconv._kernels.engine.fastconv_native cimport kernels
 
 cdef enum:
     INPUT, WEIGHT, OUTPUT

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, lay_axes
 from fastconv._kernels.engine.fc_api cimport fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel
 
 cdef double ELEMENT_FLOPS = 20.0  # the time it takes to move an element, as work
 

@@ -40,7 +40,7 @@ from fastconv._kernels.engine.fc_api cimport (
     FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_first, fc_kernels, fc_node, fc_push, fc_run,
 )
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, task_scratch, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport kernels, out_of_memory, task_scratch, worker_threads
 from fastconv._kernels.engine.order cimport SLIDING_DEPTH
 from fastconv._kernels.engine.packed cimport FORM_SLIDING, Form, run_packed, work
 

@@ -23,7 +23,7 @@ from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels, fc_run
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport (
+from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
 from fastconv._kernels.engine.packed cimport FORM_PIXEL_ROWS, Form, Lease, give_back, lease

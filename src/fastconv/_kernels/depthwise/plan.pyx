@@ -28,7 +28,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
-from fastconv._kernels.engine.native cimport (
+from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
 

@@ -6,7 +6,7 @@ from cpython.buffer cimport PyBUF_WRITABLE
 from libc.string cimport memcpy
 
 from fastconv._kernels.engine.fc_api cimport fc_kernels
-from fastconv._kernels.engine.native cimport kernels
+from fastconv._kernels.engine.fastconv_native cimport kernels
 
 cdef object empty = np.empty
 

@@ -15,7 +15,7 @@ from fastconv._kernels.engine.arrays cimport (
     Opened, View, close, exported, is_channels_last, lay_axes, make_output, open_array, real, view_of,
 )
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT64
-from fastconv._kernels.engine.native cimport lets_others_run
+from fastconv._kernels.engine.fastconv_native cimport lets_others_run
 
 from fastconv._kernels.engine.arrays import in_five_axes, new_output
 

@@ -421,6 +421,9 @@ cdef extern from "fc_api.h" nogil:
     const fc_kernels *fc_isa_table(const char *name, fc_dtype dtype)
     int fc_cpu_count()
     int64_t fc_l2_bytes()
+    int FC_MOST_THREADS
+    int fastconv_get_num_threads() nogil
+    void fastconv_set_num_threads(int count) nogil
     void fc_workers_run(fc_task task, void *context, int64_t begin, int64_t end, int threads)
     bint fc_workers_awake() nogil
     int64_t fc_nanoseconds()

@@ -8,7 +8,7 @@ import os
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.engine.native cimport cache_of_core
+from fastconv._kernels.engine.fastconv_native cimport cache_of_core
 
 cdef enum:
     WRITTEN_FOR = 512 * 1024

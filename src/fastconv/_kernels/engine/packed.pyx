@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_first, fc_node, fc_push
-from fastconv._kernels.engine.native cimport give_scratch, out_of_memory, parallel, take_scratch
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, out_of_memory, parallel, take_scratch
 
 cdef extern from "stdlib.h":
     int posix_memalign(void **memory, size_t alignment, size_t size_bytes) nogil

@@ -30,7 +30,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, dtype_number, exported, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall, bias_array
 from fastconv._kernels.engine.fc_api cimport FC_LEAKY_RELU, FC_RELU, FC_RELU6
-from fastconv._kernels.engine.native cimport kernels, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport kernels, worker_threads
 from fastconv._kernels.fft.walk cimport Pass, walk
 
 from fastconv._kernels.conv.direct import DensePlan

@@ -30,7 +30,7 @@ from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT64, fc_fft_finish, fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch, task_scratch
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, kernels, parallel_with_gil, take_scratch, task_scratch
 from fastconv._kernels.fft.blocks import PRODUCT_FLOPS, POINT_FLOPS, TRANSFORM_FLOPS
 from fastconv._kernels.fft.transform cimport Grid, Place, Transform, read_block, set_axis, write_block
 

@@ -14,7 +14,7 @@ from fastconv._kernels.engine.fc_api cimport (
     FC_LOGSIGMOID, FC_MISH, FC_PRELU, FC_PRELU_SLOPE, FC_RELU, FC_RELU6, FC_SIGMOID, FC_SILU, FC_SOFTPLUS,
     FC_SOFTSHRINK, FC_SOFTSIGN, FC_TANH, FC_TANHSHRINK, FC_THRESHOLD, fc_kernels, fc_pointwise,
 )
-from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel_with_gil
 
 cdef enum:
     OPERANDS = 3         # input, gradient, slopes

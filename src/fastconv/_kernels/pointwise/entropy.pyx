@@ -12,7 +12,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_entropy, fc_kernels, fc_wanted
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, kernels, parallel_with_gil, take_scratch
 
 cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
 

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport fc_descent, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel_with_gil
 
 cdef enum:
     COLUMNS = 64         # columns that one task sums

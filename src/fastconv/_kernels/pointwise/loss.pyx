@@ -11,7 +11,7 @@ from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense
 from fastconv._kernels.engine.fc_api cimport (
     FC_LOSS_ABSOLUTE, FC_LOSS_HUBER, FC_LOSS_LOGISTIC, FC_LOSS_SQUARE, fc_kernels, fc_loss,
 )
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel_with_gil, take_scratch
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, kernels, parallel_with_gil, take_scratch
 
 cdef int64_t CHUNK = 8192    # elements of one task
 

@@ -18,7 +18,7 @@ import numpy as np
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, View, close, open_array, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm, fc_norm_columns
-from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel_with_gil
 from fastconv._kernels.engine.order cimport (
     NORM_CHUNK as CHUNK, NORM_COLUMN_CHUNK as COLUMN_CHUNK, NORM_LEAST_ROWS as LEAST_ROWS,
 )

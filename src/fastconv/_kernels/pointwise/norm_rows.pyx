@@ -12,7 +12,7 @@ import numpy as np
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense, real
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_norm
-from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel_with_gil
 from fastconv._kernels.engine.order cimport NORM_ROW_CHUNK as ROW_CHUNK
 from fastconv._kernels.pointwise.norm_fold cimport PASS_FLOPS, fold
 

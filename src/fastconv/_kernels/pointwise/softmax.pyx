@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, close, dtype_of, open_dense
 from fastconv._kernels.engine.fc_api cimport FC_SOFTMAX_COLUMNS, fc_kernels
-from fastconv._kernels.engine.native cimport kernels, parallel_with_gil
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel_with_gil
 
 cdef int64_t CHUNK = 8192    # elements of one task, if its slices are short
 

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport Opened, View, close, open_array, real
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT64
-from fastconv._kernels.engine.native cimport parallel
+from fastconv._kernels.engine.fastconv_native cimport parallel
 from fastconv._kernels.pool.strides cimport CHANNEL_LANES, TAP_FLOPS, common_step, copy_strides, lanes_of_channels
 
 cdef double TASK_FLOPS = 2e6    # fewer are not worth a task of their own

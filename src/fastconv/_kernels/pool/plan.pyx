@@ -20,7 +20,7 @@ import numpy as np
 
 from fastconv._kernels.engine.arrays cimport Opened, View, close, is_channels_last, make_output, open_array
 from fastconv._kernels.engine.fc_api cimport FC_POOL_TAPS, fc_pool, fc_pool_axis
-from fastconv._kernels.engine.native cimport lets_others_run
+from fastconv._kernels.engine.fastconv_native cimport lets_others_run
 from fastconv._kernels.pool.planes cimport average_whole, covers_planes
 from fastconv._kernels.pool.running cimport RunningCall, run_running, running_serves
 from fastconv._kernels.pool.strides cimport TAP_FLOPS, copy_strides

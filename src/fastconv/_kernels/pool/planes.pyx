@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes
-from fastconv._kernels.engine.native cimport kernels, parallel
+from fastconv._kernels.engine.fastconv_native cimport kernels, parallel
 from fastconv._kernels.pool.strides cimport common_step
 from fastconv._kernels.pool.walk cimport Pool
 

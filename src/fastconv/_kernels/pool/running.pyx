@@ -19,7 +19,7 @@ from fastconv._kernels.engine.fc_api cimport (
     FC_FLOAT64,
     FC_COUNT_ELEMENTS, FC_COUNT_NONE, FC_COUNT_OUTPUTS, fc_ends, fc_kernels, fc_running, fc_running_row,
 )
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport kernels, out_of_memory, parallel, task_scratch, worker_threads
 from fastconv._kernels.pool.walk cimport MAXIMUM, SPREAD, TOTAL, Pool
 
 cdef double MOST_PLACES = 2.0**31   # of a plane, that lanes of float32 can tell apart

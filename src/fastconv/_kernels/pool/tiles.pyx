@@ -15,7 +15,7 @@ from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport (
     FC_POOL_TAPS, FC_POSITIONS, fc_kernels, fc_pool, fc_pool_axis, fc_pool_part,
 )
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel, task_scratch
+from fastconv._kernels.engine.fastconv_native cimport kernels, out_of_memory, parallel, task_scratch
 
 cdef int64_t CACHE_BYTES = 24 * 1024    # of scratch that a part fills and reads back
 cdef int64_t MOST_BYTES = 2 << 20       # of scratch for a single row of outputs

@@ -23,7 +23,7 @@ from libc.string cimport memset
 
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT64
-from fastconv._kernels.engine.native cimport parallel, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport parallel, worker_threads
 from fastconv._kernels.pool.lanes cimport (
     Strip, give, give_slopes, raised, real, take_max, take_max_size, take_max_value, take_powers, take_sum,
 )

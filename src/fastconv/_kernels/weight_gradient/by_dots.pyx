@@ -15,7 +15,7 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_DOT_COLUMNS, FC_MAX_DOT_ROWS, fc_kernels, fc_run_pair
-from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.fastconv_native cimport task_scratch
 from fastconv._kernels.engine.order cimport (
     DOTS_POSITIONS as CHUNK_POSITIONS, DOTS_SCRATCH_ELEMENTS as SCRATCH_ELEMENTS,
     DOTS_FEWEST_POSITIONS as FEWEST_POSITIONS, DOTS_TASKS as WANTED_TASKS, DOTS_PARTS_ELEMENTS as PARTS_ELEMENTS,

@@ -18,7 +18,7 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.fastconv_native cimport task_scratch
 from fastconv._kernels.engine.order cimport (
     GEMM_SCRATCH_ELEMENTS as SCRATCH_ELEMENTS, GEMM_POSITIONS as CHUNK_POSITIONS,
     GEMM_FEW_POSITIONS as FEW_POSITIONS, GEMM_FEWEST_POSITIONS as FEWEST_POSITIONS, GEMM_TASKS as WANTED_TASKS,

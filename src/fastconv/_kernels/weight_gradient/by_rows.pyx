@@ -13,7 +13,7 @@ from libc.string cimport memset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_kernels, fc_planes, fc_planes_met
-from fastconv._kernels.engine.native cimport kernels, task_scratch
+from fastconv._kernels.engine.fastconv_native cimport kernels, task_scratch
 from fastconv._kernels.engine.order cimport (
     ROWS_BAND_BYTES as BAND_BYTES, ROWS_CHANNEL_BAND_BYTES as CHANNEL_BAND_BYTES, ROWS_TASKS as WANTED_TASKS,
     ROWS_PARTS_ELEMENTS as PARTS_ELEMENTS, ROWS_TASK_FLOPS as TASK_FLOPS,

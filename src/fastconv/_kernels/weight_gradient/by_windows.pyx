@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport FC_MAX_WINDOWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.fastconv_native cimport task_scratch
 from fastconv._kernels.engine.order cimport (
     WINDOWS_POSITIONS as CHUNK_POSITIONS, WINDOWS_STAGE_ELEMENTS as STAGE_ELEMENTS,
     WINDOWS_FEWEST_POSITIONS as FEWEST_POSITIONS, WINDOWS_TASKS as WANTED_TASKS,

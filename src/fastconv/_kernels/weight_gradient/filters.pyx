@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from fastconv._kernels.engine.arrays cimport View
-from fastconv._kernels.engine.native cimport kernels
+from fastconv._kernels.engine.fastconv_native cimport kernels
 
 
 cdef void describe_filters(Filters *filters, const View *out) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from fastconv._kernels.engine.arrays cimport View
 from fastconv._kernels.engine.fc_api cimport fc_finish, fc_kernels, fc_run, fc_task
-from fastconv._kernels.engine.native cimport kernels, out_of_memory, parallel
+from fastconv._kernels.engine.fastconv_native cimport kernels, out_of_memory, parallel
 
 
 cdef struct Operands:

@@ -12,7 +12,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, dtype_number, lay_axes
 from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass
 from fastconv._kernels.engine.fc_api cimport fc_kernels
-from fastconv._kernels.engine.native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, kernels, parallel, take_scratch, worker_threads
 from fastconv._kernels.weight_gradient.by_dots cimport DotGradient
 from fastconv._kernels.weight_gradient.by_gemm cimport GemmGradient
 from fastconv._kernels.weight_gradient.by_rows cimport RowsGradient

@@ -36,7 +36,7 @@ from fastconv._kernels.engine.arrays cimport View, dtype_number, some_images
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_ROWS, fc_kernels
 from fastconv._kernels.engine.machine cimport in_l2
-from fastconv._kernels.engine.native cimport (
+from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, worker_threads,
 )
 from fastconv._kernels.engine.order cimport WINOGRAD_CHANNELS as LEAST_CHANNELS, WINOGRAD_DEPTH as CHUNK

@@ -18,7 +18,7 @@ from fastconv._kernels.conv.phases cimport (
 )
 from fastconv._kernels.engine.arrays cimport View, fill, some_images
 from fastconv._kernels.engine.conv_pass cimport ConvCall
-from fastconv._kernels.engine.native cimport give_scratch, kernels, take_scratch
+from fastconv._kernels.engine.fastconv_native cimport give_scratch, kernels, take_scratch
 from fastconv._kernels.weight_gradient.operands cimport add_sums
 from fastconv._kernels.weight_gradient.plan cimport WeightGradientPlan
 from fastconv._kernels.winograd.plan cimport WinogradPlan, run_images_again

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from fastconv._kernels.conv.dense cimport Dense
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.fc_api cimport fc_finish, fc_kernels, fc_winograd_run
-from fastconv._kernels.engine.native cimport task_scratch
+from fastconv._kernels.engine.fastconv_native cimport task_scratch
 from fastconv._kernels.winograd.tiles cimport (
     MOST_LANES, Place, Tiles, apart, find_places, output_runs, taps_scratch, transform_inputs,
     transform_weights,

@@ -31,7 +31,7 @@ from fastconv._kernels.engine.arithmetic cimport divide_up, even_block
 from fastconv._kernels.engine.arrays cimport View, dtype_number
 from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport FC_MAX_COLUMNS, FC_MAX_ROWS, fc_finish, fc_kernels
-from fastconv._kernels.engine.native cimport (
+from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, notice_signals, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
 from fastconv._kernels.engine.order cimport (

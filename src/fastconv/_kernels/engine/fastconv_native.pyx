@@ -1,5 +1,7 @@
 """Links csrc and owns what is global: the instruction set in use, the number of threads and the precision.
 
+Its name is that of a shared library: others know it by that (threadpoolctl, see `fastconv.limits`).
+
 The precision is a number for the whole process, and over it one for a context (PEP 567), which is what a `with` block
 sets: blocks of other threads and tasks do not see it.
 """
@@ -14,8 +16,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.engine.fc_api cimport (
-    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, fc_cpu_count, fc_isa_name, fc_isa_runs_here,
-    fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch,
+    FC_DTYPES, FC_FLOAT32, FC_FLOAT64, FC_MOST_THREADS, fastconv_get_num_threads, fastconv_set_num_threads, fc_cpu_count,
+    fc_isa_name, fc_isa_runs_here, fc_isa_table, fc_give_scratch, fc_kernels, fc_l2_bytes, fc_nanoseconds, fc_take_scratch, fc_task, fc_task_scratch,
     fc_workers_awake, fc_workers_run,
 )
 
@@ -25,11 +27,10 @@ cdef double KEEP_GIL_FLOPS = 1e6   # ~10 us: less work than this is not worth re
 cdef double SLICE_FLOPS = 1e8      # per thread before the first look for a pending Ctrl-C
 cdef double SLICE_SECONDS = 0.1    # between the later ones
 
-MOST_THREADS = 256
+MOST_THREADS = FC_MOST_THREADS
 PRECISIONS = ("highest", "high", "medium")
 
 cdef const fc_kernels *tables[<int>FC_DTYPES]
-cdef int thread_count = 1
 cdef int process_precision = 0           # where no context has one of its own
 context_precision = ContextVar("fastconv.precision")
 cdef object local_precision = context_precision   # found without looking up a name in every call
@@ -52,7 +53,7 @@ cdef int precision_level() except -1:
 
 cdef int worker_threads(double flops) noexcept nogil:
     """Threads that a call of so much work is given."""
-    return 1 if flops < SERIAL_FLOPS else thread_count
+    return 1 if flops < SERIAL_FLOPS else fastconv_get_num_threads()
 
 
 cdef bint lets_others_run(double flops) noexcept nogil:
@@ -77,8 +78,8 @@ cdef int parallel(fc_task task, void *context, int64_t tasks, double flops) exce
     if not lets_others_run(flops):
         fc_workers_run(task, context, 0, tasks, 1)
         return 0
-    if threads < thread_count and fc_workers_awake():
-        threads = thread_count
+    if threads == 1 and fc_workers_awake():
+        threads = fastconv_get_num_threads()
     if flops > SLICE_FLOPS * threads:
         slice_tasks = threads * max(<int64_t>1, <int64_t>(tasks * (SLICE_FLOPS / flops)))
     while begin < tasks:
@@ -157,19 +158,32 @@ def cpu_count():
     return fc_cpu_count()
 
 
+def default_threads():
+    """Threads where FASTCONV_NUM_THREADS says nothing: `cpu_count()`, or fewer by OpenMP's variables.
+
+    joblib, Dask and batch systems set these for all libraries of a process. What OpenMP would not understand counts for
+    nothing, as it does there.
+    """
+    most = min(cpu_count(), MOST_THREADS)
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
+        limit = os.environ.get(name, "").split(",")[0].strip()   # a list is one per level of nesting: ours is the first
+        if limit.isdecimal() and len(limit) < 10 and int(limit) > 0:
+            most = min(most, int(limit))
+    return most
+
+
 def num_threads():
     """Threads a large call uses."""
-    return thread_count
+    return fastconv_get_num_threads()
 
 
 def set_num_threads(count, argument="count"):
     """Set the number of threads a large call uses."""
-    global thread_count
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{argument}={count!r}: must be an int")
     if not 1 <= operator.index(count) <= MOST_THREADS:
         raise ValueError(f"{argument}={count}: must be from 1 to {MOST_THREADS}")
-    thread_count = operator.index(count)
+    fastconv_set_num_threads(operator.index(count))
 
 
 def precision():
@@ -205,8 +219,11 @@ def fma_peak(dtype="float32", seconds=0.2):
 
 
 set_isa(os.environ.get("FASTCONV_ISA") or runnable_isa_names()[0], "FASTCONV_ISA")
-_threads = os.environ.get("FASTCONV_NUM_THREADS") or str(min(cpu_count(), MOST_THREADS))
-if not (_threads.isdecimal() and len(_threads) < 10):
-    raise ValueError(f"FASTCONV_NUM_THREADS={_threads!r}: must be a whole number from 1 to {MOST_THREADS}")
-set_num_threads(int(_threads), "FASTCONV_NUM_THREADS")
+_threads = os.environ.get("FASTCONV_NUM_THREADS")
+if _threads:
+    if not (_threads.isdecimal() and len(_threads) < 10):
+        raise ValueError(f"FASTCONV_NUM_THREADS={_threads!r}: must be a whole number from 1 to {MOST_THREADS}")
+    set_num_threads(int(_threads), "FASTCONV_NUM_THREADS")
+else:
+    set_num_threads(default_threads())
 del _threads

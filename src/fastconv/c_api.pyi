@@ -1,0 +1,3 @@
+"""What fastconv.h finds here: see there."""
+
+functions: object
