@@ -70,7 +70,7 @@ def _leaky(*, alpha: float = 0.01) -> tuple[float, ...]:
 
 
 def _elu(*, alpha: float = 1.0) -> tuple[float, ...]:
-    return (alpha,)
+    return (1.0, alpha, 1.0)
 
 
 def _hard_sigmoid(x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5) -> np.ndarray:
@@ -95,9 +95,7 @@ def _hard_sigmoid_kernel(
 
 
 def _selu(x: np.ndarray, *, alpha: float = SELU_ALPHA, gamma: float = SELU_SCALE) -> np.ndarray:
-    elu: np.ndarray = activate(CODES["elu"], x, np.empty_like(x, order="C"), alpha)
-    elu *= x.dtype.type(gamma)
-    return elu
+    return activate(CODES["elu"], x, np.empty_like(x, order="C"), gamma, gamma * alpha, 1.0)
 
 
 def _celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:

@@ -47,7 +47,7 @@ def _ufunc(function: np.ufunc, dtype: Any = None) -> Operator:
 def _quiet(function: Callable[..., Any]) -> Kernel:
     def kernel(*arrays: np.ndarray) -> None:
         with np.errstate(all="ignore"):
-            function(*arrays)
+            function(*arrays[:-1], out=arrays[-1])
 
     return kernel
 
@@ -216,10 +216,10 @@ def _clip_kernel(keep: Keep, signatures: list[Signature | None], output: Signatu
     def kernel(x: np.ndarray, *others: np.ndarray) -> None:
         out = others[-1]
         if low is not None:
-            np.maximum(x, low, out)
+            np.maximum(x, low, out=out)
             x = out
         if high is not None:
-            np.minimum(x, high, out)
+            np.minimum(x, high, out=out)
         elif low is None:
             np.copyto(out, x)
 

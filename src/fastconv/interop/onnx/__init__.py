@@ -7,6 +7,8 @@
 Traceback (most recent call last):
     ...
 ValueError: model: holds no graph
+
+`export` writes one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ try:
 except ImportError as error:  # pragma: no cover - what is installed
     raise ImportError("fastconv.interop.onnx needs the package onnx: pip install 'fastconv[onnx]'") from error
 
+from fastconv.interop.onnx.export import export
 from fastconv.interop.onnx.load import load
 
-__all__ = ["load"]
+__all__ = ["export", "load"]
