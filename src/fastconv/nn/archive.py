@@ -76,7 +76,7 @@ def write_archive(file: File, kind: str, header: Mapping[str, Any], arrays: Mapp
         with open(path, "wb") as special:
             _write_at_once(special, members)
         return
-    write_whole(path, lambda file: _write_members(file, members))
+    write_whole(path, lambda file: write_members(file, members))
 
 
 def _is_open(file: Any, method: str) -> bool:
@@ -106,7 +106,7 @@ def write_whole(path: str, write: Callable[[IO[bytes]], object]) -> None:
 
 def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
     whole = io.BytesIO()
-    _write_members(whole, members)
+    write_members(whole, members)
     rest = whole.getbuffer()
     while rest:
         count = file.write(rest)
@@ -117,7 +117,8 @@ def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
         rest = rest[count:]  # an unbuffered file may take less than all
 
 
-def _write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+def write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+    """Arrays as an .npz file has them, under any name."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for member, array in members.items():
             # a fixed date, so that equal contents make equal files
