@@ -216,18 +216,18 @@ def test_every_command_explains_itself(call: Call) -> None:
         assert f"fastconv {command} net.onnx" in out
 
 
-def test_without_onnx_the_extra_is_named(call: Call, tmp_path: Path) -> None:
+def test_without_onnx_the_extra_is_named() -> None:
     """And every other command works."""
     blocked = "import sys; sys.modules['onnx'] = None; from fastconv.cli import main; "
     for arguments, code in ((["show", "net.onnx"], 2), (["config"], 0)):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", f"{blocked}sys.exit(main({arguments}))"],
-            cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
+            capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stderr
     done = subprocess.run(
         [sys.executable, "-c", f"{blocked}main(['show', 'net.onnx'])"],
-        cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
+        capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert done.stderr == (
         "fastconv show: error: needs onnx, which is not installed: pip install 'fastconv[onnx]'\n"

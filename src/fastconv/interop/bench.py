@@ -85,7 +85,7 @@ class Comparison:
             lines.append((each.engine, f"{each.median * 1e3:.3f}", between, f"{speed:.1f}", f"{ratio:.2f}"))
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         given = ", ".join(f"{name} {'?' if shape is None else shape}" for name, shape in self.inputs)
-        text = [f"{cpu_name()}, {threads}, {get_isa()}", f"input {given}", *table(lines, "<>>>>")]
+        text = [f"{cpu_name()}, {threads}, {get_isa()}", f"for {given}", *table(lines, "<>>>>")]
         count = len(self.timings[0].seconds)
         text.append(f"{count} calls each, in turns, each after one that is not timed")
         if self.missing:
