@@ -214,7 +214,7 @@ def main() -> None:
             "",
             f"Written by `python -m benchmarks.whole_nets --write` on {day}, on",
             f"{machine.cpu_model()}. Each engine in a process of its own, a few calls in turns; medians",
-            "with half the distance of the quartiles. Ratios are onnxruntime's figure over fastconv's, but for",
+            "with half the distance of quartiles. Ratios are onnxruntime's figure over fastconv's, but for",
             "memory, where they are fastconv's over onnxruntime's. Nets of `benchmarks/nets.py` have random",
             "weights.",
             "",

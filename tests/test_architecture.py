@@ -69,7 +69,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 #: What only applications use, and only when they need it.
-EXTRAS = {"rich", "PIL", "matplotlib"}.union(*DOORS.values())
+EXTRAS = {"rich", "PIL", "matplotlib", "onnxruntime"}.union(*DOORS.values())
 
 
 def part_of(path: Path) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastconv import __version__, show_config
+from fastconv.interop import command as models
+from fastconv.interop import options as model_options
 from fastconv.terminal import CommandError, printable
 from fastconv.xo import command, options
 
@@ -34,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     options.add_parser(commands, command.run)
+    model_options.add_parsers(commands, models.run, models.show, models.bench)
     config = commands.add_parser(
         "config",
         help="show versions, instruction sets and threads",

@@ -21,8 +21,8 @@ class MissingExtraError(CommandError):
     """A package that only commands need is not installed."""
 
 
-def need(module: str, package: str) -> ModuleType:
-    """Import a module that belongs to the extra `cli`.
+def need(module: str, package: str, extra: str = "cli") -> ModuleType:
+    """Import a module that belongs to an extra.
 
     Parameters
     ----------
@@ -30,6 +30,7 @@ def need(module: str, package: str) -> ModuleType:
         What to import.
     package : str
         The name it is installed under.
+    extra : str, default "cli"
 
     Raises
     ------
@@ -46,7 +47,7 @@ def need(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         raise MissingExtraError(
-            f"needs {package}, which is not installed: pip install 'fastconv[cli]'"
+            f"needs {package}, which is not installed: pip install 'fastconv[{extra}]'"
         ) from None
 
 

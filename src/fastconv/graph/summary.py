@@ -126,7 +126,7 @@ class Summary:
         )
         parts = ", ".join(f"{name} {size(count)}" for name, count in held if count)
         text += [
-            f"input {given}: {self.parameters:,} parameters, {self.flops:,} FLOPs",
+            f"for {given}: {self.parameters:,} parameters, {self.flops:,} FLOPs",
             f"{len(self.rows)} of {self.nodes} nodes left, the others computed beforehand or fused",
             f"memory {size(self.peak_bytes)}: {parts}",
         ]

@@ -17,7 +17,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -76,7 +76,7 @@ def write_archive(file: File, kind: str, header: Mapping[str, Any], arrays: Mapp
         with open(path, "wb") as special:
             _write_at_once(special, members)
         return
-    _replace(path, members)
+    write_whole(path, lambda file: write_members(file, members))
 
 
 def _is_open(file: Any, method: str) -> bool:
@@ -86,15 +86,15 @@ def _is_open(file: Any, method: str) -> bool:
     return hasattr(file, method)
 
 
-def _replace(path: str, members: Mapping[str, np.ndarray]) -> None:
-    """Make a file beside `path`, then let it take its place."""
+def write_whole(path: str, write: Callable[[IO[bytes]], object]) -> None:
+    """Make a file beside `path`, then let it take its place: there is the old one or the new, whole."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
     try:
         with open(beside, "xb") as file:
             if os.path.exists(path):
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
-            _write_members(file, members)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -106,7 +106,7 @@ def _replace(path: str, members: Mapping[str, np.ndarray]) -> None:
 
 def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
     whole = io.BytesIO()
-    _write_members(whole, members)
+    write_members(whole, members)
     rest = whole.getbuffer()
     while rest:
         count = file.write(rest)
@@ -117,7 +117,8 @@ def _write_at_once(file: Any, members: Mapping[str, np.ndarray]) -> None:
         rest = rest[count:]  # an unbuffered file may take less than all
 
 
-def _write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+def write_members(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+    """Arrays as an .npz file has them, under any name."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for member, array in members.items():
             # a fixed date, so that equal contents make equal files

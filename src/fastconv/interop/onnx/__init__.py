@@ -7,6 +7,8 @@
 Traceback (most recent call last):
     ...
 ValueError: model: holds no graph
+
+`export` writes one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ except ImportError as error:
     raise missing("onnx", error) from error
 
 from fastconv.interop.onnx.backend import FastconvBackend
+from fastconv.interop.onnx.export import export
 from fastconv.interop.onnx.load import load
 from fastconv.interop.onnx.reference import reference_ops
 
-__all__ = ["FastconvBackend", "load", "reference_ops"]
+__all__ = ["FastconvBackend", "export", "load", "reference_ops"]

@@ -191,7 +191,7 @@ class BatchNorm3d(BatchNorm):
     spatial_ranks = (3,)
 
 
-def _normalised_last(x: np.ndarray, weight: Any, bias: Any, shape: Any, eps: float) -> np.ndarray:
+def normalised_last(x: np.ndarray, weight: Any, bias: Any, shape: Any, eps: float) -> np.ndarray:
     return functional.layer_norm(x, shape, weight, bias, eps)
 
 
@@ -260,7 +260,7 @@ class LayerNorm(Layer):
             axis = -len(self.normalized_shape)
             return builder.add("LayerNormalization", *values, weight, bias, axis=axis, epsilon=self.eps)
         return builder.apply(
-            _normalised_last, tuple, *values, weight, bias, settings=(self.normalized_shape, self.eps)
+            normalised_last, tuple, *values, weight, bias, settings=(self.normalized_shape, self.eps)
         )
 
     def _normalised(self, input: np.ndarray, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
