@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastconv._kernels.engine import arrays
 from fastconv.geometry.numbers import LIMIT, checked_product, whole_number
+
+try:
+    import resource
+except ImportError:  # no such limits where there is no POSIX
+    resource = None  # type: ignore[assignment]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -256,12 +263,35 @@ def new_output(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray, batche
     return arrays.new_output(shape, dtype, like, batched)
 
 
+#: Bytes about which nobody asks how much memory there is.
+_SMALL = 1 << 24
+
+
+@cache
+def _physical_memory() -> int:
+    """Bytes of memory that this machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not say
+        return LIMIT
+
+
+def memory_limit() -> int:
+    """Bytes that no array can have more of: the machine's memory, or what the process may take of it."""
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0] if resource is not None else -1
+    return min(LIMIT, _physical_memory(), allowed if allowed > 0 else LIMIT)
+
+
 def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Raise `MemoryError` for a shape whose bytes no address space holds."""
+    """Raise `MemoryError` for a shape whose bytes are more than the machine has, or the process may take.
+
+    Systems promise more than they have: NumPy's own allocation may well succeed, and end the process when the
+    array is filled.
+    """
     count = dtype.itemsize
     for size in shape:
         count *= size
-    if count > LIMIT:
+    if count > _SMALL and count > memory_limit():
         raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
 
 

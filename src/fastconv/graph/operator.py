@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.geometry import check_allocation
+
 
 class Signature(NamedTuple):
     """What is known of a value before a run.
@@ -112,6 +114,9 @@ class Operator:
             found = list(found) if isinstance(found, list) else [found]
         else:
             found = self._from_ghosts(inputs, attributes)
+        for each in found:
+            if each.shape is not None and each.dtype is not None:
+                check_allocation(each.shape, each.dtype)
         return [*found, *[UNKNOWN] * (count - len(found))][:count]
 
     def _from_ghosts(self, inputs: Sequence[Signature | None], attributes: dict[str, Any]) -> list[Signature]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ Parameters = Callable[..., tuple[float, ...]]
 def in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """A function of float32 and float64 as one of any numbers: others are computed in float32 and rounded."""
 
+    @wraps(compute)
     def computed(x: np.ndarray, *others: Any, **attributes: Any) -> np.ndarray:
         if x.dtype in FLOATS:
             return compute(x, *others, **attributes)

@@ -222,6 +222,9 @@ def _einsum_signature(*signatures: Signature, equation: str) -> Signature:
     if "->" not in equation:
         result = "..." + "".join(sorted(letter for letter in sizes if letters.count(letter) == 1))
     front, ellipsis, back = result.partition("...")
+    unknown = sorted({*front, *back} - set(sizes))
+    if unknown:
+        raise ValueError(f"equation={equation!r}: {unknown[0]!r} is an axis of no input")
     shape = (*(sizes[i] for i in front), *(dots if ellipsis else ()), *(sizes[i] for i in back))
     dtype = signatures[0].dtype
     assert dtype is not None

@@ -14,6 +14,7 @@ from fastconv.geometry import check_allocation
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.activation import in_float
+from fastconv.graph.operators.axes import integers
 from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.operators.windows import Windows, windows
 from fastconv.graph.order import lie_alike
@@ -170,13 +171,10 @@ def _max_unpool(
     strides: Sequence[int] = (),
 ) -> np.ndarray:
     """Zeros, but for the elements of x where their indices say, in the shape without `output_shape`."""
-    where = windows(x.shape[2:], kernel_shape, strides, pads)
-    sizes = tuple(
-        (size - 1) * stride + k - before - after
-        for size, k, stride, (before, after) in zip(x.shape[2:], where.kernel, where.stride, where.padding)
-    )
-    shape = (*x.shape[:2], *sizes)
-    wanted = shape if output_shape is None else tuple(map(int, output_shape))
+    shape, wanted = _unpooled(x.shape, output_shape, kernel_shape, pads, strides)
+    if indices.shape != x.shape or indices.dtype != np.int64:
+        raise ValueError(f"I: {indices.dtype} of shape {indices.shape} must be int64 of X's shape {x.shape}")
+    check_allocation(shape, x.dtype)
     check_allocation(wanted, x.dtype)
     if indices.size and not (indices.min() >= 0 and indices.max() < prod(shape)):
         raise ValueError(f"I: {indices.min()} to {indices.max()} must lie in [0, {prod(shape)})")
@@ -188,6 +186,36 @@ def _max_unpool(
     both = tuple(slice(min(a, b)) for a, b in zip(shape, wanted))
     out[both] = flat.reshape(shape)[both]
     return out
+
+
+def _unpooled(
+    x: tuple[int, ...],
+    output_shape: np.ndarray | None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] = (),
+    strides: Sequence[int] = (),
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape that indices count in, and that of the output."""
+    if len(x) < 3:
+        raise ValueError(f"X: shape {x} must have at least 3 axes")
+    where = windows(x[2:], kernel_shape, strides, pads)
+    sizes = tuple(
+        (size - 1) * stride + k - before - after
+        for size, k, stride, (before, after) in zip(x[2:], where.kernel, where.stride, where.padding)
+    )
+    shape = (*x[:2], *sizes)
+    wanted = shape if output_shape is None else tuple(integers("output_shape", output_shape))
+    if len(wanted) != len(x) or min(*shape, *wanted) < 0:
+        raise ValueError(f"output_shape={wanted}: must have {len(x)} sizes of 0 or more, as {shape}")
+    return shape, wanted
+
+
+def _unpool_signature(
+    x: Signature, indices: Signature, output_shape: Signature | None = None, **told: Any
+) -> Signature:
+    assert x.shape is not None
+    wanted = None if output_shape is None else output_shape.value
+    return Signature(x.dtype, _unpooled(x.shape, wanted, **told)[1])
 
 
 # ---- averages and norms -------------------------------------------------------------------------------
@@ -329,5 +357,5 @@ OPERATORS: dict[str, Operator] = {
         _global_max, _global_signature, bind=_global_kernel("maximum"), flops=_global_flops
     ),
     "GlobalLpPool": Operator(_global_lp, _global_signature, flops=_global_flops),
-    "MaxUnpool": Operator(_max_unpool, shaped_by=(2,)),
+    "MaxUnpool": Operator(_max_unpool, _unpool_signature, shaped_by=(2,)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from itertools import product
 from math import ceil, floor, prod
 from typing import Any
@@ -23,6 +24,7 @@ FAR = 1e9
 def _in_float(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Types that nothing computes in are computed in float32 and rounded."""
 
+    @wraps(compute)
     def computed(x: np.ndarray, *others: Any, **attributes: Any) -> np.ndarray:
         wide = [
             each.astype(np.float32)

@@ -150,7 +150,7 @@ class _Reader:
         else:
             version = 1
         try:
-            _check_types(proto, domain, version)
+            _check_node(proto, domain, version)
             attributes = {each.name: self._attribute(each) for each in proto.attribute}
             operator, attributes, inputs = upgraded(
                 proto.op_type, version, attributes, inputs, len(proto.output)
@@ -355,12 +355,24 @@ def _check_inputs(operator: str, inputs: Sequence[Value | None]) -> None:
         raise ValueError(f"inputs: {len(inputs)} are given, and at most {len(taken)} are taken")
 
 
-def _check_types(proto: onnx.NodeProto, domain: str, version: int) -> None:
-    """Attributes of the types that ONNX says, where it knows the operator."""
+def _check_node(proto: onnx.NodeProto, domain: str, version: int) -> None:
+    """As many inputs and outputs, and attributes of the types, as ONNX says, where it knows the operator."""
     try:
-        declared = onnx.defs.get_schema(proto.op_type, version, domain).attributes
+        schema = onnx.defs.get_schema(proto.op_type, version, domain)
     except Exception:  # onnx raises a class of its own for an operator it does not know
         return
+    for i, each in enumerate(schema.inputs):
+        optional = each.option == onnx.defs.OpSchema.FormalParameterOption.Optional
+        least = each.min_arity if each.option == onnx.defs.OpSchema.FormalParameterOption.Variadic else 1
+        if not optional and (len(proto.input) < i + least or (least and not proto.input[i])):
+            raise ValueError(f"input {i} ({each.name}): must be given")
+    for what, found, most in (
+        ("inputs", len(proto.input), schema.max_input),
+        ("outputs", len(proto.output), schema.max_output),
+    ):
+        if found > most:
+            raise ValueError(f"{what}: {found} are given, and at most {most} are taken")
+    declared = schema.attributes
     for each in proto.attribute:
         wanted = int(declared[each.name].type) if each.name in declared else each.type  # type: ignore[call-overload]
         if wanted != each.type:
