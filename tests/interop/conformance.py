@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from onnx.backend.test.loader import load_model_tests
 
 from fastconv.interop import onnx as door
 from fastconv.interop.onnx.tensors import array_of
+
+#: What differs from one case of an operator to the next, in a reason.
+REASON = re.compile(r"^(\w+: )?(node '[^']*' \(\w+\): )?")
 
 
 @dataclass(frozen=True)
@@ -100,17 +105,54 @@ def differs(got: Any, wanted: Any, rtol: float, atol: float) -> str:
     return "" if close else f"off by {np.nanmax(np.abs(got - wanted)):.3g}"
 
 
+#: Where the counts are written down.
+PAGE = Path(__file__).parent.parent.parent / "docs" / "onnx.md"
+
+
+def page(found: list[Outcome]) -> str:
+    """The counts as docs/onnx.md has them: an operator a line."""
+    lines = [
+        "# ONNX operators",
+        "",
+        "Written by `python -m tests.interop.conformance --write`: onnx's own node cases, by the operator",
+        "that a case ends in. A case counts as executed if fastconv took the model and ran it.",
+        "",
+        f"onnx {onnx.__version__}: {sum(each.executed for each in found)} of {len(found)} cases executed, "
+        f"{sum(each.passed for each in found)} passed.",
+        "",
+        "| operator | cases | executed | passed | why not |",
+        "|---|---|---|---|---|",
+    ]
+    for operator in sorted({each.operator for each in found}):
+        own = [each for each in found if each.operator == operator]
+        reasons = Counter(REASON.sub("", each.why).replace("|", "/") for each in own if not each.passed)
+        why = "; ".join(f"{text[:70]} ({count})" for text, count in reasons.most_common(2))
+        counts = f"{len(own)} | {sum(each.executed for each in own)} | {sum(each.passed for each in own)}"
+        lines.append(f"| {operator} | {counts} | {why} |")
+    return "\n".join([*lines, ""])
+
+
+def counted(text: str) -> tuple[str, dict[str, int]]:
+    """The version of onnx that a page is about, and how many cases of each operator passed."""
+    version = re.search(r"^onnx (\S+):", text, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| \d+ \| \d+ \| (\d+) \|", text, re.MULTILINE)
+    return version[1] if version else "", {name: int(passed) for name, passed in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--why", action="store_true", help="print every case that does not pass, with the reason"
     )
     parser.add_argument("words", nargs="*", help="only cases whose names have one of these")
+    parser.add_argument("--write", action="store_true", help="write docs/onnx.md")
     told = parser.parse_args()
     warnings.simplefilter("ignore")
     found = [
         outcome(case) for case in cases() if not told.words or any(word in case.name for word in told.words)
     ]
+    if told.write:
+        PAGE.write_text(page(found), encoding="utf-8")
     if told.why:
         for each in found:
             if not each.passed:
