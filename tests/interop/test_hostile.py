@@ -155,7 +155,7 @@ def test_an_endless_loop_ends_where_the_user_says() -> None:
     body.output.append(helper.make_tensor_value_info("seen", TensorProto.FLOAT, None))
     endless.graph.node[0].attribute[0].g.CopyFrom(body)
     endless.graph.output.append(helper.make_tensor_value_info("nothing", TensorProto.FLOAT, None))
-    with pytest.raises(ValueError, match=r"\(Loop\): more than max_iterations=50 iterations"):
+    with pytest.raises(ValueError, match=r"\(Loop\): .*max_iterations=50"):
         load(endless, max_iterations=50)(X)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -283,15 +284,25 @@ def memory_limit() -> int:
 
 
 def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise `MemoryError` for a shape whose bytes no address space holds."""
+    _check_bytes(shape, dtype, LIMIT)
+
+
+def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise `MemoryError` for a shape whose bytes are more than the machine has, or the process may take.
 
-    Systems promise more than they have: NumPy's own allocation may well succeed, and end the process when the
+    For sizes that a file asks for: systems promise more than they have, and end the process when an
     array is filled.
     """
+    if dtype.itemsize * prod(shape) > _SMALL:  # smaller ones are not worth a look at the machine
+        _check_bytes(shape, dtype, memory_limit())
+
+
+def _check_bytes(shape: tuple[int, ...], dtype: np.dtype, limit: int) -> None:
     count = dtype.itemsize
     for size in shape:
         count *= size
-    if count > _SMALL and count > memory_limit():
+    if count > limit:
         raise MemoryError(f"an array of shape {shape} and dtype {dtype} cannot be allocated")
 
 

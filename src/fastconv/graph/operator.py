@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 
 
 class Signature(NamedTuple):
@@ -116,7 +116,7 @@ class Operator:
             found = self._from_ghosts(inputs, attributes)
         for each in found:
             if each.shape is not None and each.dtype is not None:
-                check_allocation(each.shape, each.dtype)
+                check_memory(each.shape, each.dtype)
         return [*found, *[UNKNOWN] * (count - len(found))][:count]
 
     def _from_ghosts(self, inputs: Sequence[Signature | None], attributes: dict[str, Any]) -> list[Signature]:

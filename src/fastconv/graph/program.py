@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.ir import Node, Value
 from fastconv.graph.keep import Keep
 from fastconv.graph.memory import Part, Plan, place
@@ -115,7 +115,7 @@ class Program:
             assert output.dtype is not None
             if complete and output.size:
                 try:
-                    check_allocation(output.shape, output.dtype)
+                    check_memory(output.shape, output.dtype)
                     kernel = operator.bind(keep, signatures, output, **node.attributes)
                 except LOCATED as error:
                     raise located(node, error) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.ir import Value
 from fastconv.graph.operator import Operator
 from fastconv.graph.operators.axes import axis_of, integer, number
@@ -50,7 +50,7 @@ class _Stacks:
             steps.append(array)
             self._nbytes += array.nbytes
         if self._nbytes > self._checked:
-            check_allocation((self._nbytes,), np.dtype(np.uint8))
+            check_memory((self._nbytes,), np.dtype(np.uint8))
             self._checked *= 2
 
     def arrays(self, axes: Sequence[int] = (), backwards: Sequence[int] = ()) -> list[np.ndarray]:

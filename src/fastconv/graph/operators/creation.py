@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers, number
@@ -35,7 +35,7 @@ def _fill_value(value: np.ndarray | None) -> np.ndarray:
 def _constant_of_shape(sizes: np.ndarray, *, value: np.ndarray | None = None) -> np.ndarray:
     """An array of this shape that is `value` everywhere."""
     shape, one = _fill_shape(sizes), _fill_value(value)
-    check_allocation(shape, one.dtype)
+    check_memory(shape, one.dtype)
     return np.full(shape, one, one.dtype)
 
 
@@ -70,7 +70,7 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_typ
     """start + i * delta, up to `limit`; floats are computed in float64 and rounded once."""
     first, last, step = number("start", start), number("limit", limit), number("delta", delta)
     length = _range_length(first, last, step)
-    check_allocation((length,), np.dtype(np.float64))
+    check_memory((length,), np.dtype(np.float64))
     steps = np.arange(length, dtype=np.int64 if start.dtype.kind in "iu" else np.float64)
     with np.errstate(all="ignore"):
         return np.asarray(first + steps * step).astype(start.dtype)
@@ -116,7 +116,7 @@ def _one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, *, axis
     if values.shape != (2,):
         raise ValueError(f"values: shape {values.shape} must be (2,): what is off, and what is on")
     axis, shape = _one_hot_shape(indices.shape, depth, axis)
-    check_allocation(shape, values.dtype)
+    check_memory(shape, values.dtype)
     out = np.full(shape, values[0], values.dtype)
     count = shape[axis]
     with np.errstate(invalid="ignore"):
@@ -151,7 +151,7 @@ def _tiled(shape: tuple[int, ...] | None, repeats: np.ndarray) -> tuple[list[int
 def _tile(x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     """x over and over along each axis."""
     counts, shape = _tiled(x.shape, repeats)
-    check_allocation(shape, x.dtype)
+    check_memory(shape, x.dtype)
     return np.tile(x, counts)
 
 
@@ -251,7 +251,7 @@ def _pad(
     """x with margins: of one value, or of what is in x; negative ones cut off, which is done first."""
     margins = _margins(x.ndim, pads, axes)
     shape = _check_pad(x.shape, margins, mode)
-    check_allocation(shape, x.dtype)
+    check_memory(shape, x.dtype)
     out = np.empty(shape, x.dtype)
     _pad_into(x, out, margins, mode, _pad_value(constant_value, x.dtype))
     return out
@@ -343,7 +343,7 @@ def _col2im(
     places = _Blocks(x.shape, image, block, strides, pads, dilations)
     wide = x.astype(np.float32) if x.dtype.kind not in "biufc" or x.dtype.itemsize == 2 else x
     batch, channels = places.out[:2]
-    check_allocation((batch, channels, *places.padded), wide.dtype)
+    check_memory((batch, channels, *places.padded), wide.dtype)
     out = np.zeros((batch, channels, *places.padded), wide.dtype)
     columns = wide.reshape(batch, channels, prod(block) if wide.size else 0, *places.counts)
     for k, offset in enumerate(np.ndindex(*block) if wide.size else ()):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 
 # ---- counted n-grams ----------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _width(ngram_indexes: Sequence[int]) -> int:
     if not ngram_indexes or min(ngram_indexes) < 0:
         raise ValueError(f"ngram_indexes={tuple(ngram_indexes)}: must be numbers of 0 or more")
     width = max(ngram_indexes) + 1
-    check_allocation((width,), np.dtype(np.float32))
+    check_memory((width,), np.dtype(np.float32))
     return width
 
 

@@ -300,7 +300,7 @@ def _overlaps(these: np.ndarray, those: np.ndarray, overlap: float) -> np.ndarra
     """Whether the common area of each with each is more than this part of their union; without any, never."""
     a, b = these.T[:, :, None], those.T[:, None, :]
     common = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
-    np.maximum(common, 0, common)
+    np.maximum(common, 0, out=common)
     common *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
     return np.asarray((common > overlap * union) & (common > 0))

@@ -12,7 +12,7 @@ from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.matmul import multiply
 from fastconv._kernels.engine.packed import PackedWeight
 from fastconv.functional.linear import product_plan
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
@@ -228,7 +228,7 @@ def _einsum_signature(*signatures: Signature, equation: str) -> Signature:
     shape = (*(sizes[i] for i in front), *(dots if ellipsis else ()), *(sizes[i] for i in back))
     dtype = signatures[0].dtype
     assert dtype is not None
-    check_allocation(shape, dtype)
+    check_memory(shape, dtype)
     return Signature(dtype, shape)
 
 

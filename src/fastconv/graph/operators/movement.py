@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature, like_first
 from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers
@@ -114,7 +114,7 @@ def _expand(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     if any(a not in (1, b) and b != 1 for a, b in pairs):
         raise ValueError(f"shape={sizes}: does not broadcast with the input's {x.shape}")
     wanted = tuple(b if a == 1 else a for a, b in pairs)
-    check_allocation(wanted, x.dtype)
+    check_memory(wanted, x.dtype)
     return np.broadcast_to(x, wanted)
 
 
@@ -225,7 +225,7 @@ def _joined(signatures: Sequence[Signature], axis: int) -> tuple[int, tuple[int,
 def _concat(*parts: np.ndarray, axis: int) -> np.ndarray:
     """The parts one behind the other along an axis."""
     _, shape = _joined([Signature(part.dtype, part.shape) for part in parts], axis)
-    check_allocation(shape, parts[0].dtype)
+    check_memory(shape, parts[0].dtype)
     return np.concatenate(parts, axis)
 
 

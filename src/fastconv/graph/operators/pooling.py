@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._kernels.pool.plan import PoolPlan
 from fastconv.functional.pool import pool_plan
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.activation import in_float
@@ -70,7 +70,7 @@ def _strided(x: np.ndarray, where: Windows, ceil_mode: int, fill: Any) -> np.nda
         x.shape[2:], sizes, where.kernel, where.stride, where.dilation, where.padding
     ):
         pads.append((before, max(0, (out - 1) * stride + (k - 1) * dilation + 1 - size - before)))
-    check_allocation((*x.shape[:2], *(s + a + b for s, (a, b) in zip(x.shape[2:], pads))), x.dtype)
+    check_memory((*x.shape[:2], *(s + a + b for s, (a, b) in zip(x.shape[2:], pads))), x.dtype)
     padded = np.pad(x, ((0, 0), (0, 0), *pads), constant_values=fill)
     steps = padded.strides[2:]
     return np.lib.stride_tricks.as_strided(
@@ -174,8 +174,8 @@ def _max_unpool(
     shape, wanted = _unpooled(x.shape, output_shape, kernel_shape, pads, strides)
     if indices.shape != x.shape or indices.dtype != np.int64:
         raise ValueError(f"I: {indices.dtype} of shape {indices.shape} must be int64 of X's shape {x.shape}")
-    check_allocation(shape, x.dtype)
-    check_allocation(wanted, x.dtype)
+    check_memory(shape, x.dtype)
+    check_memory(wanted, x.dtype)
     if indices.size and not (indices.min() >= 0 and indices.max() < prod(shape)):
         raise ValueError(f"I: {indices.min()} to {indices.max()} must lie in [0, {prod(shape)})")
     flat = np.zeros(prod(shape), x.dtype)

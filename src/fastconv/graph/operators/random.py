@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.axes import number
 
@@ -32,7 +32,7 @@ def _drawn(
 ) -> np.ndarray:
     if any(size < 0 for size in shape):
         raise ValueError(f"shape={shape}: sizes must be 0 or more")
-    check_allocation(shape, np.dtype(np.float64))
+    check_memory(shape, np.dtype(np.float64))
     drawn: np.ndarray = np.asarray(getattr(_generator(seed), name)(first, second, shape))
     with np.errstate(all="ignore"):
         return drawn.astype(np.dtype(dtype))
@@ -97,7 +97,7 @@ def _multinomial(
         raise ValueError(
             f"input: shape {x.shape} must be (n, classes), and sample_size={sample_size} 0 or more"
         )
-    check_allocation((len(x), sample_size), np.dtype(np.float64))
+    check_memory((len(x), sample_size), np.dtype(np.float64))
     wide = x.astype(np.float64)
     steps = np.cumsum(np.exp(wide - wide.max(1, keepdims=True)), 1)
     drawn = _generator(seed).uniform(0.0, 1.0, (len(x), sample_size)) * steps[:, -1:]

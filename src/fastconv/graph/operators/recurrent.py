@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.cells import Attributes, Cell, GruCell, LstmCell, RnnCell, activations_of
@@ -46,7 +46,7 @@ def _run(
     """All states (T, D, B, H), the last ones and the last memories (D, B, H)."""
     (steps, batch, _), size = x.shape, cells[0].size
     ends = (len(cells), batch, size)
-    check_allocation((steps, *ends), x.dtype)
+    check_memory((steps, *ends), x.dtype)
     y: np.ndarray = np.empty((steps, *ends), x.dtype)
     states: np.ndarray = np.zeros(ends, x.dtype) if state is None else np.array(state, order="C")
     memories: np.ndarray = np.zeros(ends, x.dtype) if memory is None else np.array(memory, order="C")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
@@ -232,7 +232,7 @@ def taps(extent: Extent, attributes: dict[str, Any]) -> Taps | None:
         antialias = bool(attributes.get("antialias", 0))
         a = attributes.get("cubic_coeff_a", -0.75)
         count = 4 / min(1.0, extent.scale) * extent.after
-        check_allocation((2, int(count)), np.dtype(np.float64))
+        check_memory((2, int(count)), np.dtype(np.float64))
         index, weight = _weights(x, extent.scale, mode, antialias, a)
         if attributes.get("exclude_outside", 0):
             weight = np.where((index < 0) | (index >= extent.before), 0.0, weight)
@@ -390,7 +390,7 @@ def _resize(
         "nearest_mode": nearest_mode,
     }
     found, shape = _plan(x.shape, roi, scales, sizes, attributes)
-    check_allocation(shape, np.dtype(np.float64))
+    check_memory(shape, np.dtype(np.float64))
     if 0 in shape:
         return np.empty(shape, x.dtype)
     with np.errstate(all="ignore"):
@@ -412,7 +412,7 @@ def _resize_signature(
 ) -> Signature:
     assert x.shape is not None
     shape = _plan(x.shape, _value(roi), _value(scales), _value(sizes), attributes)[1]
-    check_allocation(shape, np.dtype(np.float64))
+    check_memory(shape, np.dtype(np.float64))
     return Signature(x.dtype, shape)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.operators.resize import cubic, rounded
@@ -108,7 +108,7 @@ def _grid_sample(
     shape = _grid_shape(x.shape, grid.shape)
     if padding_mode not in PADDINGS:
         raise ValueError(f"padding_mode={padding_mode!r}: must be one of {', '.join(PADDINGS)}")
-    check_allocation(shape, x.dtype)
+    check_memory(shape, x.dtype)
     out: np.ndarray = np.empty(shape, x.dtype)
     for image, points, place in zip(x, grid.reshape(len(grid), -1, len(sizes)), out):
         at = []
@@ -203,7 +203,7 @@ def _deform(
     rank, sizes, kernel = x.ndim - 2, shape[2:], w.shape[2:]
     elements, points = prod(kernel), prod(sizes)
     dilations, strides, pads = dilations or (1,) * rank, strides or (1,) * rank, pads or (0,) * (2 * rank)
-    check_allocation((x.shape[1], elements, points), x.dtype)
+    check_memory((x.shape[1], elements, points), x.dtype)
     starts = []
     for i in range(rank):
         inner = np.arange(kernel[i]) * dilations[i] - pads[i]
@@ -244,7 +244,7 @@ def _deform_signature(
 def _bin_weights(start: float, length: float, bins: int, ratio: int, size: int) -> tuple[np.ndarray, int]:
     """What each element of an axis counts for each sample, and how many samples a bin has."""
     count = ratio if ratio > 0 else max(0, ceil(length / bins))
-    check_allocation((bins, count, size), np.dtype(np.float64))
+    check_memory((bins, count, size), np.dtype(np.float64))
     step = length / bins
     at = start + step * ((np.arange(bins)[:, None] + (np.arange(count) + 0.5) / max(1, count)).reshape(-1))
     matrix: np.ndarray = np.zeros((bins * count, size))
@@ -343,7 +343,7 @@ def _roi_shape(
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"output size {size}: must be two positive numbers")
     shape = (rois[0], x[1], *size)
-    check_allocation(shape, np.dtype(np.float64))
+    check_memory(shape, np.dtype(np.float64))
     return shape
 
 

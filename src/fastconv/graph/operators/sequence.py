@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.axes import along, axis_of, integer, integers
 
@@ -74,7 +74,7 @@ def _concat(sequence: list[np.ndarray], *, axis: int, new_axis: int = 0) -> np.n
     axis = axis_of("axis", axis, first.ndim + bool(new_axis))
     if any(each.dtype != first.dtype for each in sequence):
         raise TypeError(f"input_sequence: all arrays must have the dtype of the first, {first.dtype}")
-    check_allocation((sum(each.size for each in sequence),), first.dtype)
+    check_memory((sum(each.size for each in sequence),), first.dtype)
     return np.stack(sequence, axis) if new_axis else np.concatenate(sequence, axis)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import UNKNOWN, Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
 
@@ -66,7 +66,7 @@ def _dft_plan(
     made = list(shape)
     made[along] = count // 2 + 1 if onesided and not inverse else count
     made[-1] = 1 if onesided and inverse else 2
-    check_allocation(tuple(made), np.dtype(np.float64))
+    check_memory(tuple(made), np.dtype(np.float64))
     return along, count, tuple(made)
 
 
@@ -120,7 +120,7 @@ def _stft_plan(
         raise ValueError(f"onesided=1: takes real numbers, not those of {shape}")
     frames = (shape[1] - count) // apart + 1
     made = (shape[0], frames, count // 2 + 1 if onesided else count, 2)
-    check_allocation(made, np.dtype(np.float64))
+    check_memory(made, np.dtype(np.float64))
     return apart, count, made
 
 
@@ -177,7 +177,7 @@ def _mel_weights(
     bins = length // 2 + 1
     if bands < 0 or length < 1 or rate < 1:
         raise ValueError(f"num_mel_bins={bands}, dft_length={length}, sample_rate={rate}: must be positive")
-    check_allocation((bins, bands, 2), np.dtype(np.float64))
+    check_memory((bins, bands, 2), np.dtype(np.float64))
     low, high = (
         2595 * np.log10(1 + float(f.reshape(())) / 700) for f in (lower_edge_hertz, upper_edge_hertz)
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.elementwise import broadcast
 
@@ -44,7 +44,7 @@ def _split(
     parts = [each.split(delimiter or None, most) for each in _texts(x)]
     counts = np.array([len(each) for each in parts], np.int64)
     width = int(counts.max(initial=0))
-    check_allocation((len(parts), width), TEXT)
+    check_memory((len(parts), width), TEXT)
     out = np.full((len(parts), width), "", TEXT)
     for row, each in zip(out, parts):
         row[: len(each)] = each

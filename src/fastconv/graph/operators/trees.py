@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators.elementwise import OPERATORS as ELEMENTWISE
 
@@ -72,7 +72,7 @@ class _Trees:
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """The leaf that each row reaches in each tree."""
-        check_allocation((len(x), len(self.roots)), np.dtype(np.int64))
+        check_memory((len(x), len(self.roots)), np.dtype(np.int64))
         if self.features.size and (self.features.min() < 0 or self.features.max() >= x.shape[1]):
             raise ValueError(f"nodes_featureids: must be 0 to {x.shape[1] - 1}, the features of the input")
         here = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
@@ -106,7 +106,7 @@ def _gathered(
     if how not in (AVERAGE, SUM, MIN, MAX):
         raise ValueError(f"aggregate_function={how}: must be 0 to 3")
     rows, trees = leaves.shape
-    check_allocation((rows, count), np.dtype(np.float64))
+    check_memory((rows, count), np.dtype(np.float64))
     places = (np.arange(rows)[:, None], targets[leaves])
     values = weights.astype(np.float64)[leaves]
     if how in (MIN, MAX):
