@@ -50,8 +50,9 @@ def run_examples(text: str, names: dict[str, object], where: str, line: int) -> 
 def test_every_python_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
-    for package in ("scipy", "torch", "sklearn", "autograd", "jax", "keras"):
-        shown = re.search(rf"^(>>> )?(import|from) {package}\b", text, re.MULTILINE)
+    for package in ("scipy", "onnx", "torch", "sklearn", "autograd", "jax", "keras"):
+        opened = rf"^(>>> )?(import|from) (fastconv\.interop import )?{package}\b"
+        shown = re.search(opened, text, re.MULTILINE)
         if shown and find_spec(package) is None:
             pytest.skip(f"the page shows how to work with {package}")
     names: dict[str, object] = {"__name__": "__main__"}

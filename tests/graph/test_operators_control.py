@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
-from fastconv.graph import Graph, Node, Value
-from fastconv.interop.onnx import load
+onnx = pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
+
+from onnx import TensorProto, helper  # noqa: E402
+
+from fastconv.graph import Graph, Node, Value  # noqa: E402
+from fastconv.interop.onnx import load  # noqa: E402
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
-from fastconv.interop.onnx import load
+onnx = pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
+
+from onnx import TensorProto, helper  # noqa: E402
+
+from fastconv.interop.onnx import load  # noqa: E402
 
 EMPTY = helper.make_graph([], "body", [], [])
 
 
-def model(operator: str, inputs: list[str], **attributes: Any) -> onnx.ModelProto:
+def model(operator: str, inputs: list[str], **attributes: Any) -> Any:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])
     node = helper.make_node(operator, inputs, ["y"], **attributes)
     y = helper.make_value_info("y", onnx.TypeProto())
