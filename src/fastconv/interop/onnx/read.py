@@ -217,6 +217,8 @@ class _Reader:
         for name, value in list(attributes.items()):
             if isinstance(value, _Inner):
                 attributes[name] = value.closed(extra)
+                if operator == "If" and len(value.outputs) != len(proto.output):
+                    raise ValueError(f"{name}: makes {len(value.outputs)} outputs, and the node {len(proto.output)}")
         outputs = [self.define(name, Value(name)) if name else None for name in proto.output]
         self.made.append(Node(operator, [*inputs, *extra], outputs, attributes, proto.name))
 
