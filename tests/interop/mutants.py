@@ -26,7 +26,6 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from onnx import TensorProto, helper, numpy_helper
 
-from fastconv.geometry import check_allocation
 from fastconv.graph import Graph
 from fastconv.graph.operators import OPERATORS
 from fastconv.interop.onnx import load
@@ -182,12 +181,16 @@ class Mutator:
                 shape.insert(0, rng.randint(0, 3))
             array = np.resize(array, shape)
         elif what == "dtype" and array.dtype.kind in "biuf":
-            wanted = rng.choice((np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16))
+            wanted = rng.choice(
+                (np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16)
+            )
             with np.errstate(all="ignore"):
                 array = array.astype(wanted)
         elif what == "empty":
             array = array.reshape(-1)[:0]
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor.name))
+        tensor.CopyFrom(
+            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor.name)
+        )
 
     def tensor(self, model: onnx.ModelProto) -> None:
         graph = self._graph(model)
@@ -360,7 +363,9 @@ def main() -> None:
         data = mutator(model)
         begun = time.monotonic()
         signal.alarm(SECONDS)
-        faulthandler.dump_traceback_later(2 * SECONDS, exit=True)  # where no Python runs that could be stopped
+        faulthandler.dump_traceback_later(
+            2 * SECONDS, exit=True
+        )  # where no Python runs that could be stopped
         try:
             outcome = attempt(data, given, np.random.default_rng(number))
         except BaseException as error:  # nothing else is allowed, and every one is reported

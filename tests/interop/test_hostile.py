@@ -28,7 +28,9 @@ make = helper.make_node
 
 
 @contextmanager
-def refused(*said: str, kinds: tuple[type[Exception], ...] = (ValueError,), room: int = 1 << 24) -> Iterator[None]:
+def refused(
+    *said: str, kinds: tuple[type[Exception], ...] = (ValueError,), room: int = 1 << 24
+) -> Iterator[None]:
     """One of the exceptions, with these words in it, and less than `room` bytes taken meanwhile."""
     tracemalloc.start()
     try:
@@ -89,7 +91,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, -1, 6, 1000, 2**62])
+@pytest.mark.parametrize("version", [0, -1, 5, 1000, 2**62])
 def test_opsets_that_are_not_known(version: int) -> None:
     proto = net_of(make("Relu", ["x"], ["y"]))
     proto.opset_import[0].version = version
@@ -214,9 +216,15 @@ def test_weights_elsewhere_of_a_model_without_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("proto", "said"),
     [
-        (net_of(make("Relu", ["b"], ["a"]), make("Relu", ["a"], ["b"])), "nothing before it makes its input 'b'"),
+        (
+            net_of(make("Relu", ["b"], ["a"]), make("Relu", ["a"], ["b"])),
+            "nothing before it makes its input 'b'",
+        ),
         (net_of(make("Relu", ["y"], ["y"])), "nothing before it makes its input 'y'"),
-        (net_of(make("Relu", ["a"], ["y"]), make("Relu", ["x"], ["a"])), "nothing before it makes its input 'a'"),
+        (
+            net_of(make("Relu", ["a"], ["y"]), make("Relu", ["x"], ["a"])),
+            "nothing before it makes its input 'a'",
+        ),
         (net_of(make("Relu", ["x"], ["y"]), make("Neg", ["x"], ["y"])), "'y' is made twice"),
         (net_of(make("Relu", ["x"], ["x"])), "'x' is made twice"),
         (net_of(make("Split", ["x"], ["y", "y"], num_outputs=2)), "'y' is made twice"),
@@ -264,11 +272,7 @@ def test_attributes_of_another_type() -> None:
 def test_functions_that_call_themselves() -> None:
     one = helper.make_function("own", "F", ["a"], ["b"], [make("F", ["a"], ["b"], domain="own")], [])
     with refused("graphs inside graphs"):
-        load(
-            model(
-                [make("F", ["x"], ["y"], domain="own")], [info("x", FLOAT, [2])], ["y"], functions=[one]
-            )
-        )
+        load(model([make("F", ["x"], ["y"], domain="own")], [info("x", FLOAT, [2])], ["y"], functions=[one]))
 
 
 def test_functions_that_call_the_next_twice() -> None:
@@ -330,7 +334,8 @@ def test_a_chain_of_many_nodes() -> None:
     count = 3000
     for operator in ("Relu", "Identity", "Mul", "Transpose"):
         nodes = [
-            make(operator, [f"v{i}", "x"][: 2 if operator == "Mul" else 1], [f"v{i + 1}"]) for i in range(count)
+            make(operator, [f"v{i}", "x"][: 2 if operator == "Mul" else 1], [f"v{i + 1}"])
+            for i in range(count)
         ]
         proto = model(nodes, [info("v0", FLOAT, [2, 2]), info("x", FLOAT, [2, 2])], [f"v{count}"])
         assert load(proto)(ones(2, 2), ones(2, 2)).shape == (2, 2)
@@ -529,9 +534,7 @@ def test_what_a_loop_keeps_is_counted() -> None:
         [info("i", INT64, []), info("c", BOOL, [])],
         untyped("go", "t"),
     )
-    proto = net_of(
-        make("Loop", ["trips", ""], ["y"], body=body), n=[1 << 20], trips=np.array(10**9)
-    )
+    proto = net_of(make("Loop", ["trips", ""], ["y"], body=body), n=[1 << 20], trips=np.array(10**9))
     with refused("node", "Loop", kinds=(ValueError, MemoryError), room=1 << 30):
         load(proto, max_iterations=100)(ones(2))
 

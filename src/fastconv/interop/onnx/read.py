@@ -19,7 +19,7 @@ from fastconv.interop.onnx.tensors import array_of, sparse_array_of, value_type
 from fastconv.interop.onnx.upgrade import upgraded
 
 #: The oldest opset that is read.
-OLDEST = 7
+OLDEST = 6
 
 #: The same thing under two names.
 DOMAINS = {"ai.onnx": ""}
@@ -218,7 +218,9 @@ class _Reader:
             if isinstance(value, _Inner):
                 attributes[name] = value.closed(extra)
                 if operator == "If" and len(value.outputs) != len(proto.output):
-                    raise ValueError(f"{name}: makes {len(value.outputs)} outputs, and the node {len(proto.output)}")
+                    raise ValueError(
+                        f"{name}: makes {len(value.outputs)} outputs, and the node {len(proto.output)}"
+                    )
         outputs = [self.define(name, Value(name)) if name else None for name in proto.output]
         self.made.append(Node(operator, [*inputs, *extra], outputs, attributes, proto.name))
 
@@ -280,7 +282,9 @@ class _Reader:
         absent = {name for name in function.input if name not in reader.values}
         self.inlined[0] += len(function.node) + 1
         if self.inlined[0] > MOST_INLINED:
-            raise ValueError(f"function {function.name}: functions make more than {MOST_INLINED} nodes of the model's")
+            raise ValueError(
+                f"function {function.name}: functions make more than {MOST_INLINED} nodes of the model's"
+            )
         for node in function.node:
             reader.node(_with_attributes(node, bound, absent))
         self.made += reader.made

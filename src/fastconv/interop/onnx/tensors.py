@@ -134,7 +134,9 @@ def sparse_array_of(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.n
     shape, name = tuple(sparse.dims), f"sparse tensor {sparse.values.name!r}"
     _check_shape(name, shape)
     if indices.ndim not in (1, 2) or indices.dtype.kind not in "iu":
-        raise ValueError(f"{name}: indices of {indices.dtype} and shape {indices.shape} must be one list, or rows")
+        raise ValueError(
+            f"{name}: indices of {indices.dtype} and shape {indices.shape} must be one list, or rows"
+        )
     if indices.ndim == 2 and indices.shape[1] != len(shape):
         raise ValueError(f"{name}: indices of shape {indices.shape} must have {len(shape)} columns")
     if indices.size and indices.min() < 0:
