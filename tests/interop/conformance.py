@@ -32,19 +32,28 @@ KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 #: Families of operators, as people look for them; what is in none is the last one's.
 FAMILIES = {
     "Convolution": "Conv ConvTranspose DeformConv ConvInteger QLinearConv CausalConvWithState",
-    "Pooling": "AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxUnpool RoiAlign MaxRoiPool",
-    "Normalisation": "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization "
-    "RMSNormalization LRN LpNormalization MeanVarianceNormalization",
-    "Activation": "Celu Clip Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu Shrink "
-    "Sigmoid Softmax Softplus Softsign Swish Tanh ThresholdedRelu Dropout",
+    "Pooling": (
+        "AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxUnpool RoiAlign "
+        "MaxRoiPool"
+    ),
+    "Normalisation": (
+        "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization "
+        "LRN LpNormalization MeanVarianceNormalization"
+    ),
+    "Activation": (
+        "Celu Clip Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu "
+        "Shrink Sigmoid Softmax Softplus Softsign Swish Tanh ThresholdedRelu Dropout"
+    ),
     "Products": "Gemm MatMul MatMulInteger QLinearMatMul Einsum Attention RotaryEmbedding LinearAttention",
     "Recurrence and control": "GRU LSTM RNN If Loop Scan SequenceMap",
     "Quantisation": "QuantizeLinear DequantizeLinear DynamicQuantizeLinear",
     "Reduction": "ArgMax ArgMin TopK CumSum CumProd",
-    "Shape and movement": "Reshape Flatten Transpose Squeeze Unsqueeze Expand Slice Split Concat Tile Pad Gather "
-    "GatherElements GatherND Scatter ScatterElements ScatterND DepthToSpace SpaceToDepth Shape Size Range Constant "
-    "ConstantOfShape OneHot EyeLike NonZero Compress Unique Trilu ReverseSequence Identity Cast CastLike Where Col2Im "
-    "CenterCropPad TensorScatter BitCast",
+    "Shape and movement": (
+        "Reshape Flatten Transpose Squeeze Unsqueeze Expand Slice Split Concat Tile Pad Gather "
+        "GatherElements GatherND Scatter ScatterElements ScatterND DepthToSpace SpaceToDepth Shape Size "
+        "Range Constant ConstantOfShape OneHot EyeLike NonZero Compress Unique Trilu ReverseSequence "
+        "Identity Cast CastLike Where Col2Im CenterCropPad TensorScatter BitCast"
+    ),
     "Pictures": "Resize Upsample GridSample AffineGrid NonMaxSuppression ImageDecoder",
     "Signals": "DFT STFT MelWeightMatrix HannWindow HammingWindow BlackmanWindow",
 }
@@ -53,8 +62,8 @@ OTHERS = "Elementwise and others"
 #: Why a case cannot pass, or does not, by its name.
 REASONS = (
     (r"bernoulli", "draws random numbers, and compares them with others: cannot pass"),
-    (r"attention.*(bf16|fp16)", "the last bit: expects what is between the steps rounded to 16 bits; fastconv "
-     "computes in float32 and rounds once"),
+    (r"attention.*(bf16|fp16)", "the last bit: expects what is between the steps rounded to 16 bits; "
+     "fastconv computes in float32 and rounds once"),
     (r"test_not_.d$", "written for opset 1; fastconv reads 6 and newer"),
 )  # fmt: skip
 
@@ -81,7 +90,7 @@ class Outcome:
 
 @cache
 def cases(kind: str = "node") -> tuple[Any, ...]:
-    """All cases of the installed onnx of a kind; models that would have to be downloaded are no part of it."""
+    """All cases of a kind that are in the installed onnx."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tuple(load_model_tests(kind=kind))
@@ -266,10 +275,9 @@ def page(found: list[Outcome]) -> str:
     lines = [
         "# Which ONNX operators fastconv runs",
         "",
-        f"Counted with onnx {onnx.__version__} by `python -m tests.interop.conformance --write`, which wrote this "
-        "page. A case counts as executed only if",
-        "fastconv itself ran it to results; it passed if these are the expected ones within the case's own "
-        "tolerance.",
+        f"Counted with onnx {onnx.__version__} by `python -m tests.interop.conformance --write`, which",
+        "wrote this page. A case counts as executed only if fastconv itself ran it to results; it passed if these are",
+        "the expected ones within the case's own tolerance.",
         "",
         f"**{total.executed} of {total.cases} cases executed, {total.passed} passed.**",
         "",

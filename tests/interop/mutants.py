@@ -1,8 +1,8 @@
 """Models changed at random, each loaded and run: what comes out must be a result, or one of a few exceptions.
 
-`python -m tests.interop.mutants --seed 1 --count 10000` prints what is none of these, and from which model and
-number it comes; `--cases` takes onnx's own cases as models, and paths any others. A crash ends the process, and
-the last line says where.
+`python -m tests.interop.mutants --seed 1 --count 10000` prints what is none of these, and from which model
+and number it comes; `--cases` takes onnx's own cases as models, and paths any others. A crash ends the
+process, and the last line says where.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -275,8 +276,8 @@ class Mutator:
             rng.choice(dims).dim_value = rng.choice(NUMBERS)
 
     CHANGES: tuple[Callable[[Any, onnx.ModelProto], None], ...] = (
-        field, field, field, tensor, tensor, attribute, attribute, attribute, names, names, operator, order, opset,
-        dimension,
+        field, field, field, tensor, tensor, attribute, attribute, attribute, names, names, operator, order,
+        opset, dimension,
     )  # fmt: skip
 
 
@@ -352,7 +353,7 @@ def main() -> None:
         bases = [(name, model, None) for name, model in small_models().items()]
         bases += 10 * [(name, onnx.load(name), None) for name in told.files]
     signal.signal(signal.SIGALRM, _late)
-    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     outcomes: Counter[str] = Counter()
     faults, slowest = [], (0.0, "")

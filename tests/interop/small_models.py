@@ -282,10 +282,10 @@ def _resized() -> onnx.ModelProto:
 
 
 def _quantised() -> onnx.ModelProto:
-    make = helper.make_node
+    make, both = helper.make_node, ("scale", "zero")
     nodes = [
         make("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
-        make("QLinearConv", ["q", "scale", "zero", "w", "ws", "wz", "scale", "zero"], ["c"], pads=[1, 1, 1, 1]),
+        make("QLinearConv", ["q", *both, "w", "ws", "wz", *both], ["c"], pads=[1, 1, 1, 1]),
         make("ConvInteger", ["q", "w", "zero"], ["i"]),
         make("DequantizeLinear", ["c", "scale", "zero"], ["d"]),
         make("Reshape", ["d", "flat"], ["f"]),
@@ -383,6 +383,6 @@ def _signals() -> onnx.ModelProto:
 
 def small_models() -> dict[str, onnx.ModelProto]:
     """The models by name."""
-    makers = (_convolutions, _other_windows, _deep_windows, _pooled_integers, _shapes, _indices, _branches, _loops,
-              _recurrences, _resized, _quantised, _attention, _functions, _signals)  # fmt: skip
+    makers = (_convolutions, _other_windows, _deep_windows, _pooled_integers, _shapes, _indices, _branches,
+              _loops, _recurrences, _resized, _quantised, _attention, _functions, _signals)  # fmt: skip
     return {maker.__name__[1:]: maker() for maker in makers}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
-
-onnx = pytest.importorskip("onnx")
 
 from tests.interop.conformance import PAGE, counted, family, outcomes, written
 

@@ -1,4 +1,4 @@
-"""Files that are malformed, cut off or malicious: one clear exception each, and no memory that they ask for."""
+"""Files that are malformed, cut off or malicious: one clear exception each, without what they ask for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-
-onnx = pytest.importorskip("onnx")
-
 from onnx import TensorProto, helper, numpy_helper
 
 from fastconv.interop.onnx import load

@@ -131,7 +131,8 @@ def ghost(signature: Signature, real: bool = False) -> np.ndarray:
     """An array of this shape and dtype that takes one element of memory; or the value itself."""
     if real and isinstance(signature.value, np.ndarray):
         return signature.value
-    assert signature.dtype is not None and signature.shape is not None
+    assert signature.dtype is not None
+    assert signature.shape is not None
     one: np.ndarray = np.zeros((), signature.dtype)
     if signature.dtype.kind in "biufc":
         one[...] = 1

@@ -304,7 +304,7 @@ class _Reader:
 
 
 class _Inner(Nodes):
-    """A graph among a node's attributes that has not been told yet in which order it gets what is around it."""
+    """A graph among a node's attributes that has not been told in which order it gets what is around it."""
 
     def __init__(
         self,

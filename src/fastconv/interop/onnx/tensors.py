@@ -54,7 +54,7 @@ def array_of(tensor: TensorProto, folder: Path | None) -> np.ndarray:
     count = prod(shape)
     if tensor.data_location == TensorProto.EXTERNAL:
         data = _external(tensor, name, count * dtype.itemsize, folder)
-        if dtype == object:
+        if dtype.kind == "O":
             raise ValueError(f"{name}: text cannot lie outside the model")
         inside = TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=data)
         return numpy_helper.to_array(inside).reshape(shape)
@@ -63,7 +63,7 @@ def array_of(tensor: TensorProto, folder: Path | None) -> np.ndarray:
         array = numpy_helper.to_array(tensor)
     except Exception as error:
         raise ValueError(f"{name}: cannot be read: {error}") from None
-    if dtype == object:
+    if dtype.kind == "O":
         texts = [
             each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in array.reshape(-1)
         ]
@@ -99,7 +99,7 @@ def _check_length(tensor: TensorProto, name: str, dtype: np.dtype, count: int) -
 
 
 def _external(tensor: TensorProto, name: str, nbytes: int, folder: Path | None) -> bytes:
-    """Data from a file of the model's folder, never from elsewhere, nor through a link that leads elsewhere."""
+    """Data from a file of the model's folder, never from elsewhere, nor through a link to there."""
     told = {entry.key: entry.value for entry in tensor.external_data}
     location = told.get("location", "")
     if folder is None:
