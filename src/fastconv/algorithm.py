@@ -102,6 +102,10 @@ CHUNK_DEPTH = 512
 DEPTHWISE_BLOCK = 100
 DEPTHWISE_ROWS = 4
 
+#: Rows apart by a dilation are a class, and "depthwise" visits all: with more empty ones than this for each
+#: row there is, the time goes by a number in a file and not by the work.
+EMPTY_CLASSES = 16
+
 #: Kernels of fewer taps are not looked at for FFT.
 FFT_TAPS = 128
 
@@ -322,6 +326,8 @@ def _depthwise_wins(geometry: ConvGeometry, direction: str, precision: str) -> b
         return False
     size = geometry.output_size if direction == "forward" else geometry.input_size
     classes = geometry.dilation[1] if geometry.kernel[1] > 1 and max(geometry.stride) == 1 else 1
+    if classes > EMPTY_CLASSES * size[1]:
+        return False  # every class is visited, and nearly all are empty
     rows = -(-size[1] // classes)
     fetches = classes > 1 and (rows < DEPTHWISE_ROWS or rows * size[2] < DEPTHWISE_BLOCK)
     return not (fetches and SlidingPlan.serves(geometry, direction))

@@ -282,12 +282,10 @@ def _resized() -> onnx.ModelProto:
 
 
 def _quantised() -> onnx.ModelProto:
-    make = helper.make_node
+    make, both = helper.make_node, ("scale", "zero")
     nodes = [
         make("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
-        make(
-            "QLinearConv", ["q", "scale", "zero", "w", "ws", "wz", "scale", "zero"], ["c"], pads=[1, 1, 1, 1]
-        ),
+        make("QLinearConv", ["q", *both, "w", "ws", "wz", *both], ["c"], pads=[1, 1, 1, 1]),
         make("ConvInteger", ["q", "w", "zero"], ["i"]),
         make("DequantizeLinear", ["c", "scale", "zero"], ["d"]),
         make("Reshape", ["d", "flat"], ["f"]),

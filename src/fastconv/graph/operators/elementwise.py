@@ -13,6 +13,17 @@ from fastconv.graph.operator import Kernel, Operator, Signature
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
+#: Greatest numbers of the floats that overflow; the others stop at theirs by themselves.
+GREATEST = {
+    "float8_e4m3fn": 448.0,
+    "float8_e4m3fnuz": 240.0,
+    "float8_e5m2": 57344.0,
+    "float8_e5m2fnuz": 57344.0,
+}
+
+#: The type that has nothing but an exponent.
+POWERS_OF_TWO = "float8_e8m0fnu"
+
 
 def broadcast(*signatures: Signature | None) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to."""
@@ -205,14 +216,32 @@ def _same_dtype(first: Signature, *others: Signature | None, **attributes: Any) 
 
 
 def cast(x: np.ndarray, *, to: Any, saturate: int = 1, round_mode: str = "up") -> np.ndarray:
-    """x in another dtype; what is cut off is cut off as NumPy does."""
+    """x in another dtype; what is cut off is cut off as NumPy does, but floats of 8 bits do not overflow."""
     dtype = np.dtype(to)
     if x.dtype == dtype:
         return np.array(x)
     with np.errstate(all="ignore"):
         if dtype.kind in "OUST" or x.dtype.kind in "OUST":
             return _cast_text(x, dtype)
+        if dtype.name == POWERS_OF_TWO:
+            return _cast_power(x, dtype, bool(saturate), round_mode)
+        greatest = GREATEST.get(dtype.name)
+        if saturate and greatest is not None:
+            x = np.clip(x.astype(np.float32), -greatest, greatest)
         return x.astype(dtype)
+
+
+def _cast_power(x: np.ndarray, dtype: np.dtype, saturate: bool, round_mode: str) -> np.ndarray:
+    """The nearest power of two, or the one above or below; nothing below 2**-127 nor above 2**127."""
+    if round_mode not in ("up", "down", "nearest"):
+        raise ValueError(f"round_mode={round_mode!r}: must be up, down or nearest")
+    part, power = np.frexp(x.astype(np.float64))
+    raised = {"up": part > 0.5, "down": np.zeros(part.shape, bool), "nearest": part >= 0.75}[round_mode]
+    power = np.where(x == 0, -127, power - 1 + raised)
+    made = np.ldexp(np.where(x < 0, np.nan, 1.0), np.clip(power, -127, 127))
+    gone = ~np.isfinite(x.astype(np.float64)) if not saturate else np.isnan(x.astype(np.float64))
+    made = np.where(np.isposinf(x.astype(np.float64)), 2.0**127, made)
+    return np.where(gone | ((power > 127) & (not saturate)), np.nan, made).astype(dtype)
 
 
 def _cast_text(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -238,7 +267,7 @@ def _cast_like(x: np.ndarray, other: np.ndarray, **attributes: Any) -> np.ndarra
 
 
 def _bit_cast(x: np.ndarray, *, to: Any) -> np.ndarray:
-    return np.ascontiguousarray(x).view(np.dtype(to))
+    return x.copy(order="C").view(np.dtype(to))
 
 
 def _identity(x: Any) -> Any:

@@ -13,18 +13,11 @@ import numpy as np
 
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Operator, Signature, like_first
+from fastconv.graph.operators.elementwise import GREATEST
 from fastconv.graph.operators.integers import Convolution, Product, scaled
 
 #: Least and greatest numbers of integers that NumPy does not have.
 RANGES = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
-
-#: Greatest numbers of the floats that overflow; the others stop at theirs by themselves.
-GREATEST = {
-    "float8_e4m3fn": 448.0,
-    "float8_e4m3fnuz": 240.0,
-    "float8_e5m2": 57344.0,
-    "float8_e5m2fnuz": 57344.0,
-}
 
 FLOAT32 = np.dtype(np.float32)
 

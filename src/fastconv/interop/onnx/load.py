@@ -55,7 +55,7 @@ def load(
 
     Notes
     -----
-    The operators are those of https://onnx.ai/onnx/operators, of opset 7 and newer.
+    The operators are those of https://onnx.ai/onnx/operators, of opset 6 and newer.
 
     Examples
     --------

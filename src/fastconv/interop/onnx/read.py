@@ -19,13 +19,16 @@ from fastconv.interop.onnx.tensors import array_of, sparse_array_of, value_type
 from fastconv.interop.onnx.upgrade import upgraded
 
 #: The oldest opset that is read.
-OLDEST = 7
+OLDEST = 6
 
 #: The same thing under two names.
 DOMAINS = {"ai.onnx": ""}
 
 #: Graphs inside graphs: more of them is a mistake, or malice.
 DEEPEST = 32
+
+#: Nodes that functions may become: a few lines of functions that call each other twice would be any number.
+MOST_INLINED = 1 << 16
 
 
 def read(
@@ -45,7 +48,7 @@ def read(
     reader = _Reader(opsets, folder, functions, fallback, None, 0, max_iterations)
     proto = model.graph
     reader.constants(proto)
-    inputs = [reader.declare(each, fixed) for each in proto.input if each.name not in reader.values]
+    inputs = reader.declared(proto, fixed)
     unknown = set(fixed) - reader.symbols
     if unknown:
         known = ", ".join(sorted(reader.symbols)) or "none"
@@ -78,11 +81,14 @@ class _Reader:
         self.made: list[Node] = []
         self.symbols: set[str] = set()
         self.captured: dict[Value, Value] = {}  # inner value by the one around it
+        self.inlined = [0]  # nodes of functions, counted together by all readers of a model
 
     def _reader(self, opsets: Mapping[str, int], around: _Reader | None) -> _Reader:
         """A reader of what is inside."""
         told = (self.folder, self.functions, self.fallback)
-        return _Reader(opsets, *told, around, self.depth + 1, self.max_iterations)
+        reader = _Reader(opsets, *told, around, self.depth + 1, self.max_iterations)
+        reader.inlined = self.inlined
+        return reader
 
     # ---- names
 
@@ -92,6 +98,11 @@ class _Reader:
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
             self.values[name] = Value.of(sparse_array_of(sparse, self.folder), name)
+
+    def declared(self, proto: onnx.GraphProto, fixed: Mapping[str, int]) -> list[Value]:
+        """The inputs; some files declare weights as inputs, too."""
+        constants = set(self.values)
+        return [self.declare(each, fixed) for each in proto.input if each.name not in constants]
 
     def declare(self, proto: onnx.ValueInfoProto, fixed: Mapping[str, int]) -> Value:
         """An input; sizes of 0 and below are written by some exporters for those not known."""
@@ -206,6 +217,10 @@ class _Reader:
         for name, value in list(attributes.items()):
             if isinstance(value, _Inner):
                 attributes[name] = value.closed(extra)
+                if operator == "If" and len(value.outputs) != len(proto.output):
+                    raise ValueError(
+                        f"{name}: makes {len(value.outputs)} outputs, and the node {len(proto.output)}"
+                    )
         outputs = [self.define(name, Value(name)) if name else None for name in proto.output]
         self.made.append(Node(operator, [*inputs, *extra], outputs, attributes, proto.name))
 
@@ -241,7 +256,7 @@ class _Reader:
     def _inner(self, proto: onnx.GraphProto) -> _Inner:
         reader = self._reader(self.opsets, self)
         reader.constants(proto)
-        inputs = [reader.declare(each, {}) for each in proto.input if each.name not in reader.values]
+        inputs = reader.declared(proto, {})
         reader.nodes(proto.node)
         outputs = [reader.output(each) for each in proto.output]
         return _Inner(inputs, reader.made, outputs, proto.name, reader.captured)
@@ -265,6 +280,11 @@ class _Reader:
         defaults = {each.name: each for each in function.attribute_proto}
         bound = {**defaults, **given}
         absent = {name for name in function.input if name not in reader.values}
+        self.inlined[0] += len(function.node) + 1
+        if self.inlined[0] > MOST_INLINED:
+            raise ValueError(
+                f"function {function.name}: functions make more than {MOST_INLINED} nodes of the model's"
+            )
         for node in function.node:
             reader.node(_with_attributes(node, bound, absent))
         self.made += reader.made

@@ -11,6 +11,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fastconv.geometry import check_allocation
+
+#: Axes that NumPy's arrays have at most: 64 since its version 2.
+MOST_AXES = 32
+
 #: Elements per byte of the types that are packed.
 PACKED = {"UINT4": 2, "INT4": 2, "FLOAT4E2M1": 2, "UINT2": 4, "INT2": 4}
 
@@ -40,10 +45,12 @@ def array_of(tensor: TensorProto, folder: Path | None) -> np.ndarray:
         A shape or type that is none, data that is shorter or longer than the shape says, or lies elsewhere.
     """
     name = f"tensor {tensor.name!r}"
-    dtype = dtype_of(tensor.data_type)
+    try:
+        dtype = dtype_of(tensor.data_type)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     shape = tuple(tensor.dims)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"{name}: shape {shape} has a negative size")
+    _check_shape(name, shape)
     count = prod(shape)
     if tensor.data_location == TensorProto.EXTERNAL:
         data = _external(tensor, name, count * dtype.itemsize, folder)
@@ -64,6 +71,14 @@ def array_of(tensor: TensorProto, folder: Path | None) -> np.ndarray:
     if array.size != count:
         raise ValueError(f"{name}: shape {shape} needs {count} elements, the model has {array.size}")
     return array.reshape(shape)
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Sizes that there are, and no more axes than an array has."""
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{name}: shape {shape} has a negative size")
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"{name}: {len(shape)} axes are more than the {MOST_AXES} of an array")
 
 
 def _check_length(tensor: TensorProto, name: str, dtype: np.dtype, count: int) -> None:
@@ -91,6 +106,8 @@ def _external(tensor: TensorProto, name: str, nbytes: int, folder: Path | None) 
         raise ValueError(
             f"{name}: lies in the file {location!r}; load the model from its own file to find it"
         )
+    if "\0" in location:
+        raise ValueError(f"{name}: lies in {location!r}, which is no name of a file")
     path = folder / location
     inside = os.path.realpath(path)
     if not location or os.path.commonpath([os.path.realpath(folder), inside]) != os.path.realpath(folder):
@@ -114,7 +131,20 @@ def _external(tensor: TensorProto, name: str, nbytes: int, folder: Path | None) 
 def sparse_array_of(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.ndarray:
     """A sparse tensor as a dense array."""
     values, indices = array_of(sparse.values, folder), array_of(sparse.indices, folder)
-    shape = tuple(sparse.dims)
+    shape, name = tuple(sparse.dims), f"sparse tensor {sparse.values.name!r}"
+    _check_shape(name, shape)
+    if indices.ndim not in (1, 2) or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: indices of {indices.dtype} and shape {indices.shape} must be one list, or rows"
+        )
+    if indices.ndim == 2 and indices.shape[1] != len(shape):
+        raise ValueError(f"{name}: indices of shape {indices.shape} must have {len(shape)} columns")
+    if indices.size and indices.min() < 0:
+        raise ValueError(f"{name}: index {indices.min()} must be 0 or more")
+    try:
+        check_allocation(shape, values.dtype)
+    except MemoryError as error:
+        raise MemoryError(f"{name}: {error}") from None
     array = np.zeros(shape, values.dtype)
     try:
         if indices.ndim == 1:
@@ -122,7 +152,7 @@ def sparse_array_of(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.n
         else:
             array[tuple(indices.T)] = values
     except (IndexError, ValueError) as error:
-        raise ValueError(f"sparse tensor {sparse.values.name!r}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
     return array
 
 

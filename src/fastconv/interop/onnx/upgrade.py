@@ -73,6 +73,8 @@ def upgraded(
             if name in attributes:
                 given += [None] * (place + 1 - len(given))
                 given[place] = Value.of(_as_input(attributes.pop(name), dtype), name)
+    if version < 7:
+        _before_seven(operator, attributes, given)
     change = CHANGES.get(operator)
     form = Form(RENAMED.get(operator, operator), attributes, given)
     if change is not None:
@@ -93,6 +95,47 @@ def _as_input(value: Any, dtype: np.dtype | None) -> np.ndarray:
     if isinstance(value, int):
         return np.array([value], np.int64)
     return np.array(value, np.float32 if dtype is None or dtype.kind != "f" else dtype)
+
+
+# ---- opset 6 ------------------------------------------------------------------------------------------
+
+#: Operators of two arrays that were told whether, and from which axis on, the second is repeated.
+BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"}
+
+
+def _before_seven(operator: str, attributes: dict[str, Any], given: list[Value | None]) -> None:
+    """What opset 7 changed: arrays were broadcast when told so, and training was an attribute."""
+    if operator in ("BatchNormalization", "Dropout"):
+        attributes.pop("consumed_inputs", None)
+        if not attributes.pop("is_test", 0):
+            raise ValueError("is_test=0: training is not served before opset 7")
+    elif operator == "Gemm":
+        attributes.pop("broadcast", None)
+    elif operator == "PRelu":
+        _aligned(given, 1)
+    elif operator in BROADCASTING:
+        attributes.pop("consumed_inputs", None)
+        axis = attributes.pop("axis", None)
+        if attributes.pop("broadcast", 0) and axis is not None:
+            _aligned(given, axis)
+
+
+def _aligned(given: list[Value | None], axis: int) -> None:
+    """The second array with axes of size 1 behind its own, which begin at `axis` of the first's."""
+    if len(given) < 2 or given[0] is None or given[1] is None:
+        return  # said elsewhere
+    first, second = given[0].shape, given[1].shape
+    if second is not None and np.prod([size if isinstance(size, int) else 0 for size in second]) == 1:
+        return
+    if first is None or second is None:
+        raise ValueError(f"axis={axis}: is served where the shapes of both inputs are declared")
+    axis = axis + len(first) if axis < 0 else axis
+    missing = len(first) - axis - len(second)
+    if missing == 0:
+        return
+    if given[1].constant is None or missing < 0:
+        raise ValueError(f"axis={axis}: is served for constants of shapes that fit, not {second}")
+    given[1] = Value.of(given[1].constant.reshape(*second, *(1,) * missing), given[1].name)
 
 
 # ---- one operator each ----------------------------------------------------------------------------------
