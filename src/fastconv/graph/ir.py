@@ -172,15 +172,6 @@ class Nodes:
         lines.append(f"  return {', '.join(_shown(value) for value in self.outputs)}")
         return "\n".join(lines)
 
-    def readers(self) -> dict[Value, list[Node]]:
-        """Who reads each value; a node that reads it twice is there twice."""
-        found: dict[Value, list[Node]] = {}
-        for node in self.nodes:
-            for value in node.inputs:
-                if value is not None:
-                    found.setdefault(value, []).append(node)
-        return found
-
 
 def subgraphs(node: Node) -> Iterator[tuple[str, Nodes]]:
     """The graphs among a node's attributes."""

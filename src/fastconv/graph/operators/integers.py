@@ -50,7 +50,7 @@ class Product:
 
     def __init__(self, b: np.ndarray, zero: np.ndarray | None) -> None:
         self.matrix = _centred(b, self.columns(zero), None)
-        self.rows_times = RowProduct(self.matrix.T) if b.ndim == 2 else None
+        self.rows_times = RowProduct(self.matrix, transposed=False) if b.ndim == 2 else None
 
     def __call__(self, a: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
         shape = self.shape(a.shape, self.matrix.shape)

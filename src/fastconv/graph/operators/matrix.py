@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
-from fastconv._kernels.conv.direct import ACTIVATIONS
-from fastconv._kernels.conv.matmul import multiply
-from fastconv._kernels.engine.packed import PackedWeight
-from fastconv.functional.linear import product_plan
 from fastconv.geometry import check_memory
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Kernel, Operator, Signature
 from fastconv.graph.operators.elementwise import FLOATS
+from fastconv.graph.operators.rows import RowProduct
 
 
 def _widened(function: Any, *arrays: np.ndarray) -> np.ndarray:
@@ -67,15 +64,14 @@ def _times_constant(
     """(..., C) times a constant (C, K), or (K, C) if `transposed`; the constant is packed once."""
     assert output.shape is not None
     columns = output.shape[-1]
-    depth = b.shape[1] if transposed else b.shape[0]
     rows = output.size // columns
-    found, code = product_plan(columns, depth, rows), ACTIVATIONS[activation]
-    packed = keep((b,), (transposed, "product"), PackedWeight)
+    factor = keep((b,), (transposed, "product"), lambda: RowProduct(b, transposed))
+    product = factor.of(rows, bias, activation)
 
     def kernel(a: np.ndarray, *others: Any) -> None:
         out = others[-1]
         flat = out.reshape(rows, columns)
-        multiply(found, b, not transposed, a.reshape(rows, depth), True, flat, True, bias, code, packed)
+        product(a.reshape(rows, -1), flat)
         if not np.may_share_memory(flat, out):
             np.copyto(out, flat.reshape(out.shape))
 
