@@ -267,7 +267,8 @@ def _cast_like(x: np.ndarray, other: np.ndarray, **attributes: Any) -> np.ndarra
 
 
 def _bit_cast(x: np.ndarray, *, to: Any) -> np.ndarray:
-    return x.copy(order="C").view(np.dtype(to))
+    bits: np.ndarray = x.copy(order="C").view(np.dtype(to))
+    return bits
 
 
 def _identity(x: Any) -> Any:

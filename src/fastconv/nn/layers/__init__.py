@@ -46,10 +46,10 @@ from fastconv.nn.layers.conv import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
-    Linear,
 )
 from fastconv.nn.layers.dropout import Dropout
 from fastconv.nn.layers.flatten import Flatten, Identity
+from fastconv.nn.layers.linear import Linear
 from fastconv.nn.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm, LocalResponseNorm
 from fastconv.nn.layers.pool import (
     AvgPool1d,

@@ -180,10 +180,9 @@ class Layer:
         return prepared
 
     def _lower(self, builder: Builder, *values: Value) -> Any:
-        """Add what a call of this layer computes to a graph; returns the output, or a tuple, or None.
+        """Add what a call computes to a graph; returns the output, a tuple, or None if that cannot be said.
 
-        None: it cannot be said in a graph. What is asked is whether the class that defines `__call__` says
-        it, so a subclass that calls for something else has nothing to do.
+        A subclass that is called otherwise is not asked (`container.says`).
         """
         return None
 

@@ -1,9 +1,7 @@
-"""Layers with weights: convolution, transposed convolution, fully connected."""
+"""Convolution and transposed convolution as layers."""
 
 from __future__ import annotations
 
-import copy
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,22 +9,18 @@ import numpy as np
 from fastconv import functional, grad
 from fastconv.algorithm import check_activation
 from fastconv.geometry import (
-    as_array,
     check_rank,
     conv_geometry,
     conv_transpose_geometry,
     dilated_kernel,
-    flag,
     padding_pairs,
     per_axis,
     whole_number,
 )
 from fastconv.grad.bias import through_activation
-from fastconv.nn.arguments import Rng, float_dtype, frozen, generator
-from fastconv.nn.init import fans, he_uniform
-from fastconv.nn.layers.base import Layer
-from fastconv.nn.layers.calling import Backprop, ParameterBackprop, Shape
-from fastconv.nn.parameter import Parameter
+from fastconv.nn.arguments import Rng, float_dtype, frozen
+from fastconv.nn.layers.calling import Backprop, Shape
+from fastconv.nn.layers.weighted import Weighted
 
 if TYPE_CHECKING:
     from fastconv.graph import Value
@@ -45,66 +39,13 @@ _CONV_TRANSPOSE = {
 }
 
 
-class _Weighted(Layer):
-    """A layer with a weight and, unless turned off, a bias; `_gradients` says how they are learned."""
-
-    weight: Parameter
-    bias: Parameter | None
-    activation: str | None = None
-
-    def vjp(self, input: np.ndarray, training: bool = True) -> tuple[np.ndarray, Backprop]:
-        """See `Layer.vjp`."""
-        input = as_array("input", input)
-        output, shape = self(input), input.shape
-
-        def backprop(grad_output: np.ndarray) -> np.ndarray:
-            return self._input_gradient(shape, self._learn(input, output, grad_output))
-
-        def through(grad_output: np.ndarray) -> np.ndarray:
-            gradient, _ = through_activation(self.activation, output, grad_output, 0, False)
-            return self._input_gradient(shape, gradient)
-
-        return output, backprop if training else through
-
-    def vjp_parameters(self, input: np.ndarray) -> tuple[np.ndarray, ParameterBackprop]:
-        """See `Layer.vjp_parameters`."""
-        input = as_array("input", input)
-        output = self(input)
-        return output, lambda grad_output: self._learn(input, output, grad_output)
-
-    def _activated(self, activation: str) -> Layer | None:
-        if type(self) not in _FUSING or self.activation is not None:
-            return None
-        twin = copy.copy(self)
-        vars(twin)["activation"] = activation
-        return twin
-
-    def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-        """Add the gradients of weight and bias; returns the gradient in front of the activation."""
-        raise NotImplementedError
-
-    def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def _make(self, weight: Shape, features: int, bias: Any, rng: Rng, **how: Any) -> None:
-        """The starting values: He's for the weight, zeros for the bias; `how` is what `fans` asks for."""
-        draw, known = generator("rng", rng), fans(weight, **how)
-        dtype = self.dtype  # type: ignore[attr-defined]
-        self.weight = self._parameter("weight", weight, dtype, lambda a: he_uniform(a, draw, fans=known))
-        self.weight.fans = known
-        has_bias = flag("bias", bias)
-        self.bias = (
-            self._parameter("bias", (features,), dtype, lambda array: array.fill(0)) if has_bias else None
-        )
-
-
 def _check_groups(in_channels: int, out_channels: int, groups: int) -> None:
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if channels % groups:
             raise ValueError(f"groups={groups}: must divide {name}={channels}")
 
 
-class Conv(_Weighted):
+class Conv(Weighted):
     """A convolution of any rank; `Conv1d`, `Conv2d` and `Conv3d` say which. See `Conv2d`."""
 
     spatial_rank: ClassVar[int]
@@ -237,6 +178,7 @@ class Conv1d(Conv):
     """
 
     spatial_rank = 1
+    _fuses = True
 
 
 class Conv2d(Conv):
@@ -280,6 +222,7 @@ class Conv2d(Conv):
     """
 
     spatial_rank = 2
+    _fuses = True
 
 
 class Conv3d(Conv):
@@ -294,9 +237,10 @@ class Conv3d(Conv):
     """
 
     spatial_rank = 3
+    _fuses = True
 
 
-class ConvTranspose(_Weighted):
+class ConvTranspose(Weighted):
     """A transposed convolution of any rank; the thin names below say which. See `ConvTranspose2d`."""
 
     spatial_rank: ClassVar[int]
@@ -444,81 +388,3 @@ class ConvTranspose3d(ConvTranspose):
     """
 
     spatial_rank = 3
-
-
-class Linear(_Weighted):
-    """Fully connected: every input value gets a weighted vote for each output.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-    bias : bool, default True
-    rng : numpy.random.Generator, int seed or None
-        Draws the weight (`nn.init.he_uniform`); the bias starts as zeros.
-    dtype : float32 or float64, default float32
-
-    Attributes
-    ----------
-    weight : Parameter, shape (out_features, in_features)
-    bias : Parameter, shape (out_features,), or None
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, its value and the rule; when run, an input that does not end in `in_features`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv import nn
-    >>> nn.Linear(12, 2)(np.ones((10, 12), np.float32)).shape
-    (10, 2)
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        rng: Rng = None,
-        dtype: Any = np.float32,
-    ) -> None:
-        self.in_features = whole_number("in_features", in_features, 1)
-        self.out_features = whole_number("out_features", out_features, 1)
-        self.dtype = float_dtype("dtype", dtype)
-        self._make((self.out_features, self.in_features), self.out_features, bias, rng)
-
-    def __call__(self, input: np.ndarray) -> np.ndarray:
-        bias = None if self.bias is None else self.bias.value
-        return functional.linear(input, self.weight.value, bias, activation=self.activation)
-
-    def _lower(self, builder: Builder, *values: Value) -> Any:
-        weight, bias = builder.constant(self.weight), builder.constant(self.bias)
-        return builder.add("Linear", *values, weight, bias, activation=self.activation, transposed=True)
-
-    def _learn(self, input: np.ndarray, output: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-        grad_output, grad_bias = through_activation(
-            self.activation, output, grad_output, output.ndim - 1, self.bias is not None
-        )
-        self.weight.add_grad_of(grad.linear_weight, input, grad_output)
-        if self.bias is not None and grad_bias is not None:
-            self.bias.add_grad(grad_bias)
-        return grad_output
-
-    def _input_gradient(self, input_shape: Shape, grad_output: np.ndarray) -> np.ndarray:
-        return grad.linear_input(self.weight.value, grad_output)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer.output_shape`."""
-        if len(input_shape) < 1 or input_shape[-1] != self.in_features:
-            raise ValueError(f"input: shape {tuple(input_shape)} must end in in_features={self.in_features}")
-        return (*input_shape[:-1], self.out_features)
-
-    def flops(self, input_shape: Shape) -> int:
-        """See `Layer.flops`: the bias not counted."""
-        return 2 * math.prod(self.output_shape(input_shape)) * self.in_features
-
-
-#: Layers that an activation may be fused into; a subclass may compute something else.
-_FUSING = (Conv1d, Conv2d, Conv3d, Linear)
