@@ -482,3 +482,14 @@ def test_an_activation_left_to_the_layer_in_front_learns_as_its_own_layer_would(
     np.testing.assert_allclose(backprop(g), expected, rtol=1e-5, atol=1e-6)
     for parameter, gradient in zip(net.parameters(), gradients):
         np.testing.assert_allclose(parameter.grad, gradient, rtol=1e-5, atol=1e-5)
+
+
+def test_a_prepared_net_without_parameters_keeps_to_its_buffers_dtype() -> None:
+    """It refuses what the net refuses, and in the same words."""
+    net = nn.Sequential(nn.BatchNorm2d(3, affine=False), nn.ReLU())
+    said = []
+    for run in (net, net.prepare()):
+        with pytest.raises(TypeError) as refused:
+            run(np.ones((2, 3, 4, 4)))
+        said.append(str(refused.value))
+    assert said[0] == said[1]

@@ -17,7 +17,7 @@ import numpy as np
 from fastconv.geometry import check_memory
 from fastconv.graph.ir import Node, Value
 from fastconv.graph.keep import Keep
-from fastconv.graph.memory import Part, Plan, place
+from fastconv.graph.memory import ALIGNMENT, Part, Plan, place
 from fastconv.graph.operator import Operator, Signature
 from fastconv.graph.operators import OPERATORS
 from fastconv.graph.order import empty, laid
@@ -42,7 +42,7 @@ class Step:
     ----------
     node : Node
     run : function
-        A `Kernel` if `writes` into memory that is given, else what returns the results.
+        A `Kernel` if `is_kernel`, which writes into memory that is given; else what returns the results.
     reads, makes : tuple of int
         Numbers of values; -1 for one that is left out.
     drops : list of int
@@ -91,8 +91,7 @@ class Program:
         self._fresh: list[tuple[int, Any, Any]] = [
             (self._number(v), found.known[v].shape, found.known[v].dtype) for v in self.plan.fresh
         ]
-        roots = set(self.plan.fresh)
-        self._fresh_parts = list(self._parts_of(roots))
+        self._fresh_parts = list(self._parts_of(set(self.plan.fresh)))
         self._placed_parts = list(self._parts_of(set(self.plan.offsets)))
         self._views: list[Step] = []
         self._blocks: list[list[Any]] = []
@@ -206,8 +205,8 @@ class Program:
         """Values before a run: constants, and arrays in a new block of memory."""
         values = list(self._start)
         if self.plan.nbytes:
-            block = np.empty(self.plan.nbytes + 64, np.uint8)
-            block = block[-block.ctypes.data % 64 :]
+            block = np.empty(self.plan.nbytes + ALIGNMENT, np.uint8)
+            block = block[-block.ctypes.data % ALIGNMENT :]
             for value, offset in self.plan.offsets.items():
                 known = self.found.known[value]
                 assert known.shape is not None

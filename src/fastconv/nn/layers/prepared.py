@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.geometry import new_output
 from fastconv.graph import Graph
 from fastconv.graph.keep import Keep
 from fastconv.graph.lower import Builder
 from fastconv.graph.operator import UNKNOWN
-from fastconv.graph.order import is_channels_last
+from fastconv.graph.order import is_dense
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import each, each_shape, together
 from fastconv.nn.layers.container import says
@@ -92,20 +93,17 @@ def _shapes_made(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[tuple[in
     return tuple(made)
 
 
-def _plain(x: Any, dtype: np.dtype | None) -> bool:
+def _plain(x: Any, dtype: np.dtype) -> bool:
     """Whether an array goes through a graph: a batch of something, dense in one of the usual orders."""
-    if type(x) is not np.ndarray or x.dtype.char not in "fd" or x.ndim < 2 or not x.size:
+    if type(x) is not np.ndarray or x.dtype != dtype or x.ndim < 2 or not x.size:
         return False
-    if dtype is not None and x.dtype != dtype:
-        return False
-    return x.flags.aligned and (x.flags.c_contiguous or is_channels_last(x))
+    return x.flags.aligned and is_dense(x)
 
 
 def _in_blocks(graph: Graph, inputs: tuple[np.ndarray, ...]) -> Any:
     """The outputs; of a batch that takes much memory in blocks, since no image depends on its neighbours."""
     count = len(inputs[0])
-    told = tuple((x.shape, x.dtype) for x in inputs)
-    program = graph.program(told, is_channels_last(inputs[0]))
+    program = graph.program_of(inputs)
     if count == 1 or program.plan.nbytes <= BLOCK_BYTES or any(len(x) != count for x in inputs):
         return together(program.run(inputs))
     step = -(-count // -(-program.plan.nbytes // BLOCK_BYTES))
@@ -114,17 +112,10 @@ def _in_blocks(graph: Graph, inputs: tuple[np.ndarray, ...]) -> Any:
         first = min(start, count - step)  # the last block computes some again, rather than be of another size
         block = graph.run([x[first : first + step] for x in inputs])
         if not outputs:
-            outputs = [_room(count, one) for one in block]
+            outputs = [new_output((count, *one.shape[1:]), one.dtype, one) for one in block]
         for whole, one in zip(outputs, block):
             whole[first : first + step] = one
     return together(outputs)
-
-
-def _room(count: int, one: np.ndarray) -> np.ndarray:
-    """An array for a whole batch, in the order of a part of it."""
-    if is_channels_last(one):
-        return np.moveaxis(np.empty((count, *one.shape[2:], one.shape[1]), one.dtype), -1, 1)
-    return np.empty((count, *one.shape[1:]), one.dtype)
 
 
 def _ready(net: Layer) -> Layer:
@@ -147,10 +138,9 @@ def _ready(net: Layer) -> Layer:
             for child in (*layer.children().values(), *layer._variants()):
                 visit(child)
         if graph is not None:
-            parameter = next(iter(layer.parameters()), None)
-            dtype = None if parameter is None else parameter.value.dtype
+            held = next(iter(layer.named_buffers().values()))
             twin = copy.deepcopy(layer, copies)
-            take_role(_Lowered, twin, _graph=graph, _dtype=dtype, _known={})
+            take_role(_Lowered, twin, _graph=graph, _dtype=held.value.dtype, _known={})
             copies[id(layer)] = twin
 
     visit(net)
