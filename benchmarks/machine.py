@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 import fastconv
 from benchmarks import measure
 from fastconv._kernels.engine import fastconv_native as native
+from fastconv.runtime import cpu_name
 
 #: Bytes of each of the two arrays whose copying is timed: more than any cache of one core.
 COPY_BYTES = 2**26
@@ -61,18 +60,9 @@ def copy_bandwidth(count: int = 1) -> float:
 def machine() -> dict[str, str]:
     """What a number was measured on."""
     return {
-        "CPU": cpu_model(),
+        "CPU": cpu_name(),
         "CPUs this process may use": str(native.cpu_count()),
         "instruction set": fastconv.get_isa(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "load before": f"{os.getloadavg()[0]:.1f}",
     }
-
-
-def cpu_model() -> str:
-    """As the system calls it."""
-    try:
-        known = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        known = None
-    return known[1] if known else platform.processor() or platform.machine()

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine
 from benchmarks.nets import NETS
+from fastconv.runtime import cpu_name
 from tests.interop.models import FILES, found
 
 PAGE = Path(__file__).parent.parent / "docs" / "nets.md"
@@ -213,7 +213,7 @@ def main() -> None:
             "# Whole nets",
             "",
             f"Written by `python -m benchmarks.whole_nets --write` on {day}, on",
-            f"{machine.cpu_model()}. Each engine in a process of its own, a few calls in turns; medians",
+            f"{cpu_name()}. Each engine in a process of its own, a few calls in turns; medians",
             "with half the distance of quartiles. Ratios are onnxruntime's figure over fastconv's, but for",
             "memory, where they are fastconv's over onnxruntime's. Nets of `benchmarks/nets.py` have random",
             "weights.",

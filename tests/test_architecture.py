@@ -25,6 +25,7 @@ LEVELS = {
     "geometry": 1,
     "limits": 1,
     "runtime": 1,
+    "tables": 1,
     "algorithm": 2,
     "kernels": 3,
     "c_api": 4,

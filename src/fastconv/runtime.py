@@ -173,3 +173,15 @@ def show_config() -> None:
     for key, value in config().items():
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
         sys.stdout.write(f"{key + ':':15}{text}\n")
+
+
+def cpu_name() -> str:
+    """What this machine's processor calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

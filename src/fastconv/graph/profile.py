@@ -15,8 +15,9 @@ from fastconv.functional.packed import PackedLinear
 from fastconv.geometry import whole_number
 from fastconv.graph.graph import Graph
 from fastconv.graph.program import Program, Step
-from fastconv.graph.summary import Row, summary, table
+from fastconv.graph.summary import Row, summary
 from fastconv.runtime import get_isa, get_num_threads
+from fastconv.tables import table
 
 #: Rows, columns and depth of the product whose speed counts as the machine's peak, and how often it is run.
 PEAK_SIZE, PEAK_RUNS = 1024, 7

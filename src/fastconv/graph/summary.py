@@ -20,6 +20,7 @@ from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.order import is_channels_last
 from fastconv.graph.program import RESHAPES, Program
 from fastconv.runtime import get_precision
+from fastconv.tables import table
 
 #: Products with a constant, whose packed form is about as large as the constant.
 PRODUCTS = {"Gemm", "Linear", "MatMul"}
@@ -373,17 +374,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     dtype = "?" if row.dtype is None else str(row.dtype)
     figures = (f"{row.flops:,}", f"{row.nbytes:,}") if row.shape is not None else ("?", "?")
     return (row.name, row.title, shape, dtype, *figures, row.algorithm)
-
-
-def table(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Lines of a table: the first is its head; a rule stands under it, and under the last."""
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    text = [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths)).rstrip()
-        for line in lines
-    ]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return [text[0], rule, *text[1:], rule]
 
 
 def size(nbytes: int) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -14,8 +12,9 @@ import numpy as np
 
 from fastconv import __version__
 from fastconv.graph import Graph
-from fastconv.graph.summary import shapes_of, table
-from fastconv.runtime import get_isa, get_num_threads
+from fastconv.graph.summary import shapes_of
+from fastconv.runtime import cpu_name, get_isa, get_num_threads
+from fastconv.tables import table
 
 #: Runs the model; the outputs.
 Engine = Callable[[], list[Any]]
@@ -93,18 +92,6 @@ class Comparison:
         if self.difference is not None:
             text.append(f"results differ by {self.difference:.2g} of the largest value")
         return "\n".join(text)
-
-
-def cpu_name() -> str:
-    """What this machine's processor calls itself."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def compare(model: str, graph: Graph, shapes: Mapping[str, tuple[int, ...]], repeats: int) -> Comparison:

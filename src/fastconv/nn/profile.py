@@ -13,6 +13,7 @@ from fastconv.geometry import as_array, as_ndarray, whole_number
 from fastconv.nn.examples import check_net
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Shape, ValueShape, call, each, each_shape, shape_of, together
+from fastconv.tables import table
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,9 @@ class Profile:
             label = "  " * depth + (f"{name} {row.text}" if name else row.text)
             figures = (f"{row.seconds * 1e3:.3f}", f"{row.share:.1%}", f"{row.gflops:.1f}")
             lines.append((label, str(row.output_shape), *(("fused", "", "") if row.fused else figures)))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        sides = "<<>>>"
-        text = [
-            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths)).rstrip()
-            for line in lines
-        ]
-        text.insert(1, "-" * (sum(widths) + 8))
         times = "time" if self.repeats == 1 else "times"
-        text += [text[1], f"input {self.input_shape}: median of {self.repeats} {times}"]
-        return "\n".join(text)
+        told = f"input {self.input_shape}: median of {self.repeats} {times}"
+        return "\n".join([*table(lines, "<<>>>"), told])
 
 
 @dataclass

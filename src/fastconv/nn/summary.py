@@ -9,6 +9,7 @@ from fastconv.geometry import whole_number
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import ValueShape, each_shape, together
 from fastconv.nn.parameter import Buffer, Parameter
+from fastconv.tables import table
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,9 @@ class Summary:
             around.append(f"{row.path}." if row.path else "")
             count = "shared" if row.shared and row.parameters else f"{row.parameters:,}"
             lines.append((label, str(row.output_shape), count, f"{row.flops:,}"))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        text = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
-            for a, b, c, d in lines
-        ]
-        text.insert(1, "-" * (sum(widths) + 6))
         kept = f" and {self.buffers:,} kept" if self.buffers else ""
-        text += [
-            text[1],
-            f"input {self.input_shape}: {self.parameters:,} parameters{kept}, {self.flops:,} FLOPs",
-        ]
-        return "\n".join(text)
+        told = f"input {self.input_shape}: {self.parameters:,} parameters{kept}, {self.flops:,} FLOPs"
+        return "\n".join([*table(lines, "<<>>"), told])
 
 
 def summary(net: Layer, input_shape: Any) -> Summary:
