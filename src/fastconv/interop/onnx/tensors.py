@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fastconv.geometry import check_allocation
+from fastconv.geometry import check_memory
 
 #: Axes that NumPy's arrays have at most: 64 since its version 2.
 MOST_AXES = 32
@@ -142,10 +142,10 @@ def sparse_array_of(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.n
     if indices.size and indices.min() < 0:
         raise ValueError(f"{name}: index {indices.min()} must be 0 or more")
     try:
-        check_allocation(shape, values.dtype)
+        check_memory(shape, values.dtype)
+        array = np.zeros(shape, values.dtype)
     except MemoryError as error:
         raise MemoryError(f"{name}: {error}") from None
-    array = np.zeros(shape, values.dtype)
     try:
         if indices.ndim == 1:
             array.reshape(-1)[indices] = values
