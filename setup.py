@@ -186,7 +186,7 @@ def extension(source: Path) -> Extension:
             *((f"FC_WITHOUT_{isa.upper()}", None) for isa in LEFT_OUT),
             *([("FC_SERIAL", None)] if SERIAL else []),
         ],
-        depends=[*map(str, Path("src/fastconv").rglob("*.pxd")), *map(str, headers)],
+        depends=[*map(str, headers)],  # of .pxd files Cython knows, and makes the C anew
         extra_compile_args=[
             *C_FLAGS[:1],
             "-O0" if DEBUG or SANITIZE else "-Os" if module_of(source).endswith(SMALL) else "-O2",

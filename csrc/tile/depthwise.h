@@ -382,6 +382,33 @@ static void depthwise_in_place(real *out, const real *source, int64_t rows, int6
 }
 #endif
 
+/* Some rows of adjacent pixels. Masked stores are slow on some machines: the last vector overlaps the one before, and
+ * where a row is shorter than a vector, what is stored too much is overwritten by the rows below, which `follow`. */
+static void pixel_tiles(const struct tiles *tile, real *out, const real *source, int64_t columns, int follow,
+                        const fc_depthwise *d)
+{
+    int64_t done = 0;
+    if (columns < LANES) {
+        tile->plain[0](out, source, follow ? LANES : columns, d);
+        return;
+    }
+    if (columns > LANES && columns < 2 * LANES) {
+        fc_depthwise closer = *d;
+        closer.vector_step = closer.out_vector_step = columns - LANES;
+        tile->plain[1](out, source, 2 * LANES, &closer);
+        return;
+    }
+    for (int64_t vectors; done < columns; done += vectors * LANES) {
+        const int64_t left = (columns - done + LANES - 1) / LANES;
+        vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
+        if (done + vectors * LANES > columns) {
+            if (vectors * LANES > columns) vectors--;
+            else done = columns - vectors * LANES;
+        }
+        tile->plain[vectors - 1](out + done, source + done, columns - done, d);
+    }
+}
+
 static void depthwise(void *out_, const void *source_, int64_t rows, int64_t columns, const fc_depthwise *d)
 {
     real *out = out_;
@@ -398,16 +425,23 @@ static void depthwise(void *out_, const void *source_, int64_t rows, int64_t col
         return;
     }
     const int64_t unit = (d->channels ? 1 : LANES) * d->phases, most = TILE_VECTORS / d->phases;
+    const int pixels = !d->channels && d->phases == 1 && d->lane_step == 1;
     const struct tiles *tile;
     for (int64_t y = 0; y < rows; y += tile->rows) {
         tile = tiles_for(rows - y, rows);
         if (y > rows - tile->rows) y = rows - tile->rows;  /* overlaps the tile before */
+        real *to = out + y * d->out_row_step;
+        const real *from = source + y * d->row_step;
+        if (pixels) {
+            pixel_tiles(tile, to, from, columns, y + tile->rows < rows && d->out_row_step == columns, d);
+            continue;
+        }
         tile_function *const *functions = d->phases == 2 ? tile->zipped : tile->plain;
         int64_t vectors;
         for (int64_t v = 0, count = (columns + unit - 1) / unit; v < count; v += vectors) {
             vectors = count - v < most ? count - v : most;
-            functions[vectors - 1](out + y * d->out_row_step + v * d->phases * d->out_vector_step,
-                                   source + y * d->row_step + v * d->vector_step, columns - v * unit, d);
+            functions[vectors - 1](to + v * d->phases * d->out_vector_step, from + v * d->vector_step, columns - v * unit,
+                                   d);
         }
     }
 }

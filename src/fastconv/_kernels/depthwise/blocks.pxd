@@ -28,6 +28,8 @@ cdef struct Part:             # outputs that are computed together
     int64_t row_step          # gathered rows between them
     bint line                 # the kernel has one row: taps that lie whole vectors apart share loads instead
     int64_t period            # taps between those
+    int64_t weight_row        # between the weights of neighbouring kernel rows, as taps have them ...
+    int64_t weight_column[2]  # ... and of neighbouring taps, per phase
     int64_t left, reach       # the first source position, and the last seen from there, of the first window
 
 
@@ -45,6 +47,7 @@ cdef struct DepthwiseCall:
     int64_t out_stride[5]
     int64_t itemsize, n, groups, channels, depth
     int64_t lanes             # channels of a vector; 1 if lanes are pixels
+    int64_t task_groups       # of a task, if lanes are pixels
     int64_t together          # neighbouring lanes that are one group; 1 if lanes are pixels
     int64_t count[3]          # outputs per axis, the most of any part (W: per phase)
     int64_t classes
@@ -54,6 +57,7 @@ cdef struct DepthwiseCall:
     int64_t run, row          # room for a run, and for a row of them
     int64_t plane             # room for the gathered rows of one plane
     int64_t planes            # gathered for a block: taps along D x source channels
+    int64_t buffers           # rooms for them: two if a task has several groups
     int64_t weights           # room for the weights of a part, in vectors
     int64_t taps              # room for fc_taps
     int64_t scratch_bytes

@@ -9,6 +9,7 @@ from fastconv._kernels.engine.fc_api cimport fc_taps
 cdef int64_t PIXEL_BLOCK_BYTES = 16 * 1024     # of gathered rows: in L1 beside what streams through it
 cdef int64_t UNPADDED_BLOCK_BYTES = 128 * 1024 # of rows that are read where they lie: a task's worth
 cdef int64_t CHANNEL_BLOCK_BYTES = 128 * 1024  # of gathered rows of a vector of channels: in L2
+cdef int64_t TASK_PRODUCTS = 1 << 16           # 10 us: enough for what a task costs beside its work
 
 
 cdef int64_t gcd(int64_t a, int64_t b) noexcept nogil:
@@ -103,8 +104,8 @@ cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil:
         call.columns = width
     else:
         call.columns = divide_up(divide_up(width, divide_up(width, call.columns)), tile) * tile
-    # places of a run: as far as tiles read
-    call.places = reach // step + (call.columns if call.lanes > 1 else divide_up(call.columns, vector) * vector)
+    # places of a run: as far as windows reach
+    call.places = reach // step + (call.columns if call.lanes > 1 else max(call.columns, vector))
     if call.lines:
         call.places += 2 * call.kernel.depthwise.max_vectors * vector // call.lanes
     call.run = divide_up(call.places * call.lanes, vector) * vector
@@ -120,8 +121,11 @@ cdef void lay_out_blocks(DepthwiseCall *call) noexcept nogil:
     call.plane = ((call.rows - 1) * p.row_step + kernel_rows) * call.row
     if p.unpadded and call.part_count == 1:
         call.plane = call.row  # of zeros
-    call.scratch_bytes = ((call.weights + 1) * call.kernel.lanes + call.planes * call.plane
-                          + call.kernel.lanes) * call.itemsize + call.taps * sizeof(fc_taps)
+    # blocks of small planes, whose windows lie alike, are a task together
+    call.task_groups = max(<int64_t>1, TASK_PRODUCTS // (call.rows * call.columns * call.channels * call.weights))
+    call.buffers = 2 if call.lanes == 1 and call.task_groups > 1 else 1
+    call.scratch_bytes = (((call.weights + 2) * vector + call.buffers * call.planes * call.plane) * call.itemsize
+                          + call.taps * (sizeof(fc_taps) + sizeof(int64_t)))
 
 
 cdef void fill_offsets(const DepthwiseCall *call, Part *p) noexcept nogil:

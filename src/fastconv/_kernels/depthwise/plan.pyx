@@ -42,6 +42,7 @@ cdef int64_t MOST_TAPS_IN_PLACE = 32           # of a plane: more of them pay fo
 
 cdef struct Place:            # what a task computes
     int64_t n, group, od, row_class, row, column
+    int64_t groups            # one after the other: their windows lie alike
     int64_t rows, columns
     int64_t lanes             # channels, 0 if lanes are pixels
 
@@ -52,12 +53,18 @@ cdef struct Windows:          # where the source of a rectangle of outputs lies
     const int64_t *offset[2]
 
 
+cdef struct Taps:             # of a part, all of them
+    fc_taps *taps
+    int64_t *factor           # where the weights of each begin, from the first of their channel
+    int count
+
+
 # ---- a task --------------------------------------------------------------------------------------------
 
 
 cdef void find_place(const DepthwiseCall *call, int64_t index, Place *place) noexcept nogil:
-    cdef int64_t vectors = divide_up(call.groups, call.lanes)
-    place.group = 0
+    cdef int64_t vectors = divide_up(call.groups, call.lanes), runs = divide_up(call.groups, call.task_groups)
+    place.group, place.groups = 0, 1
     if call.lanes > 1:        # vectors of channels that lie side by side are taken one after the other
         place.group = index % vectors * call.lanes
         index //= vectors
@@ -70,91 +77,101 @@ cdef void find_place(const DepthwiseCall *call, int64_t index, Place *place) noe
     place.od = index % call.count[0]
     index //= call.count[0]
     if call.lanes == 1:
-        place.group = index % vectors
-        index //= vectors
+        place.group = index % runs * call.task_groups
+        place.groups = min(call.task_groups, call.groups - place.group)
+        index //= runs
     place.n = index
     place.lanes = min(call.lanes, call.groups - place.group) if call.lanes > 1 else 0
     place.rows, place.columns = call.rows, call.columns
 
 
 cdef void gather_plane(const DepthwiseCall *call, const Part *p, const Place *place, const char *plane, int64_t y,
-                       int64_t rows, int64_t low, int64_t high, char *to) noexcept nogil:
-    """Source rows y, y + delta, ...: those from `low` to `high` exist, the others are zeros."""
-    cdef int64_t item = call.itemsize, i
+                       int64_t low, int64_t high, char *to) noexcept nogil:
+    """Source rows y, y + delta, ...: those from `low` to `high`, which exist."""
     cdef fc_gather g
     g.first, g.step, g.extent = p.left + place.column * p.x[0].step, p.x[0].step, p.x[0].extent
     g.y_stride, g.x_stride, g.lane_stride = p.y.delta * call.stride[3], call.stride[4], call.stride[1]
     g.count = call.places - (call.columns - place.columns if place.lanes else 0)
     g.run, g.row, g.channels = call.run, call.row, <int>place.lanes
     g.spread, g.copy = <int>call.together, p.z.taps * call.plane
-    for i in range(call.together):
-        memset(to + i * g.copy * item, 0, low * call.row * item)
-        memset(to + (i * g.copy + high * call.row) * item, 0, (rows - high) * call.row * item)
-    if low < high:
-        call.kernel.depthwise.gather(to + low * call.row * item, plane + (y + low * p.y.delta) * call.stride[3] * item,
-                                     high - low, &g)
+    call.kernel.depthwise.gather(to + low * call.row * call.itemsize,
+                                 plane + (y + low * p.y.delta) * call.stride[3] * call.itemsize, high - low, &g)
 
 
-cdef int add_taps(const DepthwiseCall *call, const Part *p, const Place *place, const Windows *windows, int phase,
-                  int64_t channel_weight, int64_t kd, int64_t kernel_row, int rows, int64_t first, int64_t columns,
-                  fc_taps *to, char *weights, int64_t *used) noexcept nogil:
-    """Taps [first, first + columns) of a few kernel rows, and their weights, unless these are there already."""
-    cdef const Axis *x = &p.x[phase]
-    cdef const int64_t *stride = &call.weight_stride[0]
-    cdef int64_t column_stride = x.kernel_step * stride[4]
-    cdef int64_t row_stride = p.period * column_stride if p.line else p.y.kernel_step * stride[3]
-    cdef int64_t from_ = (channel_weight + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
-                          + p.y.kernel_begin * stride[3] + x.kernel_begin * stride[4]
-                          + kernel_row * row_stride + first * column_stride)
-    to.source, to.row = kernel_row * (windows.vector_step if p.line else windows.row), kernel_row
-    to.weight, to.offset, to.columns, to.rows = used[0], windows.offset[phase] + first, columns, rows
-    if weights != NULL:
-        call.kernel.depthwise.weights(weights + used[0] * call.kernel.lanes * call.itemsize,
-                                      call.weight + from_ * call.itemsize, rows, columns, row_stride, column_stride,
-                                      call.group_weight, call.channel_weight, <int>call.together, <int>place.lanes)
+cdef void clear_padding(const DepthwiseCall *call, const Part *p, const Place *place, int64_t low, int64_t high,
+                        char *to) noexcept nogil:
+    """Zeros for the gathered rows outside [low, high), of all planes."""
+    cdef int64_t row = call.row * call.itemsize, rows = (place.rows - 1) * p.row_step + p.y.taps, plane
+    for plane in range(p.z.taps * call.depth):
+        memset(to, 0, low * row)
+        memset(to + high * row, 0, (rows - high) * row)
+        to += call.plane * call.itemsize
+
+
+cdef void add_taps(const Part *p, const Windows *windows, int phase, int64_t plane, int64_t kernel_row, int rows,
+                   int64_t first, int64_t columns, Taps *to, int64_t *used) noexcept nogil:
+    """Taps [first, first + columns) of a few kernel rows; `plane` is where the weights of their plane begin."""
+    cdef fc_taps *taps = to.taps + to.count
+    taps.source, taps.row = kernel_row * (windows.vector_step if p.line else windows.row), kernel_row
+    taps.weight, taps.offset, taps.columns, taps.rows = used[0], windows.offset[phase] + first, columns, rows
+    to.factor[to.count] = plane + kernel_row * p.weight_row + first * p.weight_column[phase]
+    to.count += 1
     used[0] += rows * columns
-    return 1
 
 
-cdef int fill_taps(const DepthwiseCall *call, const Part *p, const Place *place, const Windows *windows, int phase,
-                   int64_t channel_weight, int64_t low, int64_t high, fc_taps *to, char *weights,
-                   int64_t *used) noexcept nogil:
-    """The sum of each output, as far as it meets source rows; the number of fc_taps. Fills in `weights` if given."""
+cdef void lay_out_taps(const DepthwiseCall *call, const Part *p, const Place *place, const Windows *windows, int phase,
+                       int64_t low, int64_t high, Taps *to, int64_t *used) noexcept nogil:
+    """The sum of each output, as far as it meets source rows [low, high)."""
+    cdef const int64_t *stride = &call.weight_stride[0]
     cdef int64_t total = divide_up(p.x[phase].taps, p.period) if p.line else p.y.taps
     cdef int64_t columns = p.period if p.line else p.x[phase].taps
     cdef int64_t last = p.x[phase].taps - (total - 1) * p.period if p.line else columns
-    cdef int64_t plane, z, chunk, k, k_rows, source_weight
-    cdef int count = 0, begin
-    for plane in range(p.z.taps * call.depth):
-        z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
-        if z < 0 or z >= p.z.extent:
-            continue
-        for chunk in range(divide_up(total, FC_KERNEL_ROWS)):
-            k = chunk * FC_KERNEL_ROWS
-            k_rows = min(<int64_t>FC_KERNEL_ROWS, total - k)
-            begin = count
-            source_weight = channel_weight + plane // p.z.taps * call.depth_weight
-            if k + k_rows < total or last == columns:
-                count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows, 0,
-                                  columns, to + count, weights, used)
-            else:             # the last kernel row of a line has fewer taps
-                count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows, 0,
-                                  last, to + count, weights, used)
-                if k_rows > 1:
-                    count += add_taps(call, p, place, windows, phase, source_weight, plane % p.z.taps, k, <int>k_rows - 1,
-                                      last, columns - last, to + count, weights, used)
-            if not p.line and (k + k_rows - 1 + (place.rows - 1) * p.row_step < low or k >= high):
-                count = begin
-            while begin < count:
-                to[begin].source += plane * windows.plane
-                begin += 1
-    return count
+    cdef int64_t depth, kd, z, chunk, k, k_rows, factor
+    cdef int begin
+    for depth in range(call.depth):
+        for kd in range(p.z.taps):
+            z = place.od * p.z.step + p.z.first + kd * p.z.delta
+            if z < 0 or z >= p.z.extent:
+                continue
+            factor = (depth * call.depth_weight + (p.z.kernel_begin + kd * p.z.kernel_step) * stride[2]
+                      + p.y.kernel_begin * stride[3] + p.x[phase].kernel_begin * stride[4])
+            for chunk in range(divide_up(total, FC_KERNEL_ROWS)):
+                k = chunk * FC_KERNEL_ROWS
+                k_rows = min(<int64_t>FC_KERNEL_ROWS, total - k)
+                begin = to.count
+                if k + k_rows < total or last == columns:
+                    add_taps(p, windows, phase, factor, k, <int>k_rows, 0, columns, to, used)
+                else:         # the last kernel row of a line has fewer taps
+                    add_taps(p, windows, phase, factor, k, <int>k_rows, 0, last, to, used)
+                    if k_rows > 1:
+                        add_taps(p, windows, phase, factor, k, <int>k_rows - 1, last, columns - last, to, used)
+                if not p.line and (k + k_rows - 1 + (place.rows - 1) * p.row_step < low or k >= high):
+                    to.count = begin
+                while begin < to.count:
+                    to.taps[begin].source += (depth * p.z.taps + kd) * windows.plane
+                    begin += 1
 
 
-cdef void find_in_place(const DepthwiseCall *call, const Part *p, const Place *place, Windows *windows) noexcept nogil:
+cdef void take_weights(const DepthwiseCall *call, const Part *p, const Place *place, const Taps *laid,
+                       const fc_depthwise *d, int64_t channel_weight, char *weights) noexcept nogil:
+    """The weights of one channel, or of a vector of them, as the taps want them."""
+    cdef const fc_kernels *kernel = call.kernel
+    cdef const fc_taps *taps
+    cdef int phase, i
+    for phase in range(p.phases):
+        for i in range(d.tap_count[phase]):
+            taps = d.taps[phase] + i
+            kernel.depthwise.weights(weights + taps.weight * kernel.lanes * call.itemsize,
+                                     call.weight + (channel_weight + laid.factor[taps - laid.taps]) * call.itemsize,
+                                     taps.rows, taps.columns, p.weight_row, p.weight_column[phase], call.group_weight,
+                                     call.channel_weight, <int>call.together, <int>place.lanes)
+
+
+cdef void find_in_place(const DepthwiseCall *call, const Part *p, const Place *place, int64_t group,
+                        Windows *windows) noexcept nogil:
     """The source itself: every tap must exist, or is masked."""
     windows.data = call.source + (
-        place.n * call.stride[0] + place.group * call.depth * call.stride[1]
+        place.n * call.stride[0] + group * call.depth * call.stride[1]
         + (place.od * p.z.step + p.z.first) * call.stride[2]
         + ((place.row_class + place.row * p.classes) * p.y.step + p.y.first) * call.stride[3]
         + (p.left + place.column * p.x[0].step) * call.stride[4]) * call.itemsize
@@ -162,19 +179,25 @@ cdef void find_in_place(const DepthwiseCall *call, const Part *p, const Place *p
     windows.vector_step, windows.offset[0] = p.x[0].step * call.stride[4], p.in_place
 
 
-cdef void gather(const DepthwiseCall *call, const Part *p, const Place *place, int64_t low, int64_t high, char *to,
-                 Windows *windows) noexcept nogil:
-    """The source with its padding in scratch memory; of the rows that taps meet, [low, high) exist."""
+cdef void gather(const DepthwiseCall *call, const Part *p, const Place *place, int64_t group, int64_t low, int64_t high,
+                 char *to) noexcept nogil:
+    """The source in scratch memory; of the rows that taps meet, [low, high) exist."""
     cdef int64_t y = (place.row_class + place.row * p.classes) * p.y.step + p.y.first
-    cdef int64_t rows = (place.rows - 1) * p.row_step + p.y.taps, plane, z
+    cdef int64_t depth, kd, z
+    cdef const char *source = call.source + (
+        place.n * call.stride[0] + group // call.together * call.depth * call.stride[1]) * call.itemsize
+    for depth in range(1 if call.together > 1 else call.depth):
+        for kd in range(p.z.taps):
+            z = place.od * p.z.step + p.z.first + kd * p.z.delta
+            if 0 <= z < p.z.extent and low < high:
+                gather_plane(call, p, place, source + (depth * call.stride[1] + z * call.stride[2]) * call.itemsize, y,
+                             low, high, to)
+            to += call.plane * call.itemsize
+
+
+cdef void find_gathered(const DepthwiseCall *call, const Part *p, char *data, Windows *windows) noexcept nogil:
     cdef int phase
-    for plane in range(p.z.taps * (1 if call.together > 1 else call.depth)):
-        z = place.od * p.z.step + p.z.first + plane % p.z.taps * p.z.delta
-        if 0 <= z < p.z.extent:
-            gather_plane(call, p, place, call.source + (
-                place.n * call.stride[0] + (place.group // call.together * call.depth + plane // p.z.taps)
-                * call.stride[1] + z * call.stride[2]) * call.itemsize, y, rows, low, high, to + plane * call.plane * call.itemsize)
-    windows.data, windows.row, windows.plane, windows.vector_step = to, call.row, call.plane, call.kernel.lanes
+    windows.data, windows.row, windows.plane, windows.vector_step = data, call.row, call.plane, call.kernel.lanes
     for phase in range(p.phases):
         windows.offset[phase] = p.offset[phase]
 
@@ -190,18 +213,19 @@ cdef void compute_rectangle(const DepthwiseCall *call, const Part *p, const Plac
     cdef int64_t high = max(low, min(met, 0 if y >= p.y.extent else divide_up(p.y.extent - y, p.y.delta)))
     cdef char *weights = scratch + vector
     cdef char *gathered = weights + call.weights * vector
-    cdef fc_taps *taps = <fc_taps *>(gathered + (call.planes * call.plane + kernel.lanes) * item)
-    cdef int64_t channel, weight, used, out_step = p.out_step[2], x = p.left + place.column * p.x[0].step
-    cdef int phase, count
+    cdef int64_t room = call.planes * call.plane * item
+    cdef int64_t i, channel, group, weight, used, out_step = p.out_step[2], x = p.left + place.column * p.x[0].step
+    cdef int phase
     cdef Windows windows
     cdef fc_depthwise d
+    cdef Taps laid
     cdef char *out
     if place.rows <= 0 or columns <= 0:
         return
     if in_place:
-        find_in_place(call, p, place, &windows)
+        find_in_place(call, p, place, place.group, &windows)
     else:
-        gather(call, p, place, low, high, gathered, &windows)
+        find_gathered(call, p, gathered, &windows)
     memset(&d, 0, sizeof(d))
     d.weights, d.bias, d.phases, d.line, d.channels = weights, scratch, p.phases, p.line, <int>place.lanes
     d.kernel_row_step, d.row_step, d.vector_step = windows.row, windows.row * p.row_step, windows.vector_step
@@ -217,22 +241,38 @@ cdef void compute_rectangle(const DepthwiseCall *call, const Part *p, const Plac
         d.zeros, d.x, d.width = gathered + min(<int64_t>0, x) * item, x, p.x[0].extent
         d.low, d.high = low, high
     d.finish.activation, d.finish.slope = call.activation, call.slope
+    laid.taps = <fc_taps *>(gathered + call.buffers * room + vector)
+    laid.factor = <int64_t *>(laid.taps + call.taps)
+    laid.count, used = 0, 0
+    for phase in range(p.phases):
+        d.taps[phase], d.tap_count[phase] = laid.taps + laid.count, -laid.count
+        lay_out_taps(call, p, place, &windows, phase, low, high, &laid, &used)
+        d.tap_count[phase] += laid.count
     out = call.out + (place.n * call.out_stride[0] + (p.begin[0] + place.od * p.out_step[0]) * call.out_stride[2]
                       + (p.begin[1] + oh * p.out_step[1]) * call.out_stride[3]
                       + (p.begin[2] + place.column * p.out_step[2]) * call.out_stride[4]) * item
-    for channel in range(place.group * call.channels, (place.group + 1) * call.channels):
-        used, count = 0, 0
-        weight = place.group // call.together * call.group_weight + channel % call.channels * call.channel_weight
-        for phase in range(p.phases):
-            d.taps[phase] = taps + count
-            d.tap_count[phase] = fill_taps(call, p, place, &windows, phase, weight, low, high,
-                                           taps + count, weights if weights_wanted else NULL, &used)
-            count += d.tap_count[phase]
-        if call.bias == NULL:
-            kernel.copy.clear(scratch, kernel.lanes, kernel.lanes, 1)
-        else:
-            kernel.depthwise.weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, 0, 1, <int>place.lanes)
-        kernel.depthwise.tile(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
+    for i in range(0 if in_place else call.buffers):
+        clear_padding(call, p, place, low, high, gathered + i * room)
+    for i in range(place.groups):
+        group = place.group + i
+        if in_place:
+            find_in_place(call, p, place, group, &windows)
+        else:  # the next one is gathered first, so that its loads are far behind its stores
+            if i == 0:
+                gather(call, p, place, group, low, high, gathered)
+            if i + 1 < place.groups:
+                gather(call, p, place, group + 1, low, high, gathered + (i + 1) % 2 * room)
+            windows.data = gathered + i % 2 * room
+        for channel in range(group * call.channels, (group + 1) * call.channels):
+            if weights_wanted:
+                weight = group // call.together * call.group_weight + (
+                    channel - group * call.channels) * call.channel_weight
+                take_weights(call, p, place, &laid, &d, weight, weights)
+            if call.bias == NULL:
+                kernel.copy.clear(scratch, kernel.lanes, kernel.lanes, 1)
+            else:
+                kernel.depthwise.weights(scratch, call.bias + channel * item, 1, 1, 0, 0, 1, 0, 1, <int>place.lanes)
+            kernel.depthwise.tile(out + channel * call.out_stride[1] * item, windows.data, place.rows, columns, &d)
 
 
 cdef Place part_of(const Place *place, int64_t row, int64_t rows, int64_t column, int64_t columns) noexcept nogil:
@@ -393,6 +433,10 @@ cdef class DepthwisePlan(Subconvolutions):
         lay_out_blocks(call)
         for i in range(call.part_count):
             fill_offsets(call, &parts[i])
+            for phase in range(phases):
+                parts[i].weight_column[phase] = parts[i].x[phase].kernel_step * call.weight_stride[4]
+            parts[i].weight_row = (parts[i].period * parts[i].weight_column[0] if parts[i].line
+                                   else parts[i].y.kernel_step * call.weight_stride[3])
 
     cdef bint masked(self, const DepthwiseCall *call, const Part *p) noexcept nogil:
         """Whether tiles can take the source where it lies, and masks for its padding."""
@@ -400,8 +444,8 @@ cdef class DepthwisePlan(Subconvolutions):
                 and p.row_step == p.x[0].step == 2 and p.x[0].taps <= call.kernel.depthwise.in_place)
 
     cdef int64_t tasks(self, const DepthwiseCall *call) noexcept nogil:
-        return (call.n * divide_up(call.groups, call.lanes) * call.count[0] * call.classes * call.row_blocks
-                * call.column_blocks)
+        return (call.n * divide_up(call.groups, call.lanes if call.lanes > 1 else call.task_groups) * call.count[0]
+                * call.classes * call.row_blocks * call.column_blocks)
 
     def info(self, dtype, bint channels_last):
         """What a call would use: algorithm, tile, threads, tasks and bytes."""
