@@ -354,18 +354,29 @@ static void depthwise_line(real *out, const real *source, int64_t columns, const
     }
 }
 
+/* How many vectors the next tile of a row has. The last one overlaps what is done, so that it is whole: masked stores
+ * are slow on some machines. */
+static int64_t next_vectors(int64_t columns, int64_t *done)
+{
+    const int64_t left = (columns - *done + LANES - 1) / LANES, vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
+    if (*done + vectors * LANES <= columns) return vectors;
+    if (vectors * LANES > columns) return vectors > 1 ? vectors - 1 : 1;
+    *done = columns - vectors * LANES;
+    return vectors;
+}
+
 #if IN_PLACE
 /* Strips of a few vectors, down all rows: which of their lanes exist is found once. */
 static void depthwise_in_place(real *out, const real *source, int64_t rows, int64_t columns, const fc_depthwise *d)
 {
-    const int64_t taps = d->tap_count[0] ? d->taps[0]->columns : 0, count = (columns + LANES - 1) / LANES;
+    const int64_t taps = d->tap_count[0] ? d->taps[0]->columns : 0;
     const int64_t *offset = taps ? d->taps[0]->offset : NULL;
     windows w;
     const struct tiles *tile;
     int64_t vectors;
-    for (int64_t v = 0; v < count; v += vectors) {
-        vectors = count - v < TILE_VECTORS ? count - v : TILE_VECTORS;
-        const int64_t column = 2 * v * LANES;
+    for (int64_t done = 0; done < columns; done += vectors * LANES) {
+        vectors = next_vectors(columns, &done);
+        const int64_t column = 2 * done;
         for (int64_t t = 0; t < taps; t++)
             for (int64_t i = 0; i < 2 * vectors; i++)
                 w.lanes[t][i] = existing_lanes(d->x + column + offset[t] + i * LANES, d->width);
@@ -375,15 +386,14 @@ static void depthwise_in_place(real *out, const real *source, int64_t rows, int6
             if (y > rows - tile->rows) y = rows - tile->rows;  /* overlaps the tile before */
             w.source = source + y * d->row_step + column;
             w.row = 2 * y;
-            tile->in_place[vectors - 1](out + y * d->out_row_step + v * d->out_vector_step, &w, columns - v * LANES,
-                                        d);
+            tile->in_place[vectors - 1](out + y * d->out_row_step + done * d->lane_step, &w, columns - done, d);
         }
     }
 }
 #endif
 
-/* Some rows of adjacent pixels. Masked stores are slow on some machines: the last vector overlaps the one before, and
- * where a row is shorter than a vector, what is stored too much is overwritten by the rows below, which `follow`. */
+/* Some rows of adjacent pixels. Where a row is shorter than a vector, what is stored too much is overwritten by the rows
+ * below, which `follow`. */
 static void pixel_tiles(const struct tiles *tile, real *out, const real *source, int64_t columns, int follow,
                         const fc_depthwise *d)
 {
@@ -399,12 +409,7 @@ static void pixel_tiles(const struct tiles *tile, real *out, const real *source,
         return;
     }
     for (int64_t vectors; done < columns; done += vectors * LANES) {
-        const int64_t left = (columns - done + LANES - 1) / LANES;
-        vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
-        if (done + vectors * LANES > columns) {
-            if (vectors * LANES > columns) vectors--;
-            else done = columns - vectors * LANES;
-        }
+        vectors = next_vectors(columns, &done);
         tile->plain[vectors - 1](out + done, source + done, columns - done, d);
     }
 }
