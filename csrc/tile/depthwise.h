@@ -393,13 +393,13 @@ static void depthwise_in_place(real *out, const real *source, int64_t rows, int6
 #endif
 
 /* Some rows of adjacent pixels. Where a row is shorter than a vector, what is stored too much is overwritten by the rows
- * below, which `follow`. */
-static void pixel_tiles(const struct tiles *tile, real *out, const real *source, int64_t columns, int follow,
+ * below, if as many as `left` outputs adjoin. */
+static void pixel_tiles(const struct tiles *tile, real *out, const real *source, int64_t columns, int64_t left,
                         const fc_depthwise *d)
 {
     int64_t done = 0;
     if (columns < LANES) {
-        tile->plain[0](out, source, follow ? LANES : columns, d);
+        tile->plain[0](out, source, left >= LANES - columns ? LANES : columns, d);
         return;
     }
     if (columns > LANES && columns < 2 * LANES) {
@@ -438,7 +438,8 @@ static void depthwise(void *out_, const void *source_, int64_t rows, int64_t col
         real *to = out + y * d->out_row_step;
         const real *from = source + y * d->row_step;
         if (pixels) {
-            pixel_tiles(tile, to, from, columns, y + tile->rows < rows && d->out_row_step == columns, d);
+            const int64_t left = d->out_row_step == columns ? (rows - y - tile->rows) * columns : 0;
+            pixel_tiles(tile, to, from, columns, left, d);
             continue;
         }
         tile_function *const *functions = d->phases == 2 ? tile->zipped : tile->plain;

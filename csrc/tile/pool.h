@@ -89,11 +89,18 @@ typedef struct input_rows {
     int64_t rows, place_step;
 } input_rows;
 
-/* Elements from position x on; those outside the row read as `fill`. */
-INLINE vec elements_at(int inside, const real *row, int64_t x, int64_t extent, vec fill)
+/* Elements from `p` on; those outside the row read as `fill`. */
+INLINE vec elements_at(int inside, const real *p, mask exist, vec fill) { return inside ? load(p) : load_or(p, exist, fill); }
+
+/* Which elements exist that a vector of outputs reads: of each tap or, where windows lie 2 apart, of each pair of vectors
+ * that hold a tap and the next. */
+INLINE void find_existing(int64_t taps, int lie, const fc_pool_axis *axis, int64_t x, mask *exist)
 {
-    if (inside) return load(row + x);
-    return load_or(row + x, lane_range(clamp_lane(-x), clamp_lane(extent - x)), fill);
+    for (int64_t t = 0; t < taps; t += lie == EVERY_OTHER ? 2 : 1) {
+        const int64_t at = x + t * axis->dilation;
+        exist[t] = lane_range(clamp_lane(-at), clamp_lane(axis->extent - at));
+        if (lie == EVERY_OTHER) exist[t + 1] = lane_range(clamp_lane(-at - LANES), clamp_lane(axis->extent - at - LANES));
+    }
 }
 
 INLINE vec spread_elements(const fc_pool_axis *axis, const real *row, int64_t x, int64_t step, vec fill)
@@ -109,13 +116,12 @@ INLINE vec spread_elements(const fc_pool_axis *axis, const real *row, int64_t x,
 /* The windows of LANES outputs over one row, the first of which begins at x; `first` is the place of the first tap that
  * lies inside. */
 INLINE pool_state take_window(int operation, int64_t taps, int lie, int inside, const fc_pool_axis *axis,
-                              const input_rows *in, const real *row, int64_t x, ivec first)
+                              const input_rows *in, const real *row, int64_t x, const mask *exist, ivec first)
 {
     const vec fill = splat(operation == TOTAL ? (real)0 : -(real)__builtin_inf());
-    const int64_t extent = axis->extent;
     pool_state s;
     if (lie == EVERY_OTHER) {
-        vec low = elements_at(inside, row, x, extent, fill), high = elements_at(inside, row, x + LANES, extent, fill);
+        vec low = elements_at(inside, row + x, exist[0], fill), high = elements_at(inside, row + x + LANES, exist[1], fill);
         pool_begin(operation, &s, SHUFFLE(low, high, UNZIP_EVEN), first);
         for (int64_t t = 1; t < taps; t++) {
             const ivec place = splat_place(t * in->place_step);
@@ -123,17 +129,17 @@ INLINE pool_state take_window(int operation, int64_t taps, int lie, int inside, 
                 pool_take(operation, &s, SHUFFLE(low, high, UNZIP_ODD), place);
                 continue;
             }
-            low = elements_at(inside, row, x + t, extent, fill);
-            high = elements_at(inside, row, x + t + LANES, extent, fill);
+            low = elements_at(inside, row + x + t, exist[t], fill);
+            high = elements_at(inside, row + x + t + LANES, exist[t + 1], fill);
             pool_take(operation, &s, SHUFFLE(low, high, UNZIP_EVEN), place);
         }
         return s;
     }
-    pool_begin(operation, &s, lie == ADJACENT ? elements_at(inside, row, x, extent, fill)
+    pool_begin(operation, &s, lie == ADJACENT ? elements_at(inside, row + x, exist[0], fill)
                                               : spread_elements(axis, row, x, in->step, fill), first);
     for (int64_t t = 1; t < taps; t++) {
         const int64_t at = x + t * axis->dilation;
-        pool_take(operation, &s, lie == ADJACENT ? elements_at(inside, row, at, extent, fill)
+        pool_take(operation, &s, lie == ADJACENT ? elements_at(inside, row + at, exist[t], fill)
                                                  : spread_elements(axis, row, at, in->step, fill),
                   splat_place(t * in->place_step));
     }
@@ -151,7 +157,7 @@ INLINE ivec first_places(const fc_pool_axis *axis, int64_t x, int64_t place_step
     return places;
 }
 
-/* Vectors of outputs [begin, end) of all rows. */
+/* Vectors of outputs [begin, end) of all rows; outside there is one. */
 INLINE void pixel_rows(int operation, int64_t taps, int lie, int inside, const fc_pool_axis *width, int64_t column,
                        int64_t begin, int64_t end, const input_rows *rows, const pool_rows *scratch, int64_t at)
 {
@@ -160,30 +166,38 @@ INLINE void pixel_rows(int operation, int64_t taps, int lie, int inside, const f
     const pool_rows to = *scratch;
     const int64_t x_first = (column + begin) * axis.stride - axis.before;
     const ivec none = {0}, first = inside ? none : first_places(&axis, x_first, in.place_step);
+    mask exist[FC_POOL_TAPS + 1];
+    if (!inside) find_existing(taps, lie, &axis, x_first, exist);
     for (int64_t r = 0; r < in.rows; r++) {
         const real *row = in.source + r * in.row_step;
         int64_t x = x_first;
         for (int64_t i = begin; i < end; i += LANES, x += LANES * axis.stride) {
-            const pool_state s = take_window(operation, taps, lie, inside, &axis, &in, row, x, first);
+            const pool_state s = take_window(operation, taps, lie, inside, &axis, &in, row, x, exist, first);
             pool_keep(operation, &to, at + r * to.pitch + i, &s);
         }
     }
 }
 
-/* Vectors inside the input first, row by row; then those at its edges, each down all rows, where masks stay the same. */
+/* Vectors inside the input first, row by row; then those at its edges, each down all rows, where masks stay the same.
+ * The last one overlaps the one before if that brings it inside. */
 INLINE void pixel_part(int operation, int64_t taps, int lie, const fc_pool_axis *axis, int64_t column, int64_t columns,
                        const input_rows *in, const pool_rows *to, int64_t at)
 {
     const int64_t reach = lie == ADJACENT ? (taps - 1) * axis->dilation + LANES : (taps + 1) / 2 * 2 - 2 + 2 * LANES;
-    int64_t low = 0, high = 0;  /* vectors [low, high) are inside */
-    for (int64_t i = 0; i < columns && lie != ANY; i += LANES) {
-        const int64_t x = (column + i) * axis->stride - axis->before;
-        if (x < 0) low = i + LANES;
-        else if (x + reach <= axis->extent) high = i + LANES;
+    const int64_t start = column * axis->stride - axis->before, whole = columns - LANES;
+    const int64_t x = start + whole * axis->stride;
+    int64_t low = 0, high = 0, end = columns;  /* vectors [low, high) are inside */
+    if (lie != ANY && whole > 0 && x >= 0 && x + reach <= axis->extent) {
+        end = whole / LANES * LANES + LANES;
+        if (end < columns) pixel_rows(operation, taps, lie, 1, axis, column, whole, whole + 1, in, to, at);
+    }
+    for (int64_t i = 0; i < end && lie != ANY; i += LANES) {
+        if (start + i * axis->stride < 0) low = i + LANES;
+        else if (start + i * axis->stride + reach <= axis->extent) high = i + LANES;
     }
     if (low < high) pixel_rows(operation, taps, lie, 1, axis, column, low, high, in, to, at);
     else high = low;
-    for (int64_t i = 0; i < columns; i += LANES)
+    for (int64_t i = 0; i < end; i += LANES)
         if (i < low || i >= high) pixel_rows(operation, taps, lie, 0, axis, column, i, i + 1, in, to, at);
 }
 
@@ -343,6 +357,8 @@ INLINE void finish_row(int operation, const fc_pool *pool, const fc_pool_part *p
 {
     const fc_pool_axis *depth = &pool->axis[0], *height = &pool->axis[1], *width = &pool->axis[2];
     const int64_t lanes = part->columns * pool->channels;
+    /* masked stores are slow on some machines: what is stored too much is overwritten by the rows below, if they adjoin */
+    const int64_t room = part->target_step == lanes ? (part->rows - row) * lanes : 0;
     const int64_t z = part->depth * depth->stride - depth->before, y = (part->row + row) * height->stride - height->before;
     const int64_t first_index = (z * height->extent + y) * width->extent;
     const double factor = operation == TOTAL
@@ -362,7 +378,7 @@ INLINE void finish_row(int operation, const fc_pool *pool, const fc_pool_part *p
             }
             s.best = narrow(s.total);
         }
-        if (count == LANES) store(out + i, s.best);
+        if (count == LANES || i + LANES <= room) store(out + i, s.best);
         else store_first(out + i, s.best, count);
         if (operation != MAXIMUM_AND_PLACE) continue;
         if (indices) store_indices(indices + i, s.place, first_index, rows->start + i, count);
