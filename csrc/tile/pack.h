@@ -83,24 +83,24 @@ INLINE vec every(int stride, const vec *v)
 }
 
 /* Neighbouring columns 2 or 4 elements apart in memory (a strided convolution along a contiguous width). */
-INLINE void pack_every(int stride, real *panel, int64_t step, int64_t width, int64_t depth, const real *source,
-                       int64_t k_stride)
+INLINE void pack_every(int stride, real *panel, int64_t step, int64_t width, int64_t room, int64_t depth,
+                       const real *source, int64_t k_stride)
 {
     for (int64_t i = 0; i < width; i += LANES) {
         const int64_t columns = width - i < LANES ? width - i : LANES;
         const int64_t elements = stride * (columns - 1) + 1;  /* the last one is the last that is wanted */
+        const int64_t overlapping = i && i + LANES > room ? 0 : overlapping_rows(step, width, room, i, depth);
         const mask out = first_lanes((int)columns);
         mask in[4];
-        for (int v = 0; v < stride; v++) {
-            const int64_t rest = elements - v * LANES;
-            in[v] = first_lanes((int)(rest < 0 ? 0 : rest < LANES ? rest : LANES));
-        }
+        for (int v = 0; v < stride; v++) in[v] = first_lanes(clamp_lane(elements - v * LANES));
         for (int64_t k = 0; k < depth; k++) {
+            const real *from = source + k * k_stride + stride * i;
             vec block[4];
             UNROLL
             for (int v = 0; v < stride; v++)
-                block[v] = load_masked(source + k * k_stride + stride * i + v * LANES, in[v]);
-            store_masked(panel + k * step + i, every(stride, block), out);
+                block[v] = columns == LANES && v < stride - 1 ? load(from + v * LANES) : load_masked(from + v * LANES, in[v]);
+            if (k < overlapping) store(panel + k * step + i, every(stride, block));
+            else store_masked(panel + k * step + i, every(stride, block), out);
         }
     }
 }
@@ -123,9 +123,9 @@ static void pack_roomy(real *panel, int64_t step, int64_t width, int64_t room, i
                                  i && i + LANES > room ? 0 : overlapping_rows(step, width, room, i, depth),
                                  source + i * i_stride, i_stride);
     } else if (i_stride == 2 && width > 2 && FC_MASKS) {
-        pack_every(2, panel, step, width, depth, source, k_stride);
+        pack_every(2, panel, step, width, room, depth, source, k_stride);
     } else if (i_stride == 4 && width > 2 && FC_MASKS) {
-        pack_every(4, panel, step, width, depth, source, k_stride);
+        pack_every(4, panel, step, width, room, depth, source, k_stride);
     } else {
         for (int64_t k = 0; k < depth; k++)
             for (int64_t i = 0; i < width; i++) panel[k * step + i] = source[i * i_stride + k * k_stride];

@@ -126,7 +126,7 @@ class Graph(Nodes):
         signatures = [UNKNOWN if each is None else Signature(each[1], each[0]) for each in shapes]
         found = specialise(self._ready(), signatures)
         found = found._replace(nodes=fuse(found.nodes, found.outputs, self._keep, self._exact, found.known))
-        program = Program(self.inputs, found, self._keep, channels_last)
+        program = Program(self.inputs, found, self._keep, channels_last, not self._exact)
         with self._lock:
             self._programs[key] = program
             while len(self._programs) > PROGRAMS:

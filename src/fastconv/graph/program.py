@@ -27,6 +27,9 @@ from fastconv.graph.specialise import LOCATED, Specialised, located
 BLOCKS = 4
 
 
+#: Planes of up to so many pixels, and so many channels or more, lie channels-last where that is free.
+PLANE, CHANNELS = int(__import__("os").environ.get("PL", "784")), 16
+
 #: Operators whose result is their first input in another shape.
 RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
 
@@ -71,9 +74,14 @@ class Program:
     """
 
     def __init__(
-        self, inputs: Sequence[Value], found: Specialised, keep: Keep, channels_last: bool = False
+        self,
+        inputs: Sequence[Value],
+        found: Specialised,
+        keep: Keep,
+        channels_last: bool = False,
+        chooses_order: bool = False,
     ) -> None:
-        self.found, self.channels_last = found, channels_last
+        self.found, self.channels_last, self.chooses_order = found, channels_last, chooses_order
         self._numbers: dict[Value | None, int] = {None: -1}
         self._start: list[Any] = []
         self._inputs = [self._number(value) for value in inputs]
@@ -103,6 +111,16 @@ class Program:
             self._numbers[value] = len(self._start)
             self._start.append(value.constant)
         return self._numbers[value]
+
+    def _is_channels_last(self, known: Signature) -> bool:
+        """In which order a value lies: as the input does, or where it is free to choose, as suits small planes.
+
+        There channels fill vectors, and pixels do not.
+        """
+        shape = known.shape
+        if self.channels_last or not self.chooses_order or shape is None or len(shape) != 4:
+            return self.channels_last
+        return shape[1] >= CHANNELS and 1 < shape[2] * shape[3] <= PLANE
 
     def _step(self, node: Node, keep: Keep) -> Step:
         operator = OPERATORS[node.operator]
@@ -212,7 +230,7 @@ class Program:
                 assert known.shape is not None
                 place = block[offset : offset + known.nbytes]
                 flat = place.view(known.dtype or np.uint8)
-                values[self._number(value)] = laid(flat, known.shape, self.channels_last)
+                values[self._number(value)] = laid(flat, known.shape, self._is_channels_last(known))
             for number, of, index in self._placed_parts:
                 values[number] = values[of] if index is None else values[of][index]
         for step in self._views:
