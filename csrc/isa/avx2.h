@@ -41,7 +41,46 @@ INLINE mask even_lanes(int n)
     return first_lanes(n) & (__m256i)even;
 }
 INLINE vec load_masked(const real *p, mask m) { return (vec)AVX2(maskload)(p, m); }
-INLINE void store_masked(real *p, vec v, mask m) { AVX2(maskstore)(p, m, (ymm)v); }
+/* Some machines take twenty operations for a masked store: a mask of all lanes is none, and the first lanes go in pieces. */
+INLINE void store_masked(real *p, vec v, mask m)
+{
+    if (AVX2(movemask)((ymm)m) == (1 << LANES) - 1) store(p, v);
+    else AVX2(maskstore)(p, m, (ymm)v);
+}
+#define FC_STORE_FIRST
+INLINE void store_first(real *p, vec v, int n)
+{
+#if FC_REAL_BYTES == 4
+    __m128 rest = _mm256_castps256_ps128((__m256)v);
+    if (n >= LANES) {
+        store(p, v);
+        return;
+    }
+    if (n & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps((__m256)v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, rest);
+#else
+    __m128d rest = _mm256_castpd256_pd128((__m256d)v);
+    if (n >= LANES) {
+        store(p, v);
+        return;
+    }
+    if (n & 2) {
+        _mm_storeu_pd(p, rest);
+        rest = _mm256_extractf128_pd((__m256d)v, 1);
+        p += 2;
+    }
+    if (n & 1) _mm_store_sd(p, rest);
+#endif
+}
 INLINE vec load_or(const real *p, mask m, vec fill)
 {
     return (vec)AVX2(blendv)((ymm)fill, AVX2(maskload)(p, m), (ymm)m);

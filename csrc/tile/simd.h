@@ -30,7 +30,9 @@
 INLINE int clamp_lane(int64_t lane) { return lane < 0 ? 0 : lane > LANES ? LANES : (int)lane; }
 
 INLINE vec load_first(const real *p, int n) { return load_masked(p, first_lanes(n)); }
+#ifndef FC_STORE_FIRST  /* else the instruction set has a better way */
 INLINE void store_first(real *p, vec v, int n) { store_masked(p, v, first_lanes(n)); }
+#endif
 
 /* The same where n is LANES but at the end of a row: masked stores are slow on some machines. */
 INLINE vec load_up_to(const real *p, int n) { return n == LANES ? load(p) : load_first(p, n); }

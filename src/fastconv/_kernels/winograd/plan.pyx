@@ -40,7 +40,7 @@ from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, worker_threads,
 )
 from fastconv._kernels.engine.order cimport WINOGRAD_CHANNELS as LEAST_CHANNELS, WINOGRAD_DEPTH as CHUNK
-from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, run_packed, work
+from fastconv._kernels.engine.packed cimport FORM_WINOGRAD, Form, Lease, give_back, lease, run_packed, work
 from fastconv._kernels.winograd.tasks cimport (
     MOST_VECTORS, WinogradCall, channels_scratch, channels_task, inputs_task, tiles_scratch, tiles_task,
     transformed_inputs, transformed_weights, weights_task,
@@ -162,24 +162,52 @@ cdef class WinogradPlan(Subconvolutions):
         describe_weights(&call.weights, d, call.tiles.kernel, what.factor, self.forward)
         call.weights.width, call.weights.padded = call.channel_width, call.tile_rows
         if call.few_tiles:
-            self.run_few_tiles(&call)
+            self.run_few_tiles(&call, what.factor)
         else:
             self.run_many_tiles(&call, what.factor)
         if call.out_of_memory:
             return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    cdef int run_many_tiles(self, WinogradCall *call, const View *weight) except -1 nogil:
-        cdef const Dense *d = call.dense
-        cdef int64_t transformed = d.groups * transformed_weights(call)
+    cdef Form form_of(self, const WinogradCall *call) noexcept nogil:
         cdef Form form
         form.algorithm, form.part, form.kernel = FORM_WINOGRAD, self.form, call.tiles.kernel
         form.width, form.layout = call.channel_width, 2 * call.depth + call.tile_rows
+        return form
+
+    cdef int run_many_tiles(self, WinogradCall *call, const View *weight) except -1 nogil:
+        cdef const Dense *d = call.dense
+        cdef int64_t transformed = d.groups * transformed_weights(call)
+        cdef Form form = self.form_of(call)
         return run_packed(call, &call.u, &call.out_of_memory, weight, &form, transformed * call.tiles.itemsize,
                           work(weights_task, d.groups * call.channel_panels, 10.0 * transformed),
                           work(tiles_task, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count))
 
-    cdef int run_few_tiles(self, WinogradCall *call) except -1 nogil:
+    cdef int run_few_tiles(self, WinogradCall *call, const View *weight) except -1 nogil:
+        """By weights that are there as they are wanted, if they are packed; else each task transforms its own, which are
+        read once and so need not be written down."""
+        cdef const Dense *d = call.dense
+        cdef int64_t transformed = d.groups * transformed_weights(call)
+        cdef Form form = self.form_of(call)
+        cdef Lease panels
+        cdef bint filled = False
+        call.u = NULL
+        if weight.packed == NULL:
+            return self.run_blocks(call)
+        lease(&panels, weight, &form, transformed * call.tiles.itemsize)
+        call.u = panels.memory
+        try:
+            if panels.fresh:
+                parallel(weights_task, call, d.groups * call.channel_panels, 10.0 * transformed)
+            filled = not call.out_of_memory
+            if filled:
+                self.run_blocks(call)
+        finally:
+            give_back(&panels, filled)
+        return 0
+
+    cdef int run_blocks(self, WinogradCall *call) except -1 nogil:
+        """The few tiles, block by block."""
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_inputs(call), block
         cdef size_t held

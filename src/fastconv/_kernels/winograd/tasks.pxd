@@ -20,7 +20,7 @@ cdef struct WinogradCall:
     const char *source
     const char *bias
     char *out
-    char *u                   # transformed weights: per group, panel: [point][k][channel]
+    char *u                   # transformed weights: per group, panel: [point][k][channel]; NULL if tasks make their own
     char *v                   # or transformed inputs of a block: per group, chunk: [point], panels of tiles
     char *finite              # per image: 0 if an output is infinite or NaN
     int64_t out_stride[5]

@@ -257,20 +257,27 @@ cdef void channels_task(void *context, int64_t index) noexcept nogil:
     cdef int64_t block = min(call.block, t.count - call.first)
     cdef int64_t panel = index % call.channel_panels, group = index // call.channel_panels
     cdef int64_t channel = panel * width, channels = min(width, d.channels - channel), c = 0, count, point
-    cdef int64_t u_step = apart(t, call.depth * t.piece_count * width)
+    cdef int64_t made_step = apart(t, call.depth * t.piece_count * width), u_step = made_step
     cdef const char *v = call.v + group * transformed_inputs(call) * item
     cdef char *taps = <char *>task_scratch(channels_scratch(call) * item)
-    cdef char *u = taps + taps_scratch(t, width) * item
-    cdef char *sums = u + points * u_step * item
+    cdef char *made = taps + taps_scratch(t, width) * item
+    cdef char *sums = made + points * made_step * item
+    cdef const char *u = made
     if taps == NULL:
         call.out_of_memory = True
         return
+    if call.u != NULL:
+        u_step = weights_step(call)
+        u = call.u + index * points * u_step * item
     while c < d.depth:
         count = min(call.depth, d.depth - c)
-        transform_weights(t, &call.weights, group, panel, c, count, taps, u, u_step)
+        if call.u == NULL:
+            transform_weights(t, &call.weights, group, panel, c, count, taps, made, u_step)
         for point in range(points):
             multiply_tiles(call, count * t.piece_count, u + point * u_step * item, v + point * chunk_step(call) * item,
                            sums + point * sums_step(call) * item, channels, block, c > 0)
+        if call.u != NULL:
+            u += count * t.piece_count * width * item
         v += points * chunk_step(call) * item
         c += count
     write_block(call, group, channel, channels, block, sums)
