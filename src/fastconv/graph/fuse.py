@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.graph.ir import Node, Value, needed
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Signature
+from fastconv.graph.operators.convolution import adds_up
 from fastconv.graph.operators.normalization import factors
 from fastconv.graph.operators.windows import windows
 
@@ -151,7 +152,7 @@ def _scaled(
 ) -> bool:
     """Scale and shift the outputs of a convolution per channel; factor and shift come from some arrays."""
     found = _weights(conv)
-    if found is None or conv.operator != "Conv":
+    if found is None or conv.operator != "Conv" or len(conv.inputs) > 3:
         return False
     weight, bias = found
 
@@ -201,6 +202,27 @@ def _is_per_channel(array: np.ndarray, weight: np.ndarray) -> bool:
         return array.ndim <= weight.ndim
     shape = (1,) * (weight.ndim - array.ndim) + array.shape
     return shape == (1, len(weight), *(1,) * (weight.ndim - 2))
+
+
+def _sum_into_conv(graph: _Rewriting, node: Node) -> bool:
+    """What is added to a convolution's output (a residual, mostly) is there already when that is stored."""
+    for value, other in (node.inputs, node.inputs[::-1]):
+        conv = graph.alone(value)
+        if conv is None or conv.operator != "Conv" or len(conv.inputs) > 3 or _weights(conv) is None:
+            continue
+        x, made, added = (graph.known.get(each) for each in (conv.inputs[0], value, other) if each is not None)
+        if x is None or x.shape is None or made is None or made.shape is None or added is None:
+            continue
+        if made[:2] != added[:2] or other is None or other.constant is not None:
+            continue
+        weight = conv.inputs[1]
+        assert weight is not None
+        if not adds_up(x, Signature.of(weight.constant), conv.attributes):
+            continue
+        bias = conv.inputs[2] if len(conv.inputs) > 2 else None
+        inputs = (conv.inputs[0], weight, bias, other)
+        return graph.merge(conv, node, Node("Conv", inputs, node.outputs, conv.attributes, conv.name))
+    return False
 
 
 def _activation_into(graph: _Rewriting, node: Node) -> bool:
@@ -255,7 +277,7 @@ def _along_rows(graph: _Rewriting, node: Node) -> bool:
     """A convolution of columns one element wide is one of rows: these lie in vectors."""
     x, weight, made = graph.shape(node.inputs[0]), constant(node.inputs[1]), node.outputs[0]
     told = node.attributes
-    if x is None or weight is None or made is None or len(x) != 4 or weight.ndim != 4:
+    if x is None or weight is None or made is None or len(x) != 4 or weight.ndim != 4 or len(node.inputs) > 3:
         return False
     if x[3] != 1 or weight.shape[3] != 1 or weight.shape[2] == 1 or x[2] == 1:
         return False
@@ -426,7 +448,7 @@ def _joined_before(graph: _Rewriting, node: Node) -> bool:
 
 
 RULES: dict[str, tuple[Callable[[_Rewriting, Node], bool], ...]] = {
-    "Add": (_factor_into_conv, _bias_into_product),
+    "Add": (_factor_into_conv, _bias_into_product, _sum_into_conv),
     "BatchNormalization": (_norm_into_conv,),
     "Clip": (_activation_into,),
     "Concat": (_joined_before,),
@@ -447,6 +469,7 @@ ROUNDING = (
     _mean_of_planes,
     _norm_into_conv,
     _factor_into_conv,
+    _sum_into_conv,
     _bias_into_product,
     _swish,
     _hard_swish,

@@ -7,7 +7,7 @@ from fastconv._kernels.engine.conv_pass cimport ConvCall
 from fastconv._kernels.engine.fc_api cimport fc_kernels
 
 
-cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what, bint adds) except -1 nogil
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what) except -1 nogil
 cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_last)
 
 

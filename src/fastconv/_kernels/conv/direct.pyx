@@ -105,7 +105,7 @@ cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
                             divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
 
 
-cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what, bint adds) except -1 nogil:
+cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what) except -1 nogil:
     """One dense sub-convolution, number `part` of its weight's."""
     cdef const View *source = what.source
     cdef const View *weight = what.factor
@@ -122,7 +122,7 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     call.bias = what.bias
     call.activation = what.activation
     call.slope = what.slope
-    call.adds = adds
+    call.adds = what.adds
     call.out_of_memory = False
     for axis in range(5):
         call.window.stride[axis] = source.stride[axis]
@@ -174,13 +174,16 @@ cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_las
 cdef class DensePlan(Subconvolutions):
     """How one geometry is computed by the blocked driver, in one direction."""
 
+    def __cinit__(self, *_):
+        self.can_add = self.forward and type(self) is DensePlan
+
     cdef int run_views(self, const ConvCall *call) except -1 nogil:
         cdef int64_t i
         if self.leaves_gaps:
             fill(call.out, call.bias)
         for i in range(self.count):
             if self.dense[i].pixels:
-                run_dense(&self.dense[i], i, self.forward, call, False)
+                run_dense(&self.dense[i], i, self.forward, call)
         return 0
 
     def info(self, dtype, bint channels_last):

@@ -249,7 +249,7 @@ cdef inline bint open_bias(Opened *opened, object owner, object dtype, int64_t c
 cdef inline void start_call(ConvCall *call, Opened *opened, int activation) noexcept nogil:
     """A call of the first two arrays that have been opened."""
     call.source, call.factor, call.out, call.bias = &opened.array[0].view, &opened.array[1].view, NULL, NULL
-    call.activation, call.slope = activation, LEAKY_SLOPE
+    call.activation, call.slope, call.adds = activation, LEAKY_SLOPE, False
 
 
 # ---- what is known -----------------------------------------------------------------------------------
@@ -463,6 +463,35 @@ cdef class PackedConv:
             close(&opened)
         return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,
                               self.groups, self.activation, self.algorithm, out)
+
+    def add_to(self, out, input):
+        """Add the convolution of `input`, bias too, to what `out` holds, and apply the activation to the sum.
+
+        False, and nothing done, where the arrays or the algorithm for them are not of the kind that can.
+        """
+        cdef Opened opened
+        cdef ConvCall call
+        cdef Key key
+        cdef Known known
+        opened.count = 0
+        try:
+            if open_plain(&opened, input, self.dtype) and opened.array[0].buffer.ndim == self.spatial_rank + 2:
+                memset(&key, 0, sizeof(Key))
+                key.form, key.precision = True, precision_level()
+                if read_array(&opened.array[0], self.spatial_rank, True, key.input):
+                    known = self.known(&key, input)
+                    if not known.plan.can_add:
+                        return False
+                    start_call(&call, &opened, self.activation_code)
+                    call.factor, call.adds = &self.opened.array[0].view, True
+                    if self.bias is not None:
+                        call.bias = self.opened.array[1].view.data
+                    if open_out(&opened, out, self.dtype, known, &call):
+                        known.plan.run_open(&call, out)
+                        return True
+        finally:
+            close(&opened)
+        return False
 
     def __copy__(self):
         return self  # nothing changes it

@@ -43,7 +43,7 @@ def multiply(DensePlan plan, a, bint a_by_columns, b, bint b_by_columns, out, bi
         call.bias = NULL
         if bias is not None:
             call.bias = <const char *>open_buffer(&opened, bias, False).buffer.buf
-        call.activation, call.slope = activation, LEAKY_SLOPE
+        call.activation, call.slope, call.adds = activation, LEAKY_SLOPE, False
         plan.start(&call)
     finally:
         close(&opened)

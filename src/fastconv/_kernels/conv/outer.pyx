@@ -255,7 +255,7 @@ cdef int multiply(const Pass *layout, const View *arrays, const ConvCall *asked,
     source.item = weight.item = out.item = item
     source.packed = weight.packed = out.packed = NULL
     call.source, call.factor, call.out, call.bias = &source, &weight, &out, NULL
-    call.activation, call.slope = asked.activation, asked.slope
+    call.activation, call.slope, call.adds = asked.activation, asked.slope, adds
     describe(p, &d, 1)
     for axis in range(AXES):
         i = 1 if takes_part(p, p.source, axis) and takes_part(p, p.weight, axis) else 0
@@ -292,7 +292,7 @@ cdef int multiply(const Pass *layout, const View *arrays, const ConvCall *asked,
                 describe(p, &d, min(most, runs[0].count - channel))
                 weight.size[0] = out.size[1] = d.channels
                 join_pixels(&d, &source, &out)
-                run_dense(&d, 0, True, &call, adds)
+                run_dense(&d, 0, True, &call)
                 weight.data += d.channels * runs[0].weight * item
                 out.data += d.channels * runs[0].target * item
                 channel += d.channels

@@ -14,12 +14,14 @@ cdef struct ConvCall:
     const char *bias          # one number per channel of `out`; NULL: none
     int activation
     double slope
+    bint adds                 # to what `out` holds, before bias and activation; only if the pass `can_add`
 
 
 cdef class ConvPass:
     cdef readonly object geometry
     cdef readonly str direction
     cdef readonly bint needs_gil  #: it works on Python objects
+    cdef readonly bint can_add    #: to what its output holds
     cdef bint forward
     cdef bint makes_weights   # the weight gradient
     cdef int spatial_rank

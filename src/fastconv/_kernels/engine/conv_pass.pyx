@@ -108,7 +108,7 @@ cdef int run_pass(ConvPass plan, const View *source, const View *factor, const c
     """`run_views` of what `ConvCall` says."""
     cdef ConvCall call
     call.source, call.factor, call.bias, call.out = source, factor, bias, out
-    call.activation, call.slope = activation, slope
+    call.activation, call.slope, call.adds = activation, slope, False
     return plan.run_views(&call)
 
 

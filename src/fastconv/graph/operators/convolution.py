@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.operators.windows import Windows, windows
 from fastconv.runtime import get_precision
 
+#: Activations that a convolution applies as it stores, by their names there.
+ACTIVATED: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
+    None: lambda x: x,
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "relu6": functional.relu6,
+}
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
@@ -53,6 +60,7 @@ def _conv(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
+    added: np.ndarray | None = None,
     *,
     auto_pad: str = "NOTSET",
     dilations: Sequence[int] = (),
@@ -62,10 +70,14 @@ def _conv(
     strides: Sequence[int] = (),
     activation: str | None = None,
 ) -> np.ndarray:
-    """Windows of x times the weight, plus bias, and an activation that fusion has put here."""
+    """Windows of x times the weight, plus bias; and what fusion has put here: a sum, and an activation."""
     where = _windows(x.shape, weight.shape, auto_pad, dilations, kernel_shape, pads, strides)
     conv = CONV[len(where.kernel)]
-    return conv(x, weight, bias, where.stride, where.padding, where.dilation, group, activation=activation)
+    if added is None:
+        return conv(x, weight, bias, where.stride, where.padding, where.dilation, group, activation=activation)
+    result = conv(x, weight, bias, where.stride, where.padding, where.dilation, group)
+    np.add(result, added, out=result)
+    return ACTIVATED[activation](result)
 
 
 def _geometry(x: Signature, weight: Signature, attributes: dict[str, Any]) -> ConvGeometry:
@@ -81,7 +93,11 @@ def _geometry(x: Signature, weight: Signature, attributes: dict[str, Any]) -> Co
 
 
 def _conv_signature(
-    x: Signature, weight: Signature, bias: Signature | None = None, **attributes: Any
+    x: Signature,
+    weight: Signature,
+    bias: Signature | None = None,
+    added: Signature | None = None,
+    **attributes: Any,
 ) -> Signature:
     return Signature(x.dtype, _geometry(x, weight, attributes).output_shape)
 
@@ -110,7 +126,20 @@ def _conv_kernel(
     def kernel(x: np.ndarray, *others: Any) -> None:
         packed(x, others[-1])
 
-    return kernel
+    def adding(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, added: np.ndarray, out: Any) -> None:
+        if not np.may_share_memory(added, out):
+            np.copyto(out, added)
+        if not packed.add_to(out, x):
+            np.copyto(out, _conv(x, weight, bias, out, **attributes))
+
+    return kernel if len(signatures) < 4 else adding
+
+
+def adds_up(x: Signature, weight: Signature, attributes: dict[str, Any]) -> bool:
+    """Whether the kernel for these shapes can add what it computes to what is there."""
+    if x.dtype not in FLOATS or weight.dtype != x.dtype:
+        return False
+    return bool(plan(_geometry(x, weight, attributes), "forward", "auto", get_precision()).can_add)
 
 
 def _conv_flops(signatures: list[Signature], output: Signature, **attributes: Any) -> int:
@@ -253,7 +282,7 @@ def pass_of(
 
 
 OPERATORS: dict[str, Operator] = {
-    "Conv": Operator(_conv, _conv_signature, bind=_conv_kernel, flops=_conv_flops),
+    "Conv": Operator(_conv, _conv_signature, bind=_conv_kernel, overwrites=(3,), flops=_conv_flops),
     "ConvTranspose": Operator(
         _conv_transpose, _transpose_signature, bind=_transpose_kernel, flops=_transpose_flops
     ),
