@@ -103,6 +103,11 @@ geometries = [  # n, in, out, size, kernel, stride, padding, dilation, groups
     (2, 3, 17, (15, 19), (6, 5), 2, 1, 1, 1),
     (1, 5, 16, (14, 37), (4, 4), 2, 1, 1, 1),
     (1, 4, 16, (31, 47), (11, 12), 4, ((2, 0), (1, 3)), 1, 2),
+    (2, 5, 5, (9, 2), (3, 3), 1, 1, 1, 5),
+    (1, 3, 3, (3, 1), (3, 1), 1, ((1, 1), (0, 0)), 1, 3),
+    (1, 9, 9, (7, 7), (3, 3), 1, 1, 1, 9),
+    (1, 3, 3, (13, 5), (5, 5), 2, 2, 1, 3),
+    (2, 4, 4, (5, 14), (3, 3), 1, 1, 1, 4),
 ]
 for n, c, k, size, kernel, stride, padding, dilation, groups in geometries:
     x, w, b = integers(n, c, *size), integers(k, c // groups, *kernel), integers(k)
@@ -174,6 +179,9 @@ windows = [  # size, kernel, stride, padding, dilation, ceil_mode
     ((9, 67), (3, 2), (1, 3), 1, (2, 1), True),
     ((4, 129), (1, 5), 1, (0, 2), 1, False),
     ((40, 45), (31, 9), 1, (15, 4), 1, False),
+    ((11, 2), (3, 1), 1, (1, 0), 1, False),
+    ((7, 7), (3, 3), 2, 1, 1, False),
+    ((9, 27), (3, 3), 2, 0, 1, True),
 ]
 for channels, (size, kernel, stride, padding, dilation, ceil_mode) in itertools.product((1, 17), windows):
     x, where = integers(2, channels, *size), (kernel, stride, padding)

@@ -41,6 +41,12 @@ def conv(line: Line, bias: bool = False, kernel: int = 3) -> Line:
     return line.then("Conv", constant(6, 4, kernel, kernel), *more, pads=(1, 1, 1, 1))
 
 
+def residual(line: Line, *bias: Value, channels: int = 4, first: bool = True) -> Line:
+    x = line.x
+    line.then("Conv", constant(channels, channels, 1, 1), *bias)
+    return line.then("Add", x, first=first)
+
+
 def norm(line: Line) -> Line:
     statistics = (constant(6), constant(6), constant(6), constant(6, low=0.5))
     return line.then("BatchNormalization", *statistics, epsilon=1e-3)
@@ -102,6 +108,10 @@ CASES: dict[str, tuple[Callable[[], Line], list[str]]] = {
         ),
         ["Transpose", "Conv", "Transpose"],
     ),
+    "residual": (lambda: residual(Line(*IMAGE), constant(4)), ["Conv"]),
+    "residual, relu": (lambda: residual(Line(*IMAGE), first=False).then("Relu"), ["Conv"]),
+    "residual, norm": (lambda: residual(norm(conv(Line(*IMAGE))), channels=6), ["Conv", "Conv"]),
+    "residual of many rows": (lambda: residual(Line(3, 4, 40, 40), constant(4)).then("Relu"), ["Conv"]),
     "swish": (lambda: swish(Line(*IMAGE)), ["Swish"]),
     "hard swish": (lambda: hard_swish(Line(*IMAGE)), ["HardSwish"]),
     "gelu": (lambda: gelu(Line(*ROWS)), ["Gelu"]),
@@ -143,6 +153,30 @@ def test_a_value_that_is_returned_is_not_fused_away() -> None:
     assert len(graph(np.ones(IMAGE, np.float32))) == 2
     found = graph.program(((IMAGE, np.dtype(np.float32)),)).found
     assert [node.operator for node in found.nodes] == ["Conv", "BatchNormalization"]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_residual_that_is_read_again_stays_what_it_was(channels_last: bool) -> None:
+    """A sum is written over one of its parts only where nobody else reads that."""
+    x = Value("x", np.dtype(np.float32), (2, 8, 6, 6))
+    one, two, total, last = (Value(name) for name in ("one", "two", "total", "last"))
+    weights = [constant(8, 8, 1, 1) for _ in range(2)]
+    nodes = [
+        Node("Conv", [x, weights[0]], [one]),
+        Node("Conv", [one, weights[1]], [two]),
+        Node("Add", [two, one], [total]),
+        Node("Mul", [total, one], [last]),
+    ]
+    graph = Graph([x], nodes, [last])
+    given = DRAW.standard_normal((2, 8, 6, 6)).astype(np.float32)
+    if channels_last:
+        given = np.ascontiguousarray(given.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    first = np.einsum("nchw,kc->nkhw", given, weights[0].constant[:, :, 0, 0])
+    second = np.einsum("nchw,kc->nkhw", first, weights[1].constant[:, :, 0, 0])
+    for _ in range(2):
+        np.testing.assert_allclose(graph(given), (second + first) * first, rtol=1e-4, atol=1e-4)
+    found = graph.program(((x.shape, x.dtype),)).found  # type: ignore[arg-type]
+    assert [node.operator for node in found.nodes] == ["Conv", "Conv", "Mul"]
 
 
 def test_joins_that_begin_alike_share_their_memory() -> None:

@@ -25,7 +25,7 @@ def residual(blocks: int = 1, name: str = "net") -> Graph:
     for i in range(blocks):
         made, added = Value(f"c{i}"), Value(f"a{i}")
         weight = Value.of(np.ones((4, 4, 1, 1), np.float32))
-        nodes += [Node("Conv", [value, weight], [made]), Node("Add", [made, value], [added])]
+        nodes += [Node("Conv", [value, weight], [made]), Node("Mul", [made, value], [added])]
         value = added
     return Graph(inputs, nodes, [value], name)
 

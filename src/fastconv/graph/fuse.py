@@ -210,7 +210,9 @@ def _sum_into_conv(graph: _Rewriting, node: Node) -> bool:
         conv = graph.alone(value)
         if conv is None or conv.operator != "Conv" or len(conv.inputs) > 3 or _weights(conv) is None:
             continue
-        x, made, added = (graph.known.get(each) for each in (conv.inputs[0], value, other) if each is not None)
+        x, made, added = (
+            graph.known.get(each) for each in (conv.inputs[0], value, other) if each is not None
+        )
         if x is None or x.shape is None or made is None or made.shape is None or added is None:
             continue
         if made[:2] != added[:2] or other is None or other.constant is not None:

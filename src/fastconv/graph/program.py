@@ -26,9 +26,9 @@ from fastconv.graph.specialise import LOCATED, Specialised, located
 #: Blocks of memory that a program keeps for runs to come.
 BLOCKS = 4
 
-
-#: Planes of up to so many pixels, and so many channels or more, lie channels-last where that is free.
-PLANE, CHANNELS = int(__import__("os").environ.get("PL", "784")), 16
+#: Planes of up to so many pixels, of so many channels or more, lie channels-last where the order is free: a row of
+#: them does not fill vectors evenly, while channels do.
+PLANE, CHANNELS = 28 * 28, 16
 
 #: Operators whose result is their first input in another shape.
 RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}

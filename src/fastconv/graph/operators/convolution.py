@@ -74,7 +74,9 @@ def _conv(
     where = _windows(x.shape, weight.shape, auto_pad, dilations, kernel_shape, pads, strides)
     conv = CONV[len(where.kernel)]
     if added is None:
-        return conv(x, weight, bias, where.stride, where.padding, where.dilation, group, activation=activation)
+        return conv(
+            x, weight, bias, where.stride, where.padding, where.dilation, group, activation=activation
+        )
     result = conv(x, weight, bias, where.stride, where.padding, where.dilation, group)
     np.add(result, added, out=result)
     return ACTIVATED[activation](result)
@@ -126,7 +128,9 @@ def _conv_kernel(
     def kernel(x: np.ndarray, *others: Any) -> None:
         packed(x, others[-1])
 
-    def adding(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, added: np.ndarray, out: Any) -> None:
+    def adding(
+        x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, added: np.ndarray, out: Any
+    ) -> None:
         if not np.may_share_memory(added, out):
             np.copyto(out, added)
         if not packed.add_to(out, x):
