@@ -210,19 +210,14 @@ def _sum_into_conv(graph: _Rewriting, node: Node) -> bool:
         conv = graph.alone(value)
         if conv is None or conv.operator != "Conv" or len(conv.inputs) > 3 or _weights(conv) is None:
             continue
-        x, made, added = (
-            graph.known.get(each) for each in (conv.inputs[0], value, other) if each is not None
-        )
-        if x is None or x.shape is None or made is None or made.shape is None or added is None:
+        x, weight, *bias = conv.inputs
+        known = [graph.known.get(each) if each is not None else None for each in (x, value, other)]
+        shapes = [each[:2] for each in known if each is not None and each.shape is not None]
+        if len(shapes) < 3 or shapes[1] != shapes[2] or weight is None or known[0] is None:
             continue
-        if made[:2] != added[:2] or other is None or other.constant is not None:
+        if not adds_up(known[0], Signature.of(weight.constant), conv.attributes):
             continue
-        weight = conv.inputs[1]
-        assert weight is not None
-        if not adds_up(x, Signature.of(weight.constant), conv.attributes):
-            continue
-        bias = conv.inputs[2] if len(conv.inputs) > 2 else None
-        inputs = (conv.inputs[0], weight, bias, other)
+        inputs = (x, weight, *(bias or [None]), other)
         return graph.merge(conv, node, Node("Conv", inputs, node.outputs, conv.attributes, conv.name))
     return False
 

@@ -26,8 +26,8 @@ from fastconv.graph.specialise import LOCATED, Specialised, located
 #: Blocks of memory that a program keeps for runs to come.
 BLOCKS = 4
 
-#: Planes of up to so many pixels, of so many channels or more, lie channels-last where the order is free: a row of
-#: them does not fill vectors evenly, while channels do.
+#: Planes of up to so many pixels, of so many channels or more, lie channels-last where the order is free:
+#: their rows do not fill vectors evenly, while channels do.
 PLANE, CHANNELS = 28 * 28, 16
 
 #: Operators whose result is their first input in another shape.
@@ -113,10 +113,7 @@ class Program:
         return self._numbers[value]
 
     def _is_channels_last(self, known: Signature) -> bool:
-        """In which order a value lies: as the input does, or where it is free to choose, as suits small planes.
-
-        There channels fill vectors, and pixels do not.
-        """
+        """In which order a value lies: as the input does, or, where it is free, as suits small planes."""
         shape = known.shape
         if self.channels_last or not self.chooses_order or shape is None or len(shape) != 4:
             return self.channels_last

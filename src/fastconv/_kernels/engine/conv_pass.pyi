@@ -8,6 +8,7 @@ class ConvPass:
     geometry: ConvGeometry
     direction: str
     needs_gil: bool
+    can_add: bool
     def __init__(self, geometry: ConvGeometry, direction: str) -> None: ...
     def run(
         self,

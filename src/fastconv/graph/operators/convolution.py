@@ -72,12 +72,10 @@ def _conv(
 ) -> np.ndarray:
     """Windows of x times the weight, plus bias; and what fusion has put here: a sum, and an activation."""
     where = _windows(x.shape, weight.shape, auto_pad, dilations, kernel_shape, pads, strides)
-    conv = CONV[len(where.kernel)]
+    conv, numbers = CONV[len(where.kernel)], (where.stride, where.padding, where.dilation, group)
     if added is None:
-        return conv(
-            x, weight, bias, where.stride, where.padding, where.dilation, group, activation=activation
-        )
-    result = conv(x, weight, bias, where.stride, where.padding, where.dilation, group)
+        return conv(x, weight, bias, *numbers, activation=activation)
+    result = conv(x, weight, bias, *numbers)
     np.add(result, added, out=result)
     return ACTIVATED[activation](result)
 
@@ -128,9 +126,8 @@ def _conv_kernel(
     def kernel(x: np.ndarray, *others: Any) -> None:
         packed(x, others[-1])
 
-    def adding(
-        x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, added: np.ndarray, out: Any
-    ) -> None:
+    def adding(x: np.ndarray, *others: Any) -> None:
+        weight, bias, added, out = others
         if not np.may_share_memory(added, out):
             np.copyto(out, added)
         if not packed.add_to(out, x):
