@@ -15,10 +15,17 @@ INLINE void existing(const fc_gather *g, int64_t first, int64_t *low, int64_t *h
 /* Some vectors of each row: which lanes exist is found once for all rows. */
 INLINE void gather_columns(int vectors, real *to, const real *source, int64_t position, int64_t rows, const fc_gather *g)
 {
+    const real *from = source + position;
+    if (position >= 0 && position + vectors * LANES <= g->extent) {
+        for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) store(to + v * LANES, load(from + v * LANES));
+        }
+        return;
+    }
     mask lanes[4];
     UNROLL
     for (int v = 0; v < vectors; v++) lanes[v] = existing_lanes(position + v * LANES, g->extent);
-    const real *from = source + position;
     for (int64_t r = 0; r < rows; r++, to += g->row, from += g->y_stride) {
         UNROLL
         for (int v = 0; v < vectors; v++) store(to + v * LANES, load_masked(from + v * LANES, lanes[v]));

@@ -27,7 +27,7 @@ from fastconv._kernels.depthwise.blocks cimport (
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall
-from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
+from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps, fc_window
 from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
@@ -334,6 +334,20 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 # ---- the plan ------------------------------------------------------------------------------------------
 
 
+cdef void join_rows(Dense *d, const View *source, const View *out) noexcept nogil:
+    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row."""
+    cdef fc_window *w = &d.window
+    cdef int axis
+    for axis in range(3):
+        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
+            return
+    if source.stride[3] != w.count[2] * source.stride[4] or out.stride[3] != w.count[2] * out.stride[4]:
+        return
+    w.count[2] *= w.count[1]
+    w.extent[2] = w.count[2]
+    w.count[1] = w.extent[1] = 1
+
+
 def serves(geometry):
     """Whether every group has one input channel, or 2 or 4 and as many outputs, and the smallest block fits the
     workspace."""
@@ -374,6 +388,8 @@ cdef class DepthwisePlan(Subconvolutions):
         cdef const View *source = what.source
         cdef const View *out = what.out
         cdef DepthwiseCall call
+        cdef Dense joined
+        cdef const Dense *dense = self.dense
         cdef int axis
         cdef size_t held
         cdef void *memory = NULL
@@ -387,9 +403,12 @@ cdef class DepthwisePlan(Subconvolutions):
         for axis in range(5):
             call.stride[axis], call.out_stride[axis] = source.stride[axis], out.stride[axis]
             call.weight_stride[axis] = what.factor.stride[axis]
+        if self.count == 1:
+            joined, dense = self.dense[0], &joined
+            join_rows(&joined, source, out)
         memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         try:
-            self.lay_out(&call, kernels(source.dtype), channels_last, <Part *>memory)
+            self.lay_out(&call, dense, kernels(source.dtype), channels_last, <Part *>memory)
             parallel(block_task, &call, self.tasks(&call), self.work)
         finally:
             give_scratch(memory, held)
@@ -397,10 +416,9 @@ cdef class DepthwisePlan(Subconvolutions):
             return out_of_memory(b"convolution workspace", 0)
         return 0
 
-    cdef void lay_out(self, DepthwiseCall *call, const fc_kernels *kernel, bint channels_last,
+    cdef void lay_out(self, DepthwiseCall *call, const Dense *d, const fc_kernels *kernel, bint channels_last,
                       Part *parts) noexcept nogil:
         """Parts and blocks of a call; `parts` has room for as many as there are sub-convolutions, then the offsets."""
-        cdef const Dense *d = self.dense
         cdef int64_t i = 0, phase, row_delta = rows_between_taps(d, self.count)
         cdef int phases
         cdef int64_t *offset = <int64_t *>(parts + self.count)
@@ -454,7 +472,7 @@ cdef class DepthwisePlan(Subconvolutions):
         cdef void *memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         memset(&call, 0, sizeof(call))
         call.out_stride[4] = 1
-        self.lay_out(&call, kernels(dtype_number(dtype)), channels_last, <Part *>memory)
+        self.lay_out(&call, self.dense, kernels(dtype_number(dtype)), channels_last, <Part *>memory)
         give_scratch(memory, held)
         tasks = self.tasks(&call)
         return {
