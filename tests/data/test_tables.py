@@ -265,15 +265,19 @@ def test_pixels_of_pictures_that_are_no_squares(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0, 0], x[1].reshape(4, 6) / 255, atol=1e-6)
 
 
-def test_large_tables_go_to_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_arrays_are_mapped_or_go_to_a_file_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bytes first, then a number that is none: what was kept is kept."""
-    monkeypatch.setattr("fastconv.data.csv_file.IN_MEMORY", 1000)
-    monkeypatch.setattr("fastconv.data.files.IN_MEMORY", 1000)
-    x = RNG.integers(0, 256, (3000, 5)).astype(float)
+    for module in ("csv_file", "files", "idx", "npy"):
+        monkeypatch.setattr(f"fastconv.data.{module}.IN_MEMORY", 1000)
+    x, y = RNG.integers(0, 256, (3000, 5)).astype(float), np.arange(3000) % 2
     x[2500, 3] = 0.25
-    np.savetxt(tmp_path / "d.csv", np.column_stack([np.arange(3000) % 2, x]), "%g", ",")
-    dataset = open_dataset(tmp_path / "d.csv", normalise="unit")
-    np.testing.assert_allclose(dataset.batch(slice(None))[0][:, 0], x)
-    np.savez_compressed(tmp_path / "d.npz", x=x, y=np.arange(3000) % 2)
-    dataset = open_dataset(tmp_path / "d.npz", normalise="unit")
-    np.testing.assert_allclose(dataset.batch([2500])[0][0, 0], x[2500])
+    np.savetxt(tmp_path / "d.csv", np.column_stack([y, x]), "%g", ",")
+    np.savez_compressed(tmp_path / "packed.npz", x=x, y=y)
+    np.savez(tmp_path / "plain.npz", z=0, x=np.asfortranarray(x), y=y)
+    for name in ("d.csv", "packed.npz", "plain.npz"):
+        dataset = open_dataset(tmp_path / name, normalise="unit")
+        np.testing.assert_allclose(dataset.batch(slice(None))[0][:, 0], x)
+    for packed in (False, True):
+        np.testing.assert_array_equal(read_idx(idx(tmp_path / "images", x, packed)), x.astype(np.uint8))

@@ -120,6 +120,8 @@ class Augmentation:
             A new array, or x itself if there is nothing to do.
         """
         self.check(x.shape[1:])
+        if not len(x):
+            return x
         rows = x.shape[-2] if x.ndim > 3 else 1
         y = x.reshape(len(x), -1, rows, x.shape[-1])
         if self._moves:
