@@ -69,8 +69,8 @@ def npy_rank(path: str | os.PathLike[str]) -> int:
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name.
 
-    Large ones that were not compressed are mapped: they are read when they are used, and need no memory. Large
-    others are unpacked into a temporary file.
+    Large ones that were not compressed are mapped: they are read when they are used, and need no memory.
+    Large others are unpacked into a temporary file.
 
     Raises
     ------
