@@ -113,6 +113,7 @@ def idx_source(path: str, wanted: Wanted) -> ArraySource:
     made = _pair(train[0], wanted, "")
     if test:
         made.test = _pair(test[0], Wanted(made.kind, made.classes, size=wanted.size), "")
+    made.path = path
     return made
 
 
