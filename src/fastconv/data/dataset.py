@@ -224,8 +224,8 @@ class Dataset:
         lonely = np.flatnonzero(self.counts == 1)
         if len(lonely):
             raise DataError(
-                f"{shown(self.path)}: class {self.classes[lonely[0]]!r} has 1 sample; it must have 2 or more, "
-                "to hold one out"
+                f"{shown(self.path)}: class {self.classes[lonely[0]]!r} has 1 sample; it must have 2 or "
+                "more, to hold one out"
             )
         try:
             return stratified_split(self.labels, fraction, seed, self.groups)
