@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,7 @@ def test_sentences_of_documents(tmp_path: Path) -> None:
     licences = tmp_path / "licences"
     licences.mkdir()
     for name in ("MIT", "GPL"):
-        (licences / name).write_text(
-            f"The {name} licence is very long. It is short.\n\nNo warranty of any kind!"
-        )
+        (licences / name).write_text(f"The {name} licence is long. It is short.\n\nNo warranty of any kind!")
     (licences / "link").symlink_to("MIT")
     write_sentences(tmp_path / "text", licences)
     dataset = open_dataset(tmp_path / "text", cut="line")
@@ -77,11 +76,13 @@ def test_a_small_net_tells_keys_apart(
     """Few keys in little noise; the figures in the documentation are of the whole."""
     monkeypatch.setattr("fastconv.data.examples.touch_tones.KEYS", KEYS[:3])
     monkeypatch.chdir(tmp_path)
-    assert main(["touch-tones", "keys", "--count", "16", "--decibels", "20"]) == 0
-    assert "48 sounds in 3 classes, each (1, 129, 30)" in capsys.readouterr().out
-    monkeypatch.setattr("fastconv.data.examples.learning.EPOCHS", {"touch-tones": 15})
+    assert main(["touch-tones", "keys", "--count", "40", "--decibels", "20"]) == 0
+    assert "120 sounds in 3 classes, each (1, 129, 30)" in capsys.readouterr().out
+    monkeypatch.setattr("fastconv.data.examples.learning.EPOCHS", {"touch-tones": 50})
     (line,) = learn("touch-tones", "keys")
-    assert line == "ConvNet on spectrograms: 100.0% of 12 held out"
+    accuracy, count = re.fullmatch(r"ConvNet on spectrograms: (.*)% of (\d+) held out", line).groups()  # type: ignore[union-attr]
+    assert float(accuracy) > 90
+    assert count == "30"
     assert main(["touch-tones", "keys"]) == 2
     assert capsys.readouterr().err == "error: keys: File exists\n"
     assert main(["solids", "few", "--count", "0"]) == 2
@@ -90,7 +91,11 @@ def test_a_small_net_tells_keys_apart(
 
 
 def test_a_folder_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "made") as made:
-        Path(made, "half").write_text("x")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with new_folder(tmp_path / "made") as made:
+            Path(made, "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert os.listdir(tmp_path) == []

@@ -62,7 +62,7 @@ def learn(name: str, folder: str, seed: int = 0) -> Iterator[str]:
         )
         yield _line("ConvNet on volumes", *_score(net, dataset, train, held_out, EPOCHS[name], seed))
     else:
-        dataset, train, held_out = _opened(folder, seed, kind="text", cut="line", length=24, words=800)
+        dataset, train, held_out = _opened(folder, seed, kind="text", cut="line", length=30, words=2000)
         yield from _sentences(dataset, train, held_out, seed)
 
 
