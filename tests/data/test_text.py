@@ -62,7 +62,7 @@ def test_layouts_tell_the_same(tmp_path: Path) -> None:
     assert x["indices"].max() == len(vocabulary) + 1
 
 
-@pytest.mark.parametrize(("cut", "count"), [("file", 8), ("line", 12), ("sentence", 20)])
+@pytest.mark.parametrize(("cut", "count"), [("file", 8), ("line", 12), ("sentence", 16)])
 def test_texts_are_cut_and_the_pieces_of_a_file_stay_together(cut: str, count: int, tmp_path: Path) -> None:
     dataset = open_dataset(texts(tmp_path, SEA | LAND), cut=cut)
     assert len(dataset) == count
