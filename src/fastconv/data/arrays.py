@@ -62,8 +62,8 @@ def npz_source(path: str, wanted: Wanted) -> ArraySource:
     pairs = [pair for ends in (TRAIN, TEST) if (pair := _pair(folded, ends))]
     if not pairs:
         raise DataError(
-            f"{shown(path)}: holds {printable(listed(sorted(found))) or 'nothing'}; must hold x and y, images "
-            "and labels, or x_train, y_train (and x_test, y_test)"
+            f"{shown(path)}: holds {printable(listed(sorted(found))) or 'nothing'}; must hold x and y, "
+            "images and labels, or x_train, y_train (and x_test, y_test)"
         )
     names = next((arrays[folded[name]] for name in NAMES if name in folded), None)
     sources: list[ArraySource] = []
