@@ -70,7 +70,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 #: What only applications use, and only when they need it.
-EXTRAS = {"rich", "PIL", "matplotlib", "onnxruntime"}.union(*DOORS.values())
+EXTRAS = {"rich", "PIL", "matplotlib", "onnxruntime", "scipy"}.union(*DOORS.values())
 
 
 def part_of(path: Path) -> str:
