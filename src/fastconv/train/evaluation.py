@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +76,8 @@ class Evaluation:
     votes : ndarray, shape (N, K)
     names : sequence of str
         Of the samples.
+    indices : ndarray, shape (N,), int64
+        Where in their data set the samples stand; what cannot be read is missing.
 
     Examples
     --------
@@ -90,6 +92,7 @@ class Evaluation:
     labels: np.ndarray
     votes: np.ndarray
     names: Sequence[str] = ()
+    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
     def predictions(self) -> np.ndarray:
@@ -165,7 +168,9 @@ class Evaluation:
         """Expected calibration error: how far sureness and accuracy are apart, on average over samples."""
         if not len(self.labels):
             return math.nan
-        gaps = [each.count * abs(each.confidence - each.accuracy) for each in self.reliability(bins) if each.count]
+        gaps = [
+            each.count * abs(each.confidence - each.accuracy) for each in self.reliability(bins) if each.count
+        ]
         return float(sum(gaps) / len(self.labels))
 
     def mistakes(self) -> np.ndarray:
@@ -186,7 +191,12 @@ class Evaluation:
             "loss": _finite(self.loss),
             "calibration_error": _finite(self.calibration_error()),
             "classes": [
-                {"name": name, "count": int(count), "precision": _finite(precision), "recall": _finite(recall)}
+                {
+                    "name": name,
+                    "count": int(count),
+                    "precision": _finite(precision),
+                    "recall": _finite(recall),
+                }
                 for name, count, precision, recall in zip(
                     self.classes, self.confusion.sum(axis=1), self.precision, self.recall
                 )
@@ -238,16 +248,26 @@ def evaluate(
         known = ", ".join(model.classes[:20]) + (", ..." if len(model.classes) > 20 else "")
         raise DataError(f"class {unknown[0]!r} is none that the model knows: {known}")
     if tuple(dataset.preprocessing.shape) != model.input_shape:
-        raise DataError(f"samples of shape {dataset.preprocessing.shape}; the model takes {model.input_shape}")
+        raise DataError(
+            f"samples of shape {dataset.preprocessing.shape}; the model takes {model.input_shape}"
+        )
     to_model = np.array([model.classes.index(name) for name in dataset.classes], np.int64)
     chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
-    votes = np.empty((len(chosen), len(model.classes)), np.float32)
-    labels = np.empty(len(chosen), np.int64)
+    votes, labels, readable = [], [], []
     step = batch_size(model.net, model.input_shape)
     for start in range(0, len(chosen), step):
-        part = slice(start, start + step)
-        x, y = dataset.batch(chosen[part])
-        votes[part], labels[part] = model.votes(x), to_model[y]
+        part = chosen[start : start + step]
+        x, y = dataset.batch(part)
+        votes.append(model.votes(x))
+        labels.append(to_model[y])
+        readable.append(part if len(x) == len(part) else dataset.readable(part))
         if progress is not None:
             progress(min(start + step, len(chosen)), len(chosen))
-    return Evaluation(model.classes, labels, votes, [dataset.names[i] for i in chosen])
+    found = np.concatenate([np.empty(0, np.int64), *readable])
+    return Evaluation(
+        model.classes,
+        np.concatenate([np.empty(0, np.int64), *labels]),
+        np.concatenate([np.empty((0, len(model.classes)), np.float32), *votes]),
+        [dataset.names[i] for i in found],
+        found,
+    )

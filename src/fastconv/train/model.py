@@ -43,9 +43,9 @@ class Model:
     Examples
     --------
     >>> from fastconv.train import Model, parse_net
-    >>> from fastconv.data import Preprocessing
+    >>> from fastconv.data import ImagePreprocessing
     >>> net = parse_net("conv 4 3, relu, fc", (1, 8, 8), 2, rng=0)
-    >>> model = Model(net, "conv 4 3, relu, fc", ("X", "O"), Preprocessing("images", (1, 8, 8)))
+    >>> model = Model(net, "conv 4 3, relu, fc", ("X", "O"), ImagePreprocessing(shape=(1, 8, 8)))
     >>> model.probabilities(np.zeros((3, 1, 8, 8), np.float32)).shape
     (3, 2)
     """

@@ -1,4 +1,4 @@
-"""A model in one file, `.fcn`: a safetensors file whose metadata is our header, as JSON; nothing that could run.
+"""A model in one file, `.fcn`: a safetensors file whose metadata is our header, as JSON; nothing could run.
 
 Any program that reads safetensors reads the arrays. The header says what they are for; a SHA-256 over both
 tells a file that has been altered.
@@ -54,10 +54,10 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Examples
     --------
     >>> import os, tempfile
-    >>> from fastconv.data import Preprocessing
+    >>> from fastconv.data import ImagePreprocessing
     >>> from fastconv.train import Model, load_model, parse_net, save_model
     >>> net = parse_net("conv 4 3, relu, fc", (1, 8, 8), 2, rng=0)
-    >>> model = Model(net, "conv 4 3, relu, fc", ("X", "O"), Preprocessing("images", (1, 8, 8)))
+    >>> model = Model(net, "conv 4 3, relu, fc", ("X", "O"), ImagePreprocessing(shape=(1, 8, 8)))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_model(os.path.join(folder, "xo.fcn"), model)
     ...     load_model(os.path.join(folder, "xo.fcn")).classes
@@ -181,7 +181,7 @@ def _document(name: str, header: dict[str, Any]) -> dict[str, Any]:
         made = document.get("versions")
         by = f", by fastconv {made['fastconv']}" if isinstance(made, dict) and "fastconv" in made else ""
         raise ModelError(
-            f"{name}: is of version {version}{by}; this fastconv reads version {VERSION}: a newer one is needed"
+            f"{name}: is of version {version}{by}; this fastconv reads {VERSION}: a newer one is needed"
         )
     found: dict[str, Any] = document
     return found

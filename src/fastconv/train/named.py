@@ -79,14 +79,14 @@ def deck(
     pool: int = 2,
     stride: int | None = None,
     neurons: Sequence[int] = (32,),
-    depth: int = 3,
+    depth: int | None = None,
 ) -> str:
     """The example's stack of layers with its knobs: conv relu conv relu pool conv relu pool, votes.
 
     Parameters
     ----------
     input_shape : sequence of int
-        (C, *spatial): layers that it leaves no room for are left out.
+        (C, *spatial).
     features : sequence of int, default (16,)
         Of each convolution; the last number holds for all further ones.
     feature_size, pool : int, default 3, 2
@@ -95,8 +95,9 @@ def deck(
         Between pool windows; without it `pool`.
     neurons : sequence of int, default (32,)
         Of each hidden layer between the last maps and the votes; () for none.
-    depth : int, default 3
-        How many convolutions; beyond the third each is followed by a pool, too.
+    depth : int, optional
+        How many convolutions; from the second on each is followed by a pool. Without it three, or as many
+        of them as there is room for.
 
     Returns
     -------
@@ -111,8 +112,8 @@ def deck(
     step = pool if stride is None else stride
     room = min(input_shape[1:], default=1)
     words: list[str] = []
-    for number in range(depth):
-        if room < feature_size:
+    for number in range(3 if depth is None else depth):
+        if depth is None and number and room < feature_size:
             break
         count = features[min(number, len(features) - 1)]
         words += [f"conv {count} {feature_size}", "relu"]

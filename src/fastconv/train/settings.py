@@ -123,7 +123,9 @@ class Settings:
         if self.augmentation is not None and not isinstance(self.augmentation, Augmentation):
             raise TypeError(f"augmentation={self.augmentation!r}: must be an Augmentation")
         if self.label_smoothing and self.loss != "cross-entropy":
-            raise SettingError("label_smoothing", self.label_smoothing, f"goes with cross-entropy, not {self.loss}")
+            raise SettingError(
+                "label_smoothing", self.label_smoothing, f"goes with cross-entropy, not {self.loss}"
+            )
 
     def _whole(self, name: str, minimum: int) -> None:
         try:
@@ -150,7 +152,7 @@ class Settings:
         """As JSON has it."""
         told = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.augmentation is not None:
-            told["augmentation"] = {f.name: getattr(self.augmentation, f.name) for f in fields(self.augmentation)}
+            told["augmentation"] = self.augmentation.to_json()
         return told
 
     @classmethod
@@ -168,9 +170,7 @@ class Settings:
             raise ValueError(f"settings: there is no {unknown[0]!r}")
         found = told.pop("augmentation", None)
         if found is not None:
-            told["augmentation"] = Augmentation(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-            )
+            told["augmentation"] = Augmentation.from_json(found)
         return cls(**told)
 
     def replaced(self, **changes: Any) -> Settings:
