@@ -235,7 +235,17 @@ class _Builder:
         self._count(item, features, channels // groups, *size)
         self._put(
             item,
-            lambda: conv(channels, features, size, stride, _plain(pad), dilation, groups, bias, rng=self.rng),
+            lambda: conv(
+                channels,
+                features,
+                _one(size),
+                _one(stride),
+                _plain(pad),
+                _one(dilation),
+                groups,
+                bias,
+                rng=self.rng,
+            ),
         )
 
     def _res(self, item: Item) -> None:
@@ -244,7 +254,7 @@ class _Builder:
         stride = self._per_axis(item, "stride", item.values["stride"])
         self._count(item, features, channels + features, 3**self.rank)
         inner = [
-            conv(channels, features, 3, stride, 1, bias=False, rng=self.rng),
+            conv(channels, features, 3, _one(stride), 1, bias=False, rng=self.rng),
             norm(features),
             nn.ReLU(),
             conv(features, features, 3, 1, 1, bias=False, rng=self.rng),
@@ -254,7 +264,7 @@ class _Builder:
         if channels != features or max(stride) > 1:
             self._count(item, features, channels)
             shortcut = nn.Sequential(
-                conv(channels, features, 1, stride, bias=False, rng=self.rng), norm(features)
+                conv(channels, features, 1, _one(stride), bias=False, rng=self.rng), norm(features)
             )
         self._put(item, lambda: nn.Residual(*inner, shortcut=shortcut))
         self._put(item, nn.ReLU)
@@ -282,7 +292,12 @@ class _Builder:
         floor = item.values["floor"]
         if floor:
             self._check_fits(item, "its windows", size, size, pad)
-        return {"kernel_size": size, "stride": stride, "padding": _plain(pad), "ceil_mode": not floor}
+        return {
+            "kernel_size": _one(size),
+            "stride": None if stride == size else _one(stride),
+            "padding": _plain(pad),
+            "ceil_mode": not floor,
+        }
 
     def _flat(self) -> None:
         self.layers.append(nn.Flatten())
@@ -331,7 +346,12 @@ _SIMPLE: dict[str, Callable[[], nn.Layer]] = {
 
 
 def _plain(pad: list[tuple[int, int]]) -> Any:
-    """Padding as one number per axis, where before and after are the same."""
+    """Padding as few numbers: one per axis where before and after are the same, one where all are."""
     if all(before == after for before, after in pad):
-        return tuple(before for before, _ in pad)
+        return _one(tuple(before for before, _ in pad))
     return [tuple(pair) for pair in pad]
+
+
+def _one(numbers: tuple[int, ...]) -> Any:
+    """One number where all are the same: layers show what they were made with."""
+    return numbers[0] if len(set(numbers)) == 1 else numbers

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 KNOBS = ("features", "feature_size", "pool", "stride", "neurons", "depth")
 
 #: Options of `open_dataset`.
-DATA_OPTIONS: tuple[str, ...] = ()
+DATA_OPTIONS = (
+    *("kind", "label", "groups", "normalise", "size", "fit", "sample_rate", "seconds", "n_fft", "hop", "mel"),
+    *("words", "length", "layout", "cut", "encoding"),
+)
 
 #: Of what was skipped, so many are named.
 SHOWN = 5
@@ -93,7 +96,7 @@ def train(arguments: argparse.Namespace) -> None:
     with one_line():
         unfinished = Unfinished(output)
         report = _report_of(given)
-        dataset = open_dataset(given["data"], **{name: given[name] for name in DATA_OPTIONS if name in given})
+        dataset = open_data(given)
         settings = _settings(given, unfinished, dataset)
         lesson = open_lesson(
             dataset,
@@ -104,7 +107,9 @@ def train(arguments: argparse.Namespace) -> None:
             restart="restart" in given,
         )
         if "test" in given:
-            lesson.test = open_dataset(given["test"], preprocessing=lesson.dataset.preprocessing)
+            lesson.test = open_dataset(
+                given["test"], preprocessing=lesson.dataset.preprocessing, classes=dataset.classes
+            )
         _show_lesson(console, lesson)
         try:
             observers: dict[str, Callable[[nn.TrainingState], Any]] = {}
@@ -121,6 +126,18 @@ def train(arguments: argparse.Namespace) -> None:
             say(console, f"Page about the training: {given['report']}")
     if trained.interrupted:
         raise KeyboardInterrupt
+
+
+def open_data(given: dict[str, Any]) -> Dataset:
+    """The data set that the options speak of."""
+    options = {name: given[name] for name in DATA_OPTIONS if name in given}
+    if "colour" in given and "grey" in given:
+        raise CommandError("--grey: contradicts --colour")
+    if "colour" in given or "grey" in given:
+        options["colour"] = "colour" in given
+    if options.get("label", "").isdecimal():
+        options["label"] = int(options["label"])
+    return open_dataset(given["data"], **options)
 
 
 def _report_of(given: dict[str, Any]) -> Any:

@@ -257,10 +257,10 @@ def evaluate(
     step = batch_size(model.net, model.input_shape)
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
-        x, y = dataset.batch(part)
+        x, y, kept = dataset.take(part)
         votes.append(model.votes(x))
         labels.append(to_model[y])
-        readable.append(part if len(x) == len(part) else dataset.readable(part))
+        readable.append(part[kept])
         if progress is not None:
             progress(min(start + step, len(chosen)), len(chosen))
     found = np.concatenate([np.empty(0, np.int64), *readable])

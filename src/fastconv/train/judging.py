@@ -182,7 +182,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     console = open_console()
     with one_line():
         model = load_model(given["model"])
-        dataset = open_dataset(given["data"], preprocessing=model.preprocessing)
+        dataset = open_dataset(given["data"], preprocessing=model.preprocessing, classes=model.classes)
         found = measure(model, dataset, progress=_progress())
         if not len(found.labels):
             raise CommandError(f"{given['data']}: none of its samples can be read")
@@ -256,11 +256,11 @@ def report(found: Evaluation) -> list[str]:
     lines += [*table(rows, "<>>>"), ""]
     lines += _confusion_lines(found)
     lines += ["", f"Calibration: sureness and accuracy are {found.calibration_error():.2%} apart on average."]
-    rows = [("how sure", "samples", "right")]
+    sure = [("how sure", "samples", "right")]
     for each in found.reliability(10):
         if each.count:
-            rows.append((f"{each.confidence:.1%}", f"{each.count:,}", f"{each.accuracy:.1%}"))
-    return [*lines, *table(rows, ">>>")]
+            sure.append((f"{each.confidence:.1%}", f"{each.count:,}", f"{each.accuracy:.1%}"))
+    return [*lines, *table(sure, ">>>")]
 
 
 def _confusion_lines(found: Evaluation) -> list[str]:

@@ -164,6 +164,24 @@ def auto(input_shape: Sequence[int]) -> str:
     return ", ".join([*words, "fc"])
 
 
+def words(input_shape: Sequence[int]) -> str:
+    """A net for text: features that are as high as the dictionary, and where each fits best.
+
+    Notes
+    -----
+    Y. Kim, "Convolutional neural networks for sentence classification", arXiv:1408.5882, with one width.
+
+    Examples
+    --------
+    >>> from fastconv.train.named import words
+    >>> words((1000, 64)), words((1, 1000, 64)).split(",")[0]
+    ('conv 64 3, relu, pool all, drop 0.5, fc', 'conv 64 fullx3')
+    """
+    size = min(3, input_shape[-1])
+    high = "full" * (len(input_shape) == 3) + "x" * (len(input_shape) == 3)
+    return f"conv 64 {high}{size}, relu, pool all, drop 0.5, fc"
+
+
 def _resnet(word: str) -> str:
     """He et al., "Deep residual learning for image recognition", arXiv:1512.03385, sections 4.1 and 4.2."""
     match = re.fullmatch(r"resnet-?(\d{1,4})", word)

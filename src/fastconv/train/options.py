@@ -139,12 +139,12 @@ def count(text: str) -> int:
     return int(text)
 
 
-def size(text: str) -> tuple[int, int]:
-    """`28` or `28x32`: height and width."""
+def size(text: str) -> int | tuple[int, ...]:
+    """`28`, or one number per axis: `28x32` is height and width."""
     parts = text.split("x")
-    if len(parts) > 2 or not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
+    if len(parts) > 3 or not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 28, or 28x32 (height x width)")
-    return int(parts[0]), int(parts[-1])
+    return int(text) if len(parts) == 1 else tuple(map(int, parts))
 
 
 def _whole(metavar: str, text: str) -> dict[str, Any]:
@@ -228,13 +228,40 @@ FILES: dict[str, dict[str, Any]] = {
 }
 
 DATA: dict[str, dict[str, Any]] = {
+    "--kind": _one_of(("images", "sound", "text", "table", "volumes"), "what it holds (default: see)"),
+    "--label": {"metavar": "COLUMN", "help": "of a table: which column is the label, by name or number"},
+    "--groups": {
+        "metavar": "PATTERN",
+        "help": "a regular expression: files in whose names its parentheses find the same are not split",
+    },
+    "--normalise": _one_of(
+        ("standard", "signed", "unit"), "mean 0 and deviation 1 (the default), -1 to +1, or 0 to 1"
+    ),
     "--held-out": _real("PART", "part of each class that is not learned from (default 0.2)"),
     "--test": {"metavar": "DATA2", "help": "measure with this, too: nothing is chosen by it"},
+}
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "--size": {"type": size, "metavar": "N[xN]", "help": "size of pictures (height x width) and volumes"},
+    "--colour": _flag("pictures in colour, also if all are grey"),
+    "--grey": _flag("pictures in grey, also if some are in colour"),
+    "--fit": _one_of(("stretch", "contain", "cover"), "how pictures of other proportions get their size"),
+    "--sample-rate": _whole("N", "of sound: samples per second"),
+    "--seconds": _real("N", "of sound: how long a sample is"),
+    "--n-fft": _whole("N", "of sound: samples in a window"),
+    "--hop": _whole("N", "of sound: step between windows"),
+    "--mel": _whole("N", "of sound: bands on the mel scale; 0 for all frequencies"),
+    "--words": _whole("N", "of text: how many words are told apart"),
+    "--length": _whole("N", "of text: words in a sample"),
+    "--layout": _one_of(("channels", "grid"), "of text: words as channels (the default), or a picture"),
+    "--cut": _one_of(("file", "line", "sentence"), "of text: what a sample is (default file)"),
+    "--encoding": {"metavar": "NAME", "help": "of text (default utf-8)"},
 }
 
 #: Per group of the help the options of train, and what argparse is told of each.
 TRAIN_OPTIONS = {
     "data": DATA,
+    "samples (default: as the data suggests)": SAMPLES,
     "net: --net, or the knobs of the example's": NETWORK,
     "learning": LEARNING,
     "how samples are varied each time": VARIED,

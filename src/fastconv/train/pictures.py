@@ -136,7 +136,7 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
     for each in axes:
         each.set_axis_off()
-    samples = dataset.batch(found.indices[chosen])[0] if len(chosen) else []
+    samples = dataset.batch(found.indices[chosen])[0]
     for each, index, sample in zip(axes, chosen, samples):
         _draw_sample(each, sample)
         is_, taken = found.classes[found.labels[index]], found.classes[found.predictions[index]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.data import Batches, DataError, Dataset
+from fastconv.train import named
 from fastconv.train.build import parse_net, spec_of
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate, wilson
@@ -87,12 +88,25 @@ class Lesson:
             )
         self.settings = settings
         self.learned_from, self.held_out = dataset.split(settings.held_out, settings.seed)
-        self.spec = spec_of(settings.net, dataset.preprocessing.shape)
+        net = settings.net
+        if net == "auto" and dataset.kind == "text":
+            net = named.words(dataset.preprocessing.shape)
+        self._check_shape(dataset)
+        spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
         self.dataset = dataset.fitted(self.learned_from)
+        self.spec = spec_of(net, self.dataset.preprocessing.shape)
         self.test = self.dataset.test if test is None else test
         weights, self._order = np.random.default_rng(settings.seed).spawn(2)
         self.net = parse_net(self.spec, self.dataset.preprocessing.shape, dataset.classes, weights)
         self._check_batch_norm()
+
+    @staticmethod
+    def _check_shape(dataset: Dataset) -> None:
+        if len(dataset.preprocessing.shape) < 2:
+            raise DataError(
+                f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as channels "
+                "conv N 1 is an embedding that is learned"
+            )
 
     def _check_batch_norm(self) -> None:
         """Batch norm cannot learn from one sample."""

@@ -64,7 +64,11 @@ class Unfinished:
                     name, mine[name], f"the training to go on with was begun with {theirs[name]!r}"
                 )
         if data != fingerprint(dataset):
-            raise SettingError("resume", True, f"{dataset.path} has changed since the training was begun")
+            raise SettingError(
+                "resume",
+                True,
+                f"{dataset.path} or its options are not those that the training was begun with",
+            )
 
     def _read(self) -> tuple[Settings, str]:
         try:
