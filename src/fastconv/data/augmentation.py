@@ -182,7 +182,7 @@ def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
         size = x.shape[axis]
         at = np.clip(np.arange(size, dtype=np.float32) - by[:, None], 0, size - 1)
         low = at.astype(np.int32)
-        part = at - low
+        part = at - low.astype(np.float32)
         high = np.minimum(low + 1, size - 1)
         shape = (len(x), 1, size, 1) if axis == 2 else (len(x), 1, 1, size)
         before = np.take_along_axis(x, low.reshape(shape), axis)
