@@ -57,9 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_parser(commands, command.run)
     train_options.add_parsers(
         commands,
-        later("train.command", "train"),
-        later("train.judging", "predict"),
-        later("train.judging", "evaluate"),
+        train=later("train.command", "train"),
+        predict=later("train.judging", "predict"),
+        evaluate=later("train.judging", "evaluate"),
+        search=later("train.searching", "search"),
     )
     model_options.add_parsers(commands, models.run, show, models.bench)
     config = commands.add_parser(

@@ -19,22 +19,30 @@ from fastconv.train.errors import ModelError, SettingError, SpecError
 from fastconv.train.evaluation import Evaluation, evaluate, wilson
 from fastconv.train.model import Model
 from fastconv.train.model_file import load_model, save_model
+from fastconv.train.search import Found, Plan, Row, search
 from fastconv.train.settings import Settings
+from fastconv.train.space import Candidate, Space
 from fastconv.train.training import Lesson, Trained, train
 
 __all__ = [
+    "Candidate",
     "Evaluation",
+    "Found",
     "Lesson",
     "Model",
     "ModelError",
+    "Plan",
+    "Row",
     "SettingError",
     "Settings",
+    "Space",
     "SpecError",
     "Trained",
     "evaluate",
     "load_model",
     "parse_net",
     "save_model",
+    "search",
     "spec_of",
     "train",
     "wilson",
