@@ -1,0 +1,133 @@
+"""A small net for each example, and what it gets right of the samples held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fastconv import nn
+from fastconv.data.augmentation import Augmentation
+from fastconv.data.batches import Batches
+from fastconv.data.dataset import Dataset
+from fastconv.data.opening import open_dataset
+
+
+def learn(name: str, folder: str, seed: int = 0) -> Iterator[str]:
+    """Lines about what nets learned from a folder that was written; an accuracy in each.
+
+    Parameters
+    ----------
+    name : str
+        Of the example: "touch-tones", "sentences" or "solids".
+    folder : str
+    seed : int
+        Of split, nets and order.
+    """
+    if name == "touch-tones":
+        dataset, train, held_out = _opened(folder, seed, hop=256)
+        _, bands, frames = dataset.preprocessing.shape
+        net = nn.Sequential(
+            nn.Conv2d(1, 8, (3, 5), rng=seed),
+            nn.ReLU(),
+            nn.MaxPool2d((2, frames - 4)),
+            nn.Flatten(),
+            nn.Dropout(0.2, rng=seed),
+            nn.Linear(8 * ((bands - 2) // 2), 16, rng=seed),
+        )
+        yield _line("ConvNet on spectrograms", *_score(net, dataset, train, held_out, 30, seed))
+    elif name == "solids":
+        dataset, train, held_out = _opened(folder, seed)
+        net = nn.Sequential(
+            nn.Conv3d(1, 8, 3, padding=1, rng=seed),
+            nn.BatchNorm3d(8),
+            nn.ReLU(),
+            nn.MaxPool3d(2),
+            nn.Conv3d(8, 16, 3, padding=1, rng=seed),
+            nn.BatchNorm3d(16),
+            nn.ReLU(),
+            nn.MaxPool3d(2),
+            nn.Conv3d(16, 32, 3, padding=1, rng=seed),
+            nn.BatchNorm3d(32),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(32, 5, rng=seed),
+        )
+        yield _line("ConvNet on volumes", *_score(net, dataset, train, held_out, 15, seed))
+    else:
+        dataset, train, held_out = _opened(folder, seed, kind="text", cut="sentence", length=24, words=1500)
+        yield from _sentences(dataset, train, held_out, seed)
+
+
+def _opened(folder: str, seed: int, **options: object) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    dataset = open_dataset(folder, **options)  # type: ignore[arg-type]
+    train, held_out = dataset.split(0.25, seed)
+    return dataset.fitted(train), train, held_out
+
+
+def _sentences(dataset: Dataset, train: np.ndarray, held_out: np.ndarray, seed: int) -> Iterator[str]:
+    """Windows of three words, each word's order within its sentence lost, and words without any order."""
+    words, length = dataset.preprocessing.shape
+    most = max(np.bincount(dataset.labels[held_out])) / len(held_out)
+    yield f"always the more frequent kind: {most:.1%}"
+
+    def net() -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv1d(words, 24, 3, padding=1, rng=seed),
+            nn.ReLU(),
+            nn.MaxPool1d(length),
+            nn.Flatten(),
+            nn.Dropout(0.5, rng=seed),
+            nn.Linear(24, 2, rng=seed),
+        )
+
+    rng = np.random.default_rng(seed)
+    bag = nn.Sequential(nn.Linear(words, 2, rng=seed))
+    for what, made, change in (
+        ("ConvNet, windows of 3 words", net(), None),
+        ("the same, positions shuffled", net(), lambda x: _shuffled(x, rng)),
+        ("bag of words", bag, lambda x: x.max(2)),
+    ):
+        yield _line(what, *_score(made, dataset, train, held_out, 6, seed, change))
+
+
+def _shuffled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The columns of every sample in an order of its own."""
+    order = rng.permuted(np.broadcast_to(np.arange(x.shape[2]), (len(x), x.shape[2])), axis=1)
+    return np.take_along_axis(x, order[:, None], 2)
+
+
+def _score(
+    net: nn.Layer,
+    dataset: Dataset,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    epochs: int,
+    seed: int,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[float, int]:
+    """The accuracy on samples held out, and how many they are; `change` is done to all of them."""
+    rng = np.random.default_rng(seed)
+    augmentation = Augmentation(mirror=True) if dataset.kind == "volumes" else None
+    batches = dataset.batches(train, rng=rng, augmentation=augmentation, drop_last=True)
+    held = dataset.batches(held_out, shuffle=False)
+
+    def changed(source: Batches) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+        return lambda: ((x if change is None else change(x), y) for x, y in source)
+
+    nn.fit(
+        net,
+        changed(batches),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=nn.Adam(net.parameters(), 0.003),
+        schedule=nn.CosineLR(0.003, epochs),
+        epochs=epochs,
+        rng=rng,
+        progress=False,
+    )
+    return nn.evaluate(net, changed(held), loss=nn.CrossEntropyLoss())[1] or 0.0, len(held_out)
+
+
+def _line(what: str, accuracy: float, count: int) -> str:
+    return f"{what}: {accuracy:.1%} of {count:,} held out"
