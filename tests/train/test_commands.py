@@ -335,3 +335,43 @@ def test_evaluate_refuses(model_file: str, data_file: str, folder: Path, refusal
         "evaluate", model_file, data_file, "--picture", "a.png", "--gallery", "./a.png"
     )
     assert os.listdir() == []
+
+
+# ---- extras --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("rich", ("train", "{data}")),
+        ("safetensors", ("train", "{data}")),
+        ("safetensors", ("search", "{data}")),
+        ("safetensors", ("show", "{model}")),
+        ("matplotlib", ("search", "{data}")),
+        ("matplotlib", ("evaluate", "{model}", "{data}")),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_learned(
+    module: str,
+    arguments: tuple[str, ...],
+    data_file: str,
+    model_file: str,
+    refusal: Refusal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("fastconv.nn.fit", None)
+    line = refusal(*(argument.format(data=data_file, model=model_file) for argument in arguments))
+    assert "pip install 'fastconv[cli]'" in line
+    assert os.listdir() == []
+
+
+def test_help_imports_no_training() -> None:
+    """`fastconv --help` stays quick: what trains is imported by those who train."""
+    code = "import sys, fastconv.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fastconv.train.options" in loaded
+    assert not {"fastconv.data", "fastconv.train.training", "fastconv.train.model_file"} & loaded

@@ -29,7 +29,7 @@ from fastconv.train import (
     load_model,
     search,
 )
-from fastconv.train.search import Splits
+from fastconv.train.halving import Splits
 
 from .conftest import Image, pictures
 

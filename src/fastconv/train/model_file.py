@@ -81,6 +81,11 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     write_whole(os.path.realpath(os.fsdecode(path)), lambda file: file.write(data))
 
 
+def check_can_save() -> None:
+    """Raise `CommandError` if models cannot be written here: better before a training than after it."""
+    need("safetensors.numpy", "safetensors")
+
+
 def _digest(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """A checksum of header and arrays."""
     told = {name: value for name, value in document.items() if name != "sha256"}

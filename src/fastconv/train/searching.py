@@ -18,10 +18,11 @@ from fastconv.tables import table
 from fastconv.terminal import CommandError, need, open_console, write_fault
 from fastconv.train.command import accuracy_line, data_options, one_line, say
 from fastconv.train.errors import SettingError
+from fastconv.train.halving import Found, Plan, Row
+from fastconv.train.halving import search as find
+from fastconv.train.model_file import check_can_save
 from fastconv.train.options import MODEL, PARALLEL
 from fastconv.train.progress import spoken
-from fastconv.train.search import Found, Plan, Row
-from fastconv.train.search import search as find
 from fastconv.train.settings import Settings
 from fastconv.train.space import KNOBS, Candidate, Space
 
@@ -41,6 +42,7 @@ def search(arguments: argparse.Namespace) -> None:
     console = open_console()
     output = given.get("output", MODEL)
     picture = _files(given, output)
+    check_can_save()
     with one_line():
         plan = _plan(given)
         counts = ", ".join(f"{count} of {epochs} epochs" for count, epochs in plan.rungs())

@@ -18,7 +18,7 @@ from fastconv.train.build import parse_net, spec_of
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate, wilson
 from fastconv.train.model import Model
-from fastconv.train.model_file import save_model
+from fastconv.train.model_file import check_can_save, save_model
 from fastconv.train.progress import open_display
 from fastconv.train.settings import Settings
 from fastconv.train.unfinished import Unfinished, fingerprint
@@ -362,6 +362,7 @@ def open_lesson(
     restart: bool = False,
 ) -> Lesson:
     """Prepare a training whose checkpoints are kept; arguments and errors are those of `train`."""
+    check_can_save()
     if resume and restart:
         raise SettingError("restart", True, "contradicts resume")
     if unfinished.exists and not (resume or restart):

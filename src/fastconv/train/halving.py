@@ -28,7 +28,7 @@ from fastconv.runtime import set_num_threads
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate
 from fastconv.train.model import Model
-from fastconv.train.model_file import load_model, save_model
+from fastconv.train.model_file import check_can_save, load_model, save_model
 from fastconv.train.settings import Settings
 from fastconv.train.space import Candidate, Space
 from fastconv.train.training import Lesson
@@ -185,6 +185,7 @@ def search(
     """
     if type(jobs) is not int or not 1 <= jobs <= 256:
         raise SettingError("jobs", jobs, "must be a whole number from 1 to 256")
+    check_can_save()
     path, options = os.fsdecode(data), options or {}
     dataset = open_dataset(path, **options)
     has_test = test is not None or dataset.test is not None
