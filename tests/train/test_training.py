@@ -164,7 +164,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def command(data: str, output: Path, *more: str) -> list[str]:
-    knobs = ("--net", NET, "--epochs", "30", "--batch", "12", "--noise", "0.1")
+    knobs = ("--net", NET, "--epochs", "15", "--batch", "12", "--noise", "0.1")
     return [sys.executable, "-c", CODE, "train", data, "-o", str(output), *knobs, *more]
 
 
