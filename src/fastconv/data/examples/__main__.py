@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", help="where to write the data; must not be there yet")
     parser.add_argument("--count", type=int, help="files of each class (not of sentences)")
     parser.add_argument("--decibels", type=float, default=0.0, help="of touch-tones: above the noise")
-    parser.add_argument("--noise", type=float, default=0.5, help="of solids: its standard deviation")
+    parser.add_argument("--noise", type=float, default=0.25, help="of solids: its standard deviation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learn", action="store_true", help="let a small net learn from it")
     chosen = parser.parse_args(arguments)
@@ -46,7 +46,7 @@ def _run(chosen: argparse.Namespace) -> None:
         write_solids(chosen.folder, noise=chosen.noise, seed=chosen.seed, **count)
     else:
         write_sentences(chosen.folder)
-        options = {"cut": "sentence"}
+        options = {"cut": "line"}
     print(open_dataset(chosen.folder, **options).summary())
     if chosen.learn:
         from fastconv.data.examples.learning import learn

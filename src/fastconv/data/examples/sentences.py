@@ -7,14 +7,17 @@ import os
 from fastconv.data.errors import DataError
 from fastconv.data.examples.folder import new_folder
 from fastconv.data.files import shown
-from fastconv.data.text import read_text
+from fastconv.data.text import pieces, read_text
 
 #: Where Debian keeps the texts of licences.
 LICENCES = "/usr/share/common-licenses"
 
+#: Words that a sentence has at least; what is shorter are headings, and scraps of programs.
+SHORTEST = 5
+
 
 def write_sentences(folder: str | os.PathLike[str], licences: str | os.PathLike[str] = LICENCES) -> None:
-    """A folder of documents for each kind; `open_dataset` with `cut="sentence"` makes sentences of them.
+    """A folder of documents for each kind, a sentence a line: `open_dataset` with `cut="line"` makes samples.
 
     Parameters
     ----------
@@ -37,8 +40,9 @@ def write_sentences(folder: str | os.PathLike[str], licences: str | os.PathLike[
         for kind, documents in kinds.items():
             os.mkdir(os.path.join(made, kind))
             for name, text in documents.items():
+                sentences = [words for words in pieces(text, "sentence") if len(words) >= SHORTEST]
                 with open(os.path.join(made, kind, f"{name}.txt"), "w", encoding="utf-8") as file:
-                    file.write(text)
+                    file.writelines(" ".join(words) + "\n" for words in sentences)
 
 
 def _texts(folder: str) -> dict[str, str]:

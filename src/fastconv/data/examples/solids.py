@@ -10,11 +10,11 @@ from fastconv.data.examples.folder import new_folder
 from fastconv.geometry import real_number, whole_number
 
 #: All of about the same volume, so that it takes the shape to tell them.
-SOLIDS = ("ball", "cube", "cylinder", "cone", "ring")
+SOLIDS = ("ball", "cube", "rod", "cone", "ring")
 
 
 def draw_solids(
-    labels: np.ndarray, size: int = 16, noise: float = 0.5, rng: np.random.Generator | int | None = None
+    labels: np.ndarray, size: int = 16, noise: float = 0.25, rng: np.random.Generator | int | None = None
 ) -> np.ndarray:
     """One solid of each label, turned at random.
 
@@ -24,7 +24,7 @@ def draw_solids(
         Of `SOLIDS`.
     size : int, at least 8, default 16
         Voxels along each axis.
-    noise : float, default 0.5
+    noise : float, default 0.25
         Standard deviation of what is added to every voxel; solids are 1 within and 0 outside.
     rng : numpy.random.Generator or int, optional
 
@@ -46,7 +46,7 @@ def draw_solids(
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     made = np.empty((len(labels), size, size, size), np.float32)
     for i, label in enumerate(labels):
-        radius = size * rng.uniform(0.22, 0.32)
+        radius = size * rng.uniform(0.26, 0.34)
         place = rng.uniform(-1, 1, 3) * size * 0.06
         at = (grid - place) @ _rotation(rng) / radius
         # how far inside, in voxels: the border is as soft as a voxel is wide
@@ -56,7 +56,7 @@ def draw_solids(
 
 
 def write_solids(
-    folder: str | os.PathLike[str], count: int = 200, size: int = 16, noise: float = 0.5, seed: int = 0
+    folder: str | os.PathLike[str], count: int = 800, size: int = 16, noise: float = 0.25, seed: int = 0
 ) -> None:
     """A folder of .npy files for each solid.
 
@@ -64,7 +64,7 @@ def write_solids(
     ----------
     folder : str or path
         Must not be there yet.
-    count : int, default 200
+    count : int, default 800
         Files of each solid.
     size, noise
         As in `draw_solids`.
@@ -105,8 +105,8 @@ def _distance(name: str, at: np.ndarray) -> np.ndarray:
         found = np.sqrt(around**2 + z**2) - 1
     elif name == "cube":
         found = np.abs(at).max(-1) - 0.806
-    elif name == "cylinder":
-        found = np.maximum(around - 0.874, np.abs(z) - 0.874)
+    elif name == "rod":
+        found = np.maximum(around - 0.69, np.abs(z) - 1.4)
     elif name == "cone":  # as high as it is wide: 2.52
         found = np.maximum((around - (1.26 - z) / 2) * 2 / np.sqrt(5), -z - 1.26)
     else:
