@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -59,6 +60,29 @@ def test_train_says_what_it_does(data_file: str, capsys: pytest.CaptureFixture[s
     assert re.search(r"epoch 2/3  loss [\d.]+, [\d.]+% right; .*samples/s, [\d.]+ s left", errors)
     assert os.listdir() == ["model.fcn"]
     assert load_model("model.fcn").record["settings"]["epochs"] == 3
+
+
+def test_a_terminal_gets_a_bar(data_file: str, own_folder: Path) -> None:
+    """With loss, accuracy, speed and time left, drawn in place."""
+    outer, inner = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("NO_COLOR", None)
+    arguments = [sys.executable, "-m", "fastconv", "train", data_file, *QUICK]
+    process = subprocess.Popen(arguments, stdout=inner, stderr=inner, stdin=inner, env=environment)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            part = os.read(outer, 65536)
+        except OSError:  # the other side has closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(outer)
+    assert process.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"epoch 3/3 ━+ 0\.0 s left +[\d.]+% right +held out [\d.]+% +[\d,]+/s", text)
 
 
 def test_a_folder_of_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,7 +221,7 @@ def is_there(group: int) -> bool:
 
 def test_ctrl_c_keeps_what_was_tried(data_file: str, tmp_path: Path) -> None:
     """With processes at work: one line more, exit code 130, nobody left behind; and --resume goes on."""
-    arguments = [sys.executable, "-m", "fastconv", "search", data_file, "-o", "b.fcn", "--trials", "500"]
+    arguments = [sys.executable, "-m", "fastconv", "search", data_file, "-o", "b.fcn", "--trials", "80"]
     process = subprocess.Popen(
         [*arguments, "--jobs", "2", *SMALL], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,

@@ -16,6 +16,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -162,7 +163,8 @@ def search(
     test : path, optional
         Data of their own to measure the best with; without it what the data sets aside, or a part of it.
     jobs : int, default 1
-        Processes; each uses one thread if there are several.
+        Processes; each uses one thread if there are several. They begin afresh, so that a script must not do
+        more when it is imported than define things.
     resume, restart : bool
         As `train`.
     on_row : function of (Row, Candidate), optional
@@ -178,6 +180,8 @@ def search(
         In one line; before anything is learned or written.
     FloatingPointError
         Every training failed.
+    MemoryError
+        A process has died.
     OSError
         A file cannot be written.
     KeyboardInterrupt
@@ -351,11 +355,14 @@ class _Crew:
             self._pool = ProcessPoolExecutor(
                 self._jobs, get_context("spawn"), initializer=_begin, initargs=(self._work, False)
             )
-        waiting: set[Future[Row]] = {self._pool.submit(_try, task) for task in tasks}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+        try:
+            waiting: set[Future[Row]] = {self._pool.submit(_try, task) for task in tasks}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise MemoryError("a process of the search has died; fewer at once need less") from None
 
     def close(self) -> None:
         """No more work; what is being done is not waited for."""

@@ -252,7 +252,7 @@ class Lesson:
             if isinstance(column, list)
         }
         held = None if held_out is None else held_out.figures()
-        if held is None and history.best_epoch is not None:
+        if held is None and history.best_epoch is not None and history.validation_accuracy:
             count = len(self.held_out)
             right = round(history.validation_accuracy[history.best_epoch] * count)
             low, high = wilson(right, count)
@@ -389,6 +389,10 @@ def finish(
         trained = lesson.run(unfinished, **options)
     except FloatingPointError:
         unfinished.forget()  # going on would end there again
+        raise
+    except KeyboardInterrupt:
+        if not resume:
+            unfinished.forget()  # not one epoch was over
         raise
     assert output is not None
     save_model(output, trained.model)
