@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv.data import open_dataset
-from fastconv.data.examples import draw_solids, touch_tone, write_sentences
+from data.made import tone, wav
+from fastconv.data import DataError, open_dataset
+from fastconv.data.examples import draw_solids, touch_tone, write_sentences, write_spoken_digits
 from fastconv.data.examples.__main__ import main
 from fastconv.data.examples.folder import new_folder
 from fastconv.data.examples.learning import learn
 from fastconv.data.examples.solids import SOLIDS
+from fastconv.data.examples.spoken_digits import SPEAKER
 from fastconv.data.examples.touch_tones import COLUMNS, KEYS, ROWS
 
 
@@ -88,6 +90,32 @@ def test_a_small_net_tells_keys_apart(
     assert main(["solids", "few", "--count", "0"]) == 2
     assert capsys.readouterr().err == "error: count=0: must be at least 1\n"
     assert os.listdir(tmp_path) == ["keys"]
+
+
+def test_digits_are_spoken_by_voices_that_are_not_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a program in the place of espeak-ng that hums."""
+    hum = wav(tmp_path / "hum.wav", tone(440, 0.4))
+    program = tmp_path / "bin" / "espeak-ng"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$2" != en-gb+nobody ] && cp {hum} "$8"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("fastconv.data.examples.spoken_digits.SPEAKERS", ("ann", "bob", "cy"))
+    write_spoken_digits(tmp_path / "digits", count=2)
+    dataset = open_dataset(tmp_path / "digits", groups=SPEAKER)
+    assert dataset.counts.tolist() == [6] * 10
+    _, held_out = dataset.split(0.3, seed=0)
+    assert len({Path(dataset.names[i]).name.split("_")[0] for i in held_out}) == 1
+    monkeypatch.setattr("fastconv.data.examples.spoken_digits.ACCENTS", ("en-gb",))
+    monkeypatch.setattr("fastconv.data.examples.spoken_digits.SPEAKERS", ("nobody",))
+    with pytest.raises(DataError, match=r"espeak-ng: failed for the voice en-gb\+nobody"):
+        write_spoken_digits(tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["spoken-digits", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("error: espeak-ng: is not installed")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_that_is_not_finished_is_not_there(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def touch_tone(key: str, decibels: float, rng: np.random.Generator) -> np.ndarra
     tones /= np.sqrt((twist**2 + twist**-2) / 2)
     noise = rng.standard_normal(len(time)) * 10 ** (-decibels / 20)
     sound = np.where(sounds, tones, 0.0) + noise
-    return np.clip(sound * (LOUDNESS / np.sqrt(np.mean(sound**2))), -1, 1)
+    made: np.ndarray = np.clip(sound * (LOUDNESS / np.sqrt(np.mean(sound**2))), -1, 1)
+    return made
 
 
 def write_touch_tones(
