@@ -398,4 +398,4 @@ def test_help_imports_no_training() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "fastconv.train.options" in loaded
-    assert not {"fastconv.data", "fastconv.train.training", "fastconv.train.model_file"} & loaded
+    assert not {"fastconv.interop.command", "fastconv.train.training", "fastconv.train.model_file"} & loaded
