@@ -78,6 +78,14 @@ def test_names_of_classes_in_the_file(tmp_path: Path) -> None:
         open_dataset(tmp_path / "d.npz")
 
 
+def test_other_arrays_of_a_file_do_not_matter(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=DIGITS, y=LABELS, about=np.array({"by": "whom"}, object))
+    assert len(open_dataset(tmp_path / "d.npz")) == 20
+    np.savez(tmp_path / "d.npz", x=np.array([None] * 20), y=LABELS)
+    with pytest.raises(DataError, match="holds Python objects"):
+        open_dataset(tmp_path / "d.npz")
+
+
 @pytest.mark.parametrize(
     ("arrays", "rule"),
     [

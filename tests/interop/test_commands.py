@@ -179,7 +179,7 @@ def test_bench_without_onnxruntime_says_so(call: Call, monkeypatch: pytest.Monke
         ("run net.onnx net.onnx", "ends in none of"),
         ("run net.onnx broken.npy", "broken.npy: holds no arrays"),
         ("run net.onnx broken.png", "broken.png: is no picture"),
-        ("run net.onnx broken.wav", "broken.wav: is no sound"),
+        ("run net.onnx broken.wav", "broken.wav: no WAV file"),
         ("run net.onnx x.npy x.npy", "no more than 1 inputs"),
         ("run net.onnx other=x.npy", "no input 'other'"),
         ("run net.onnx small.npy", "input 'input': shape (2,)"),

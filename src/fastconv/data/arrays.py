@@ -13,6 +13,7 @@ from fastconv.data.files import shown
 from fastconv.data.labels import listed, numbered, spelled
 from fastconv.data.npy import read_npz
 from fastconv.data.sources import ArraySource, Numbered
+from fastconv.terminal import printable
 
 #: What arrays of an .npz file may be called: samples and labels; and the parts of it.
 SAMPLES = ("x", "images", "data", "samples")
@@ -22,6 +23,9 @@ TEST = ("_test", "_testing", "_val", "_valid")
 
 #: Names of the classes.
 NAMES = ("classes", "class_names", "label_names", "target_names")
+
+#: All of these; other arrays of a file are left alone.
+KNOWN = {name + end for name in (*SAMPLES, *LABELS) for end in (*TRAIN, *TEST)}.union(NAMES)
 
 #: Rows of numbers that are pictures have at least this many pixels a side.
 SMALLEST_SIDE = 5
@@ -52,13 +56,14 @@ def npz_source(path: str, wanted: Wanted) -> ArraySource:
     DataError
         It holds no such arrays, or arrays that do not belong together.
     """
-    arrays = read_npz(path)
-    folded = {name.lower().replace("-", "_"): name for name in arrays}
+    found = read_npz(path, lambda name: _folded(name) in KNOWN)
+    arrays = {name: array for name, array in found.items() if array is not None}
+    folded = {_folded(name): name for name in arrays}
     pairs = [pair for ends in (TRAIN, TEST) if (pair := _pair(folded, ends))]
     if not pairs:
         raise DataError(
-            f"{shown(path)}: holds {', '.join(sorted(arrays)) or 'nothing'}; must hold x and y, images and "
-            "labels, or x_train, y_train (and x_test, y_test)"
+            f"{shown(path)}: holds {printable(listed(sorted(found))) or 'nothing'}; must hold x and y, "
+            "images and labels, or x_train, y_train (and x_test, y_test)"
         )
     names = next((arrays[folded[name]] for name in NAMES if name in folded), None)
     sources: list[ArraySource] = []
@@ -69,6 +74,10 @@ def npz_source(path: str, wanted: Wanted) -> ArraySource:
         sources.append(array_source(path, arrays[x], labels, bad, wanted, part))
     sources[0].test = sources[1] if len(sources) > 1 else None
     return sources[0]
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def _pair(folded: Mapping[str, str], ends: Sequence[str]) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,11 +24,14 @@ AHEAD = 3
 #: Bytes of float32 that are prepared in one piece: fewer calls, and still in cache.
 PIECE_BYTES = 1 << 19
 
-Pair = tuple[np.ndarray, np.ndarray]
+#: x and y; x that is whole numbers, as of words, as a tuple of one, which is how `nn.fit` takes such.
+Pair = tuple[Any, np.ndarray]
 
 
 class Batches:
-    """All batches of an epoch, each time it is iterated over.
+    """All batches (x, y) of an epoch, each time it is iterated over.
+
+    Numbers of words, of text as "indices", come as ((x,), y), which is how `nn.fit` takes whole numbers.
 
     Parameters
     ----------
@@ -120,7 +123,8 @@ class Batches:
         borders = np.searchsorted(kept, np.arange(0, len(indices) + self.batch_size, self.batch_size))
         for start, stop in pairwise(borders):
             if stop > start:
-                yield x[start:stop], y[start:stop]
+                some = x[start:stop]
+                yield some if some.dtype.kind == "f" else (some,), y[start:stop]
 
 
 class _Failed:

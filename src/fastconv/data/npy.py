@@ -6,6 +6,7 @@ import math
 import os
 import struct
 import zipfile
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -66,11 +67,16 @@ def npy_rank(path: str | os.PathLike[str]) -> int:
         return 0
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name.
+def read_npz(path: str | os.PathLike[str], wanted: Callable[[str], bool]) -> dict[str, np.ndarray | None]:
+    """The arrays of an .npz file by name; None for those whose names are not wanted.
 
     Large ones that were not compressed are mapped: they are read when they are used, and need no memory.
     Large others are unpacked into a temporary file.
+
+    Parameters
+    ----------
+    path : str or path
+    wanted : function from name to bool
 
     Raises
     ------
@@ -78,12 +84,13 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         It is none, is cut or damaged, holds Python objects, or claims to unpack to more than it can.
     """
     size = check_file(path, 1 << 62)
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray | None] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
-                    found[info.filename.removesuffix(".npy")] = _member(path, archive, info, size)
+                    name = info.filename.removesuffix(".npy")
+                    found[name] = _member(path, archive, info, size) if wanted(name) else None
     except DataError:
         raise
     except (
