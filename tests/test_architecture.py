@@ -40,6 +40,7 @@ LEVELS = {
     "explain": 7,
     "interop": 7,
     "terminal": 7,
+    "train": 8,
     "xo": 8,
     "cli": 9,
     "__main__": 10,
@@ -70,7 +71,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 #: What only applications use, and only when they need it.
-EXTRAS = {"rich", "PIL", "matplotlib", "onnxruntime"}.union(*DOORS.values())
+EXTRAS = {"rich", "PIL", "matplotlib", "safetensors", "onnxruntime"}.union(*DOORS.values())
 
 
 def part_of(path: Path) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fastconv import __version__, show_config
 from fastconv.interop import command as models
 from fastconv.interop import options as model_options
 from fastconv.terminal import CommandError, printable
+from fastconv.train import options as train_options
 from fastconv.xo import command, options
 
 #: Exit codes: a request that cannot be met; output that nobody takes; Ctrl-C.
@@ -26,6 +28,23 @@ class _Parser(argparse.ArgumentParser):
         self.exit(REFUSED, f"{self.prog}: error: {printable(message)}\n")
 
 
+def later(module: str, name: str) -> Callable[[argparse.Namespace], None]:
+    """A command whose module is imported when it is called: `fastconv --help` stays quick."""
+
+    def run(arguments: argparse.Namespace) -> None:
+        getattr(importlib.import_module(f"fastconv.{module}"), name)(arguments)
+
+    return run
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Show a model: one of fastconv's own, by how the file begins, else one of ONNX."""
+    from fastconv.train.model_file import is_model
+
+    own = arguments.model.lower().endswith(".fcn") or is_model(arguments.model)
+    (later("train.command", "show") if own else models.show)(arguments)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line with all commands."""
     parser = _Parser(
@@ -36,7 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     options.add_parser(commands, command.run)
-    model_options.add_parsers(commands, models.run, models.show, models.bench)
+    train_options.add_parsers(
+        commands,
+        later("train.command", "train"),
+        later("train.judging", "predict"),
+        later("train.judging", "evaluate"),
+    )
+    model_options.add_parsers(commands, models.run, show, models.bench)
     config = commands.add_parser(
         "config",
         help="show versions, instruction sets and threads",

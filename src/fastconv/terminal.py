@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -78,6 +80,45 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() and can_print(c) else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def write_fault(path: str, inputs: Iterable[str] = (), what: str = "picture to be judged") -> str | None:
+    """Why no file can be written there, if that can be told without trying.
+
+    Parameters
+    ----------
+    path : str
+    inputs : iterable of str
+        Files that must not be overwritten.
+    what : str
+        What one of these is called.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> from fastconv.terminal import write_fault
+    >>> write_fault("/"), write_fault("/no/such/folder/file"), write_fault("new.png")
+    ('is a directory', 'no such directory: /no/such/folder', None)
+    """
+    try:
+        target = os.path.realpath(path)
+    except OSError:
+        return "the current directory does not exist any more"
+    folder = os.path.dirname(target)
+    if not os.path.basename(path) or os.path.isdir(path):
+        return "is a directory"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "not a regular file"
+    if not os.path.isdir(folder):
+        return f"no such directory: {folder}"
+    if not os.access(folder, os.W_OK):
+        return f"no permission to write in {folder}"
+    if target in map(os.path.realpath, inputs):
+        return f"would overwrite the {what}"
+    return None
 
 
 def draw(picture: np.ndarray) -> list[str]:

@@ -27,11 +27,13 @@ examples:
 
 SHOW = """
 Show what of an ONNX model runs, node by node: operators with what is fused into them, shapes, FLOPs, memory
-and algorithms; what the file declares; and, if asked for, a drawing of it.
+and algorithms; what the file declares; and, if asked for, a drawing of it. Of a model of `fastconv train`:
+its classes, its layers, and how it was trained.
 """
 
 SHOW_EXAMPLES = """
 examples:
+  fastconv show model.fcn                         one that fastconv train has written
   fastconv show net.onnx                          a batch of one
   fastconv show net.onnx --shape 8x3x224x224      another shape of its only input
   fastconv show net.onnx --shape x=1x3x64x64 --shape mask=1x64
@@ -61,7 +63,7 @@ def add_parsers(subparsers: Any, run: Run, show: Run, bench: Run) -> None:
         parser.add_argument(
             option, type=_numbers, metavar="N[,N,N]", help=f"{text} the pixels, which lie in 0 to 1"
         )
-    parser = _parser(subparsers, "show", "show what of an ONNX model runs", SHOW, SHOW_EXAMPLES, show)
+    parser = _parser(subparsers, "show", "show a model: its layers, shapes, cost", SHOW, SHOW_EXAMPLES, show)
     _add_shape(parser)
     parser.add_argument("--picture", metavar="FILE", help="draw the model into FILE, an .svg")
     parser = _parser(subparsers, "bench", "time an ONNX model", BENCH, BENCH_EXAMPLES, bench)

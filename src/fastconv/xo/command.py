@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv.terminal import CommandError, open_console, printable
+from fastconv.terminal import CommandError, open_console, printable, write_fault
 from fastconv.xo.errors import KnobError, PictureError
 from fastconv.xo.figure import check_figure_path, draw_figure
 from fastconv.xo.generator import Variation
@@ -117,7 +117,7 @@ def _choose(given: dict[str, Any]) -> tuple[nn.Sequential | None, Knobs, Lesson]
 
 def _check_files(given: dict[str, Any]) -> str | None:
     """Where to write the figure, or None; raises `CommandError` for files that cannot be written."""
-    fault = _write_fault(given["save"], given["pictures"]) if "save" in given else None
+    fault = write_fault(given["save"], given["pictures"]) if "save" in given else None
     if fault is not None:
         raise CommandError(f"--save {given['save']}: {fault}")
     if "no_picture" in given:
@@ -127,7 +127,7 @@ def _check_files(given: dict[str, Any]) -> str | None:
     if "output" not in given and given["pictures"]:
         return None
     path: str = given.get("output", DEFAULT_FIGURE)
-    fault = _write_fault(path, given["pictures"])
+    fault = write_fault(path, given["pictures"])
     if fault is None and "save" in given and os.path.realpath(path) == os.path.realpath(given["save"]):
         fault = "is the file that --save writes"
     if fault is not None:
@@ -144,26 +144,6 @@ def _unwritable_figure(given: dict[str, Any], path: str, fault: str) -> CommandE
         f"cannot write the figure to {path}: {fault}; "
         "--output FILE writes it elsewhere, --no-picture not at all"
     )
-
-
-def _write_fault(path: str, pictures: list[str]) -> str | None:
-    """Why no file can be written there, if that can be told without trying."""
-    try:
-        target = os.path.realpath(path)
-    except OSError:
-        return "the current directory does not exist any more"
-    folder = os.path.dirname(target)
-    if not os.path.basename(path) or os.path.isdir(path):
-        return "is a directory"
-    if os.path.exists(path) and not os.path.isfile(path):
-        return "not a regular file"
-    if not os.path.isdir(folder):
-        return f"no such directory: {folder}"
-    if not os.access(folder, os.W_OK):
-        return f"no permission to write in {folder}"
-    if target in map(os.path.realpath, pictures):
-        return "would overwrite the picture to be judged"
-    return None
 
 
 def _learn(console: Console, given: dict[str, Any], knobs: Knobs, lesson: Lesson) -> Learned:

@@ -1,0 +1,290 @@
+"""`fastconv train` and `fastconv show model.fcn`: nets from the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from fastconv import nn
+from fastconv.data import Augmentation, Dataset, open_dataset
+from fastconv.tables import table
+from fastconv.terminal import CommandError, open_console, printable, write_fault
+from fastconv.train import named
+from fastconv.train.errors import SettingError
+from fastconv.train.evaluation import Evaluation
+from fastconv.train.model import Model
+from fastconv.train.model_file import load_model
+from fastconv.train.options import MODEL
+from fastconv.train.progress import spoken
+from fastconv.train.settings import Settings
+from fastconv.train.training import Lesson, Trained, finish, open_lesson
+from fastconv.train.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Knobs of the example's stack of layers, which are another way to say --net.
+KNOBS = ("features", "feature_size", "pool", "stride", "neurons", "depth")
+
+#: Options of `open_dataset`.
+DATA_OPTIONS = (
+    *("kind", "label", "groups", "normalise", "size", "fit", "sample_rate", "seconds", "n_fft", "hop", "mel"),
+    *("words", "length", "layout", "cut", "encoding"),
+)
+
+#: Of what was skipped, so many are named.
+SHOWN = 5
+
+
+def option_of(name: str) -> str:
+    """A setting's name on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Whatever a user can put right becomes a `CommandError`."""
+    try:
+        yield
+    except SettingError as error:
+        given = "" if error.value is True else f" {shown(error.value)}"
+        raise CommandError(f"{option_of(error.name)}{given}: {error.rule}") from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        raise CommandError(f"{where}{error.strerror or error}") from None
+    except MemoryError as error:
+        raise CommandError(f"not enough memory: {error}" if str(error) else "not enough memory") from None
+    except (TypeError, ValueError) as error:
+        raise CommandError(str(error)) from None
+
+
+def shown(value: Any) -> str:
+    """A setting's value as it is typed."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def say(console: Console, *lines: str) -> None:
+    """Print lines that may hold anything, as they are."""
+    for line in lines:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+# ---- train ---------------------------------------------------------------------------------------------
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a net.
+
+    Raises
+    ------
+    CommandError
+        In one line, what is wrong.
+    KeyboardInterrupt
+        Ctrl-C; what was best so far has been written.
+    """
+    given = vars(arguments)
+    console = open_console()
+    output = given.get("output", MODEL)
+    fault = write_fault(output, [given["data"]], "data")
+    if fault is not None:
+        raise CommandError(f"--output {output}: {fault}")
+    with one_line():
+        unfinished = Unfinished(output)
+        report = _report_of(given)
+        dataset = open_data(given)
+        settings = _settings(given, unfinished, dataset)
+        lesson = open_lesson(
+            dataset,
+            settings,
+            None,
+            unfinished,
+            resume="resume" in given,
+            restart="restart" in given,
+        )
+        if "test" in given:
+            lesson.test = open_dataset(
+                given["test"], preprocessing=lesson.dataset.preprocessing, classes=dataset.classes
+            )
+        _show_lesson(console, lesson)
+        try:
+            observers: dict[str, Callable[[nn.TrainingState], Any]] = {}
+            if report is not None:
+                report.begin(lesson)
+                observers = {"on_step": report.step, "on_epoch": report.epoch}
+            trained = finish(lesson, unfinished, output, "resume" in given, progress=None, **observers)
+        except FloatingPointError as error:
+            typed = "" if "lr" in given else " (the default)"
+            raise CommandError(f"--lr {settings.rate:g}{typed}: learning failed: {error}") from None
+        _show_trained(console, lesson, trained, output)
+        if report is not None:
+            report.write(trained)
+            say(console, f"Page about the training: {given['report']}")
+    if trained.interrupted:
+        raise KeyboardInterrupt
+
+
+def open_data(given: dict[str, Any]) -> Dataset:
+    """The data set that the options speak of."""
+    options = {name: given[name] for name in DATA_OPTIONS if name in given}
+    if "colour" in given and "grey" in given:
+        raise CommandError("--grey: contradicts --colour")
+    if "colour" in given or "grey" in given:
+        options["colour"] = "colour" in given
+    if options.get("label", "").isdecimal():
+        options["label"] = int(options["label"])
+    return open_dataset(given["data"], **options)
+
+
+def _report_of(given: dict[str, Any]) -> Any:
+    if "report" not in given:
+        return None
+    fault = write_fault(given["report"], [given["data"]], "data")
+    if fault is not None:
+        raise CommandError(f"--report {given['report']}: {fault}")
+    from fastconv.train.report import Report
+
+    return Report(given["report"])
+
+
+def _settings(given: dict[str, Any], unfinished: Unfinished, dataset: Dataset) -> Settings:
+    """What the options say; of a training that is gone on with, what they leave out is as it was begun."""
+    told = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
+    varied = {field.name: given[field.name] for field in fields(Augmentation) if field.name in given}
+    knobs = {name: given[name] for name in KNOBS if name in given}
+    if knobs:
+        if given.get("net", "deck") != "deck":
+            name = next(iter(knobs))
+            raise CommandError(f"{option_of(name)} {shown(knobs[name])}: contradicts --net; say it there")
+        told["net"] = named.deck(dataset.preprocessing.shape, **knobs)
+    begun = unfinished.settings() if "resume" in given else Settings()
+    if varied:
+        before = begun.augmentation.to_json() if begun.augmentation else {}
+        told["augmentation"] = Augmentation.from_json({**before, **varied})
+    return begun.replaced(**told)
+
+
+def _show_lesson(console: Console, lesson: Lesson) -> None:
+    dataset = lesson.dataset
+    say(console, *dataset.summary().splitlines())
+    aside = ""
+    if lesson.test is not None:
+        aside = f"; {len(lesson.test):,} of their own are measured with at the end"
+    say(console, f"Learns from {len(lesson.learned_from):,}; {len(lesson.held_out):,} are held out{aside}.")
+    say(console, f"Net: {lesson.spec}")
+    flops = nn.summary(lesson.net, (1, *dataset.preprocessing.shape)).flops
+    say(console, f"{lesson.parameters:,} parameters, {flops:,} FLOPs a sample.", "")
+
+
+def _show_trained(console: Console, lesson: Lesson, trained: Trained, output: str) -> None:
+    history, best = trained.history, trained.history.best_epoch
+    say(console, "")
+    if trained.interrupted:
+        say(console, f"Interrupted after {len(history)} of {lesson.settings.epochs} epochs.")
+    elif history.stopped_early:
+        say(console, f"Stopped after {len(history)} epochs: the held-out loss has not fallen any more.")
+    seconds = sum(history.seconds)
+    samples = len(history) * len(lesson.learned_from)
+    say(
+        console, f"{len(history)} epochs in {spoken(seconds)}: {samples / max(seconds, 1e-9):,.0f} samples/s."
+    )
+    if best is not None:
+        say(console, f"Kept: epoch {best + 1}, where the held-out loss was lowest.")
+    if trained.held_out is not None:
+        say(console, f"Held out: {accuracy_line(trained.held_out)}.")
+    if trained.test is not None:
+        say(console, f"Test: {accuracy_line(trained.test)}.")
+    skipped = lesson.dataset.skipped
+    if skipped:
+        say(console, f"Skipped, as they cannot be read: {len(skipped):,}.")
+        say(console, *(f"  {name}: {why}" for name, why in skipped[:SHOWN]))
+    say(console, f"Model written to {output}")
+    if trained.interrupted:
+        say(console, "The same command with --resume goes on.")
+
+
+def accuracy_line(evaluation: Evaluation) -> str:
+    """How many are right, and what shares that speaks for."""
+    low, high = evaluation.interval
+    right, count = int(evaluation.right.sum()), len(evaluation.labels)
+    return f"{right:,} of {count:,} right: {evaluation.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
+
+
+# ---- show ----------------------------------------------------------------------------------------------
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Show what is in a model file.
+
+    Raises
+    ------
+    CommandError
+        In one line, what is wrong.
+    """
+    with one_line():
+        if arguments.shape or arguments.picture is not None:
+            option = "--shape" if arguments.shape else "--picture"
+            raise CommandError(f"{option}: goes with ONNX models; {arguments.model} is one of fastconv")
+        model = load_model(arguments.model)
+        for line in describe(model, arguments.model):
+            print(printable(line))
+
+
+def describe(model: Model, name: str) -> list[str]:
+    """A model in lines: its classes, preprocessing, net, and how it was trained."""
+    count = len(model.classes)
+    listed = ", ".join(model.classes[:20]) + (f", ... ({count} in all)" if count > 20 else "")
+    lines = [name, f"  classes: {listed}"]
+    told = {
+        key: value for key, value in model.preprocessing.to_json().items() if key not in ("kind", "shape")
+    }
+    shape = "x".join(map(str, model.input_shape))
+    lines.append(f"  input: {model.preprocessing.kind}, {shape}")
+    lines += [f"  {key}: {_short(value)}" for key, value in told.items()]
+    lines.append(f"  net: {model.spec}")
+    lines += [f"  made by {key} {value}" for key, value in model.versions.items()]
+    lines += ["", *str(nn.summary(model.net, (1, *model.input_shape))).splitlines()]
+    return lines + _described_record(model.record)
+
+
+def _short(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= 80 else f"{text[:70]}... ({len(value):,})"
+
+
+def _described_record(record: dict[str, Any]) -> list[str]:
+    """How a model was trained; whatever of that the record has."""
+    lines: list[str] = []
+    data, history = record.get("data"), record.get("history")
+    if isinstance(data, dict) and isinstance(data.get("counts"), dict):
+        samples = sum(data["counts"].values())
+        lines += [
+            "",
+            f"Trained on {data.get('name')}: {samples:,} samples, {record.get('learned_from')} learned from.",
+        ]
+    if isinstance(history, dict) and history.get("loss"):
+        columns = [
+            name for name in ("loss", "accuracy", "validation_loss", "validation_accuracy") if history[name]
+        ]
+        rows = [("epoch", *(name.replace("validation", "held-out").replace("_", " ") for name in columns))]
+        count = len(history["loss"])
+        kept = sorted({0, *range(count - 1, 0, -max(1, count // 8)), record.get("best_epoch") or 0})
+        for epoch in kept:
+            mark = " (kept)" if epoch == record.get("best_epoch") else ""
+            values = [history[name][epoch] for name in columns]
+            rows.append((f"{epoch + 1}{mark}", *("-" if v is None else f"{v:.4g}" for v in values)))
+        lines += ["", *table(rows, "<" + ">" * len(columns))]
+    for title in ("held_out", "test"):
+        figures = record.get(title)
+        if isinstance(figures, dict) and isinstance(figures.get("accuracy"), float):
+            low, high = figures["accuracy_low"], figures["accuracy_high"]
+            name = title.replace("_", " ").capitalize()
+            told = f"{name}: {figures['accuracy']:.2%} of {figures['count']:,} right"
+            lines.append(f"{told} (95% interval {low:.2%} to {high:.2%})")
+    if record.get("interrupted"):
+        lines.append("Interrupted before its last epoch.")
+    return lines

@@ -1,0 +1,117 @@
+"""A trained net with all that is needed to use it: its spec, its classes, how inputs are prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastconv import __version__, nn
+from fastconv.data import Preprocessing
+from fastconv.functional import softmax
+from fastconv.geometry import as_array
+
+#: What the maps of a batch may take in memory, in bytes, and its most examples.
+BATCH_BYTES, BATCH_SIZE = 64 << 20, 256
+
+
+def _versions() -> dict[str, str]:
+    return {"fastconv": __version__, "numpy": np.__version__}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net, and all that is needed to use it; what a `.fcn` file holds.
+
+    Attributes
+    ----------
+    net : nn.Sequential
+        From (N, *shape), float32, to votes (N, K).
+    spec : str
+        The net in words, as `parse_net` reads them.
+    classes : tuple of str
+        What the K votes are for, in order.
+    preprocessing : fastconv.data.Preprocessing
+        From a file to what the net gets.
+    record : dict
+        How it was trained, as JSON has it: settings, data, losses, held-out accuracy.
+    versions : dict
+        Of the software that made it.
+
+    Examples
+    --------
+    >>> from fastconv.train import Model, parse_net
+    >>> from fastconv.data import ImagePreprocessing
+    >>> net = parse_net("conv 4 3, relu, fc", (1, 8, 8), 2, rng=0)
+    >>> model = Model(net, "conv 4 3, relu, fc", ("X", "O"), ImagePreprocessing(shape=(1, 8, 8)))
+    >>> model.probabilities(np.zeros((3, 1, 8, 8), np.float32)).shape
+    (3, 2)
+    """
+
+    net: nn.Sequential
+    spec: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    record: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the net gets, without the batch: (C, H, W), (C, L) or (C, D, H, W)."""
+        return tuple(self.preprocessing.shape)
+
+    def votes(self, x: np.ndarray) -> np.ndarray:
+        """What the net gives for each class; the largest wins.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, *input_shape), float32
+            Prepared as `preprocessing` does.
+
+        Returns
+        -------
+        ndarray, shape (N, K), float32
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another shape or dtype.
+        """
+        x = as_array("x", x)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"x: shape {x.shape} must be (N, {', '.join(map(str, self.input_shape))})")
+        if x.dtype != np.float32:
+            raise TypeError(f"x: dtype {x.dtype} must be float32")
+        if not len(x):
+            return np.empty((0, len(self.classes)), np.float32)
+        found: np.ndarray = nn.predict(self.net, x, batch_size(self.net, self.input_shape))
+        return found
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Softmax of the votes: shares that add up to 1.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, *input_shape), float32
+
+        Returns
+        -------
+        ndarray, shape (N, K), float32
+        """
+        return softmax(self.votes(x), -1)
+
+
+def batch_size(net: nn.Layer, shape: Sequence[int]) -> int:
+    """How many examples may go through a net together, by what their maps take in memory.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> from fastconv.train.model import batch_size
+    >>> batch_size(nn.Flatten(), (1, 8, 8)), batch_size(nn.Conv2d(1, 64, 3), (1, 1024, 1024))
+    (256, 1)
+    """
+    largest = max(int(np.prod(row.output_shape)) for row in nn.summary(net, (1, *shape)).rows)
+    return max(1, min(BATCH_SIZE, BATCH_BYTES // (4 * max(largest, int(np.prod(shape))))))

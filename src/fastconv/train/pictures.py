@@ -1,0 +1,165 @@
+"""What a model is worth, as pictures: what is taken for what, how far it may be believed, its mistakes."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastconv.data import Dataset
+from fastconv.nn.archive import write_whole
+from fastconv.terminal import need, printable
+from fastconv.train.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Mistakes that are drawn, and how many stand side by side.
+MOST_MISTAKES, PER_ROW = 40, 8
+
+#: Classes whose names and numbers can be read in a matrix.
+READABLE = 25
+
+INK, GREY = "#1b4f8a", "#808080"
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Write a figure; it appears whole or not at all. The ending says the format."""
+    made = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name may have characters that the font lacks
+        figure.savefig(made, format=os.path.splitext(path)[1][1:].lower(), facecolor="white")
+    write_whole(os.path.realpath(path), lambda file: file.write(made.getvalue()))
+
+
+def draw_evaluation(path: str, found: Evaluation) -> None:
+    """Draw the confusion matrix, and how often the model is right beside how sure it is.
+
+    Parameters
+    ----------
+    path : str
+        Ends in .png, .svg or .pdf.
+    found : Evaluation
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; one that was there before is still whole.
+    """
+    side = min(14.0, max(5.0, 0.42 * len(found.classes) + 2.5))
+    figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
+        figsize=(side + 5.5, max(side, 5.0)), dpi=120, layout="constrained"
+    )
+    axes = figure.subplots(1, 2, width_ratios=(side, 5.0))
+    _confusion(axes[0], found)
+    _reliability(axes[1], found)
+    low, high = found.interval
+    figure.suptitle(
+        f"{int(found.right.sum()):,} of {len(found.labels):,} right: {found.accuracy:.2%} "
+        f"(95% interval {low:.2%} to {high:.2%})"
+    )
+    save_figure(figure, path)
+
+
+def _name(text: str, longest: int = 18) -> str:
+    """A class or file in a picture: one line, no mathematics."""
+    text = printable(text)
+    text = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return text.replace("$", r"\$")
+
+
+def _confusion(axes: Axes, found: Evaluation) -> None:
+    counts = found.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if len(counts) <= READABLE:
+        ticks, names = range(len(counts)), [_name(name) for name in found.classes]
+        axes.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axes.set_yticks(ticks, names)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[row, column] > 0.6 else "#202020"
+                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=color)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("is")
+    axes.set_title("Which class is taken for which", fontsize=11)
+
+
+def _reliability(axes: Axes, found: Evaluation) -> None:
+    bins = [each for each in found.reliability() if each.count]
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="as sure as right")
+    sizes = [20 + 300 * each.count / max(len(found.labels), 1) for each in bins]
+    axes.plot([each.confidence for each in bins], [each.accuracy for each in bins], color=INK, linewidth=1)
+    axes.scatter(
+        [each.confidence for each in bins],
+        [each.accuracy for each in bins],
+        s=sizes,
+        color=INK,
+        label="the model",
+    )
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(0, 1.03)
+    axes.set_xlabel("how sure it is")
+    axes.set_ylabel("how often it is right")
+    axes.set_title(f"Calibration: {found.calibration_error():.2%} apart on average", fontsize=11)
+    axes.legend(loc="upper left", frameon=False)
+    axes.set_aspect("equal")
+
+
+def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
+    """Draw what was judged wrong, the surest first: what it is, what it was taken for, how surely.
+
+    Parameters
+    ----------
+    path : str
+        Ends in .png, .svg or .pdf.
+    found : Evaluation
+        Of all of `dataset`.
+    dataset : fastconv.data.Dataset
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; one that was there before is still whole.
+    """
+    wrong = found.mistakes()
+    chosen = wrong[:MOST_MISTAKES]
+    rows, columns = max(1, math.ceil(len(chosen) / PER_ROW)), min(PER_ROW, max(3, len(chosen)))
+    figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
+        figsize=(1.7 * columns, 2.25 * rows + 0.5), dpi=120, layout="constrained"
+    )
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    for each in axes:
+        each.set_axis_off()
+    samples = dataset.batch(found.indices[chosen])[0]
+    for each, index, sample in zip(axes, chosen, samples):
+        _draw_sample(each, sample)
+        is_, taken = found.classes[found.labels[index]], found.classes[found.predictions[index]]
+        sure = found.probabilities[index].max()
+        file = _name(os.path.basename(found.names[index]), 16)
+        each.set_title(f"{_name(is_, 14)}, not {_name(taken, 14)}\n{sure:.0%}  {file}", fontsize=7)
+    shown = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
+    figure.suptitle(f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}", fontsize=11)
+    save_figure(figure, path)
+
+
+def _draw_sample(axes: Axes, sample: np.ndarray) -> None:
+    """What the net was given, as a picture: colours, else the first map; of volumes the middle slice."""
+    sample = np.asarray(sample, np.float32)
+    if sample.ndim == 4:
+        sample = sample[:, sample.shape[1] // 2]
+    low, high = float(sample.min()), float(sample.max())
+    scaled = (sample - low) / (high - low if high > low else 1)
+    if sample.ndim == 2:
+        axes.imshow(scaled, cmap="gray", aspect="auto", interpolation="nearest")
+    elif len(sample) == 3:
+        axes.imshow(scaled.transpose(1, 2, 0), interpolation="nearest")
+    else:
+        axes.imshow(
+            scaled[0], cmap="gray", aspect="auto" if len(scaled) > 1 else "equal", interpolation="nearest"
+        )

@@ -1,0 +1,391 @@
+"""Training a net on a data set: what is learned from, what is held out, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fastconv import nn
+from fastconv.data import Batches, DataError, Dataset
+from fastconv.train import named
+from fastconv.train.build import parse_net, spec_of
+from fastconv.train.errors import SettingError
+from fastconv.train.evaluation import Evaluation, evaluate, wilson
+from fastconv.train.model import Model
+from fastconv.train.model_file import save_model
+from fastconv.train.progress import open_display
+from fastconv.train.settings import Settings
+from fastconv.train.unfinished import Unfinished
+
+#: A last batch of less than this part of the others is left out, in every epoch other samples: a gradient of
+#: one or two is mostly noise, and batch norm cannot learn from one.
+FEWEST = 16
+
+Observer = Callable[[nn.TrainingState], Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes
+    ----------
+    model : Model
+        With the weights of the epoch whose held-out loss was lowest.
+    history : nn.History
+    held_out : Evaluation or None
+        On the samples that were not learned from, by which the epoch was chosen; None if it was interrupted.
+    test : Evaluation or None
+        On data of their own, that nothing was chosen by.
+    interrupted : bool
+        By Ctrl-C.
+    """
+
+    model: Model
+    history: nn.History
+    held_out: Evaluation | None
+    test: Evaluation | None
+    interrupted: bool
+
+
+class Lesson:
+    """A training that is prepared: the data split, the net made; `run` it.
+
+    Parameters
+    ----------
+    dataset : fastconv.data.Dataset
+    settings : Settings
+    test : fastconv.data.Dataset, optional
+        Data of their own to measure with; without it those that the data set itself sets aside.
+
+    Attributes
+    ----------
+    dataset, test : Dataset
+        Normalised by what is learned from alone.
+    learned_from, held_out : ndarray of int
+        Indices into `dataset`.
+    spec : str
+        The net in words.
+    net : nn.Sequential
+        With random weights.
+
+    Raises
+    ------
+    DataError, SpecError, SettingError
+        In one line: fewer than two classes, or samples of a class; a spec that does not fit; and so on.
+    """
+
+    def __init__(self, dataset: Dataset, settings: Settings, test: Dataset | None = None) -> None:
+        if len(dataset.classes) < 2:
+            raise DataError(
+                f"{dataset.path}: has one class, {dataset.classes[0]!r}; two or more are told apart"
+            )
+        self.settings = settings
+        self.learned_from, self.held_out = dataset.split(settings.held_out, settings.seed)
+        net = settings.net
+        if net == "auto" and dataset.kind == "text":
+            net = named.words(dataset.preprocessing.shape)
+        self._check_shape(dataset)
+        spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
+        self.dataset = dataset.fitted(self.learned_from)
+        self.spec = spec_of(net, self.dataset.preprocessing.shape)
+        self.test = self.dataset.test if test is None else test
+        weights, self._order = np.random.default_rng(settings.seed).spawn(2)
+        self.net = parse_net(self.spec, self.dataset.preprocessing.shape, dataset.classes, weights)
+        self._check_batch_norm()
+
+    @staticmethod
+    def _check_shape(dataset: Dataset) -> None:
+        if len(dataset.preprocessing.shape) < 2:
+            raise DataError(
+                f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as channels "
+                "conv N 1 is an embedding that is learned"
+            )
+
+    def _check_batch_norm(self) -> None:
+        """Batch norm cannot learn from one sample."""
+        alone = self.settings.batch == 1 or len(self.learned_from) == 1
+        if alone and "bn" in self.spec.replace("res", "bn").split(", "):
+            raise SettingError("batch", self.settings.batch, "must be at least 2 with bn in the net")
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.value.size for parameter in self.net.parameters())
+
+    def batches(self) -> Batches:
+        """What is learned from, in batches that come in another order in every epoch."""
+        size, count = self.settings.batch, len(self.learned_from)
+        return self.dataset.batches(
+            self.learned_from,
+            size,
+            # fit keeps and restores the state of the generator that it is given: these draw from the same
+            rng=self._order,
+            augmentation=self.settings.augmentation,
+            drop_last=0 < count % size <= max(1, size // FEWEST) and count > size,
+        )
+
+    def run(
+        self,
+        unfinished: Unfinished | None = None,
+        *,
+        progress: bool | None = False,
+        on_step: Observer | None = None,
+        on_epoch: Observer | None = None,
+    ) -> Trained:
+        """Train, and measure what was learned.
+
+        Parameters
+        ----------
+        unfinished : Unfinished, optional
+            Where checkpoints are kept, and gone on from if there are any.
+        progress : bool or None
+            As `train`.
+        on_step, on_epoch : function of nn.TrainingState, optional
+
+        Raises
+        ------
+        FloatingPointError
+            The loss became infinite or NaN.
+        KeyboardInterrupt
+            Before an epoch was over.
+        """
+        began = time.perf_counter()
+        held_out = test = None
+        interrupted = False
+        history = nn.History()
+        try:
+            history = self._fit(unfinished, progress, on_step, on_epoch)
+            model = self._model(history)
+            held_out = evaluate(model, self.dataset, self.held_out)
+            if self.test is not None:
+                test = evaluate(model, self.test)
+        except KeyboardInterrupt as error:
+            history = getattr(error, "history", history)
+            if history.best_epoch is None:
+                raise
+            interrupted, held_out, test = True, None, None
+        seconds = time.perf_counter() - began
+        record = self._record(history, held_out, test, interrupted, seconds)
+        return Trained(self._model(history, record), history, held_out, test, interrupted)
+
+    def _fit(
+        self,
+        unfinished: Unfinished | None,
+        progress: bool | None,
+        on_step: Observer | None,
+        on_epoch: Observer | None,
+    ) -> nn.History:
+        settings, dataset = self.settings, self.dataset
+        batches = self.batches()
+        held_out = dataset.batches(self.held_out, max(settings.batch, 64), shuffle=False)
+        counts = np.bincount(dataset.labels[self.learned_from], minlength=len(dataset.classes))
+        steps, samples = len(batches), len(self.learned_from)
+        with open_display(progress, settings.epochs, steps, samples) as display:
+            begun = False
+
+            def after_step(state: nn.TrainingState) -> None:
+                nonlocal begun
+                if not begun:
+                    display.begin(state.epoch)
+                    begun = True
+                display.step(state)
+                if on_step is not None:
+                    on_step(state)
+
+            def after_epoch(state: nn.TrainingState) -> None:
+                display.epoch(state)
+                if on_epoch is not None:
+                    on_epoch(state)
+
+            return nn.fit(
+                self.net,
+                batches,
+                loss=settings.make_loss(counts),
+                optimizer=settings.make_optimizer(self.net),
+                epochs=settings.epochs,
+                validation=held_out,
+                patience=settings.patience or settings.epochs,
+                schedule=settings.make_schedule(steps),
+                max_grad_norm=settings.max_grad_norm,
+                on_step=after_step,
+                on_epoch=after_epoch,
+                checkpoint=None if unfinished is None else unfinished.checkpoint,
+                resume=unfinished is not None,
+                rng=self._order,
+                progress=False,
+            )
+
+    def _model(self, history: nn.History, record: dict[str, Any] | None = None) -> Model:
+        dataset = self.dataset
+        return Model(self.net, self.spec, dataset.classes, dataset.preprocessing, record or {})
+
+    def _record(
+        self,
+        history: nn.History,
+        held_out: Evaluation | None,
+        test: Evaluation | None,
+        interrupted: bool,
+        seconds: float,
+    ) -> dict[str, Any]:
+        """The record of the training, as JSON has it."""
+        dataset = self.dataset
+        columns = {
+            name: [value if math.isfinite(value) else None for value in column]
+            for name, column in asdict(history).items()
+            if isinstance(column, list)
+        }
+        held = None if held_out is None else _figures(held_out)
+        if held is None and history.best_epoch is not None:
+            count = len(self.held_out)
+            right = round(history.validation_accuracy[history.best_epoch] * count)
+            low, high = wilson(right, count)
+            held = {"count": count, "accuracy": right / count, "accuracy_low": low, "accuracy_high": high}
+        return {
+            "settings": self.settings.to_json(),
+            "data": {
+                "name": os.path.basename(os.path.normpath(dataset.path)),
+                "kind": dataset.kind,
+                "counts": {name: int(count) for name, count in zip(dataset.classes, dataset.counts)},
+                "skipped": len(dataset.skipped),
+            },
+            "learned_from": len(self.learned_from),
+            "held_out": held,
+            "test": None if test is None else _figures(test),
+            "history": columns,
+            "best_epoch": history.best_epoch,
+            "interrupted": interrupted,
+            "seconds": round(seconds, 3),
+        }
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    names = ("count", "right", "accuracy", "accuracy_low", "accuracy_high", "loss", "calibration_error")
+    told = evaluation.to_json()
+    return {name: told[name] for name in names}
+
+
+def train(
+    dataset: Dataset,
+    settings: Settings | None = None,
+    *,
+    test: Dataset | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    restart: bool = False,
+    progress: bool | None = False,
+    on_step: Observer | None = None,
+    on_epoch: Observer | None = None,
+) -> Trained:
+    """Train a net on a data set.
+
+    Parameters
+    ----------
+    dataset : fastconv.data.Dataset
+        From `fastconv.data.open_dataset`.
+    settings : Settings, optional
+        Without it `Settings()`, or if `resume`, those of the training that is gone on with.
+    test : fastconv.data.Dataset, optional
+        Data of their own to measure with, prepared by the caller; without it what the data set sets aside.
+    output : path, optional
+        Where the model is written, `model.fcn`. While it is trained, a folder `model.fcn.part` has all that
+        is needed to go on after a break.
+    resume : bool, default False
+        Go on with the training in that folder: to the bits that it gives without a break.
+    restart : bool, default False
+        Forget a training that was not finished; without either, one that is there is refused.
+    progress : bool, optional
+        False shows nothing. None: a bar on a terminal, else about 20 lines, on standard error.
+    on_step, on_epoch : function of nn.TrainingState, optional
+        Called after every step, after every epoch.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    SettingError, SpecError, DataError, TypeError
+        In one line; before anything is learned or written.
+    FloatingPointError
+        The loss became infinite or NaN.
+    OSError
+        A file cannot be written.
+    KeyboardInterrupt
+        Ctrl-C before the first epoch was over; afterwards, what was best so far is returned, and written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.data import open_dataset
+    >>> from fastconv.train import Settings, train
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(80) % 2
+    >>> x = rng.integers(0, 200, (80, 6, 6)).astype(np.uint8)
+    >>> x[y == 1, :, :3] += 55
+    >>> np.savez("halves.npz", x=x, y=y)
+    >>> trained = train(open_dataset("halves.npz"), Settings(net="conv 4 3, relu, fc", epochs=5))
+    >>> len(trained.history), len(trained.held_out.labels)
+    (5, 16)
+    """
+    unfinished = None if output is None else Unfinished(output)
+    if unfinished is None:
+        if resume or restart:
+            raise SettingError("resume", True, "needs the output, beside which there is what to go on with")
+        return Lesson(dataset, settings or Settings(), test).run(
+            progress=progress, on_step=on_step, on_epoch=on_epoch
+        )
+    if settings is None:
+        settings = unfinished.settings() if resume else Settings()
+    lesson = open_lesson(dataset, settings, test, unfinished, resume=resume, restart=restart)
+    return finish(lesson, unfinished, output, resume, progress=progress, on_step=on_step, on_epoch=on_epoch)
+
+
+def open_lesson(
+    dataset: Dataset,
+    settings: Settings,
+    test: Dataset | None,
+    unfinished: Unfinished,
+    *,
+    resume: bool = False,
+    restart: bool = False,
+) -> Lesson:
+    """Prepare a training whose checkpoints are kept; arguments and errors are those of `train`."""
+    if resume and restart:
+        raise SettingError("restart", True, "contradicts resume")
+    if unfinished.exists and not (resume or restart):
+        rule = f"{unfinished.path} has a training that was not finished: resume goes on, restart forgets it"
+        raise SettingError("output", unfinished.path.removesuffix(".part"), rule)
+    lesson = Lesson(dataset, settings, test)
+    if resume:
+        unfinished.check(settings, lesson.dataset)
+    return lesson
+
+
+def finish(
+    lesson: Lesson,
+    unfinished: Unfinished,
+    output: str | os.PathLike[str] | None,
+    resume: bool = False,
+    **options: Any,
+) -> Trained:
+    """Run a training, write its model to `output`, and clear away what going on would have needed."""
+    if not resume:
+        unfinished.forget()
+        unfinished.begin(lesson.settings, lesson.dataset)
+    try:
+        trained = lesson.run(unfinished, **options)
+    except FloatingPointError:
+        unfinished.forget()  # going on would end there again
+        raise
+    assert output is not None
+    save_model(output, trained.model)
+    if not trained.interrupted:
+        unfinished.forget()
+    return trained
