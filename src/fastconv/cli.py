@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fastconv import __version__, show_config
+from fastconv.explain import options as explain_options
 from fastconv.interop import command as models
 from fastconv.interop import options as model_options
 from fastconv.terminal import CommandError, printable
@@ -60,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
         later("train.command", "train"),
         later("train.judging", "predict"),
         later("train.judging", "evaluate"),
+    )
+    explain_options.add_parsers(
+        commands, later("explain.command", "explain"), later("explain.command", "order")
     )
     model_options.add_parsers(commands, models.run, show, models.bench)
     config = commands.add_parser(

@@ -32,7 +32,7 @@ def find() -> str | None:
 class Browser:
     """One tab of a browser."""
 
-    def __init__(self, folder: Path, width: int = 1400, height: int = 1000) -> None:
+    def __init__(self, folder: Path, width: int = 1100, height: int = 800) -> None:
         path = find()
         assert path is not None
         to_browser, ours = os.pipe()
@@ -110,10 +110,9 @@ class Browser:
         return found["result"].get("value")
 
     def click(self, x: float, y: float) -> None:
-        """Move the mouse there, press and release it."""
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        """Press the mouse there and release it."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def move(self, x: float, y: float) -> None:
         """Move the mouse there."""

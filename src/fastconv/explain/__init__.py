@@ -17,6 +17,7 @@ from fastconv.explain.deck import deck_net, deck_walk
 from fastconv.explain.gradients import Gradients
 from fastconv.explain.occlusion import Occlusion, occlude
 from fastconv.explain.page import page_of, write_page
+from fastconv.explain.picture import draw
 from fastconv.explain.steps import Match
 from fastconv.explain.walk import Map, Walk, walk
 
@@ -34,6 +35,7 @@ __all__ = [
     "cases_of",
     "deck_net",
     "deck_walk",
+    "draw",
     "occlude",
     "page_of",
     "walk",

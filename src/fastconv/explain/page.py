@@ -9,6 +9,8 @@ import re
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
 from fastconv.explain.content import content_of
 from fastconv.explain.walk import Walk
 from fastconv.nn.archive import write_whole
@@ -54,7 +56,8 @@ def page_of(seen: Walk, *, title: str = "a net", name: str = "an input", target:
     (True, True)
     """
     right = None if target is None else seen.class_number("target", target)
-    content = content_of(seen, title, name, target=right)
+    with np.errstate(all="ignore"):  # a net that overflows is shown, too
+        content = content_of(seen, title, name, target=right)
     parts = {
         "title": html.escape(f"{name} through {title}"),
         "style": _file("page.css"),

@@ -76,7 +76,8 @@ class Map:
     @property
     def mean(self) -> float:
         """Mean, summed in float64."""
-        return float(self.values.mean(dtype=np.float64))
+        with np.errstate(all="ignore"):
+            return float(self.values.mean(dtype=np.float64))
 
     @property
     def maximum(self) -> float:

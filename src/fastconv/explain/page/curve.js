@@ -53,6 +53,7 @@ function plotCurve(map, number, index) {
   const points = Math.max(9, Math.min(61, Math.round(1.5e8 / (behind + 1)))), reach = 2 * Math.max(largest(map.weight.data), Math.abs(next - at), Math.abs(at - map.weight.data[index])) || 1;
   const weights = Array.from({ length: points }, (_, i) => map.weight.data[index] - reach + (2 * reach * i) / (points - 1));
   const errors = weights.map((weight) => errorAt(number, index, weight)), error = errorAt(number, index, at), after = errorAt(number, index, next);
+  if (![...errors, error, after].every(Number.isFinite)) return make("p", { "data-curve": "" }, `weight ${long(at)}: the error is not finite everywhere.`);
   const low = Math.min(...errors, error, after), high = Math.max(...errors, error, after), span = high - low || 1;
   const X = (w) => 50 + ((w - weights[0]) / (2 * reach)) * 500, Y = (e) => 260 - ((e - low) / span) * 220;
   const text = (x, y, told, anchor = "middle", kind = "soft") => make("text", { x, y, "text-anchor": anchor, class: kind }, told);

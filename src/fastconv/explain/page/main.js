@@ -8,6 +8,8 @@ const state = {
   weight: startingWeight(), lr: 0.1, way: 0, step: -1, own: false, see: "",
 };
 
+const initial = { ...state };
+
 /** Of the largest vote that should not be, the weight that did most for it. */
 function startingWeight() {
   if (votesAt.kind !== "full" || !votesAt.weight) return [content.voteMap, 0];
@@ -115,6 +117,7 @@ window.explain = {
   votesWith: (number, index, weight) => Array.from(votesWith(number, index, weight)),
   error: (number, index, weight) => errorAt(number, index, weight),
   field: (number, cell) => [...fieldsOf(number, cell)],
+  go: (to) => change({ ...initial, ...follow(to) }),
   state: () => JSON.parse(JSON.stringify(state)),
 };
 

@@ -153,5 +153,5 @@ function softmax(votes) {
 function errorOf(votes, target) {
   if (content.loss === "absolute") return Array.from(votes).reduce((sum, vote, k) => sum + Math.abs((k === target ? 1 : 0) - vote), 0);
   const { parts } = softmax(votes);
-  return -Math.log(Math.max(parts[target], 1e-300));
+  return 0 - Math.log(Math.max(parts[target], 1e-300));
 }

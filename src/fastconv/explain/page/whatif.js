@@ -69,6 +69,7 @@ function plotVotes(told, votes, at) {
   const n = classes.length, size = told.amounts.length;
   const order = [...classes.keys()].sort((a, b) => votesAt.values[b] - votesAt.values[a]).slice(0, 5);
   const shown = order.map((k) => told.amounts.map((_, i) => votes.data[i * n + k])), low = Math.min(0, ...shown.flat()), high = Math.max(...shown.flat());
+  if (!shown.flat().every(Number.isFinite)) return make("p", { class: "soft" }, "Some votes are not finite.");
   const X = (i) => 50 + (i / (size - 1)) * 430, Y = (v) => 190 - ((v - low) / (high - low || 1)) * 165;
   const drawn = make("svg", { viewBox: "0 0 600 235", class: "plot", role: "img", "aria-label": `Votes over ${told.name}` },
     make("line", { class: "axis", x1: 50, x2: 480, y1: Y(low), y2: Y(low) }), make("line", { class: "slope", x1: X(at), x2: X(at), y1: 20, y2: 195 }));
