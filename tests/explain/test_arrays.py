@@ -1,4 +1,4 @@
-"""What is told of a net, as arrays: against the engine, against float64, and against the example's numbers."""
+"""What is told of a net, as arrays: against the engine, float64, and the example's numbers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explain.nets import branches, chain, chain_walk, picture
 
+from explain.nets import branches, chain, chain_walk, picture
 from fastconv import explain, nn
 from fastconv.xo import DECK, deck_pictures
 
@@ -57,9 +57,11 @@ def test_what_is_told_of_a_map() -> None:
     assert [each.flops for each in seen.maps[1:]] == [row.flops for row in rows]
     conv = seen.maps[1]
     assert (conv.parameters, conv.nbytes) == (4 * 2 * 9 + 4, conv.values.nbytes)
-    assert conv.minimum == conv.values.min() and conv.maximum == conv.values.max()
+    assert conv.minimum == conv.values.min()
+    assert conv.maximum == conv.values.max()
     counts, edges = conv.histogram(7)
-    assert counts.sum() == conv.values.size and len(edges) == 8
+    assert counts.sum() == conv.values.size
+    assert len(edges) == 8
     net = nn.Sequential(nn.Conv2d(1, 3, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(147, 2, rng=1))
     net[0].bias.value[1] = -1e6
     assert explain.walk(net, picture(1, 9, 9)).maps[2].dead.tolist() == [1]
@@ -102,7 +104,9 @@ def test_a_field_is_what_changes_a_cell(net: nn.Sequential, shape: tuple[int, ..
 
 def test_the_field_of_dilated_and_strided_windows() -> None:
     """The places themselves, not the box around them."""
-    net = nn.Sequential(nn.Conv2d(1, 1, 3, dilation=2, rng=0), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 2))
+    net = nn.Sequential(
+        nn.Conv2d(1, 1, 3, dilation=2, rng=0), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 2)
+    )
     seen = explain.walk(net, picture(1, 12, 12))
     assert [places.tolist() for places in seen.field(2, (0, 1, 0))[0]] == [
         [0],
@@ -233,7 +237,8 @@ def test_occlusion() -> None:
     """Each vote is that of the picture with that part painted over."""
     seen = chain_walk()
     found = seen.occlusion(0, size=(4, 3), stride=5, fill=(0.5, -1))
-    assert found.votes.shape == (3, 3) and [s.tolist() for s in found.starts] == [[0, 5, 8], [0, 5, 9]]
+    assert found.votes.shape == (3, 3)
+    assert [s.tolist() for s in found.starts] == [[0, 5, 8], [0, 5, 9]]
     x = picture(2, 12, 12)
     x[0, 5:9, 9:12], x[1, 5:9, 9:12] = 0.5, -1
     assert found.votes[1, 2] == pytest.approx(float(chain()[:-1](x[None])[0, 0]), abs=1e-5)
@@ -254,7 +259,8 @@ def test_cases() -> None:
     quarter = explain.cases.resampled(deck_pictures()[0][3], angle=90)
     assert np.array_equal(quarter[0], np.rot90(deck_pictures()[0][3, 0]))
     ink = [(picture > 0).sum() for picture in cases["thickness"].pictures]
-    assert ink == sorted(ink) and ink[2] < ink[3] < ink[4]
+    assert ink == sorted(ink)
+    assert ink[2] < ink[3] < ink[4]
 
 
 # ---- other ranks, other nets --------------------------------------------------------------------------
@@ -269,7 +275,10 @@ def test_sound_and_volumes() -> None:
         seen = explain.walk(net, x)
         cell = (1, *(2,) * (len(shape) - 1))
         assert seen.cell(1, cell).total == pytest.approx(float(seen.maps[1].values[cell]), abs=1e-5)
-        assert [len(part) for part in seen.field(1, cell)[0]] == [shape[0], *(5 if net is sound else 3,) * (len(shape) - 1)]
+        assert [len(part) for part in seen.field(1, cell)[0]] == [
+            shape[0],
+            *(5 if net is sound else 3,) * (len(shape) - 1),
+        ]
         assert seen.gradients(1).pixels.shape == shape
         assert seen.occlusion(0, stride=3).votes.ndim == len(shape) - 1
         assert explain.cases_of(seen) == []

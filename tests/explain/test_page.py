@@ -1,5 +1,7 @@
 """The page, in a real browser: what it shows is what the engine computed, by mouse, keyboard and address."""
 
+# ruff: noqa: RUF001 - the page has real minus signs
+
 from __future__ import annotations
 
 import re
@@ -9,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from explain.browser import Browser
 from explain.nets import branches, chain_walk, picture
-
 from fastconv import explain, nn
 
 Open = Callable[..., Browser]
@@ -65,6 +67,14 @@ def numbers_in(told: str) -> list[float]:
     return [float(each.replace("−", "-")) for each in re.findall(r"[−-]?\d+\.?\d*(?:e[−-]?\d+)?", told)]
 
 
+def turn(browser: Browser, selector: str, which: int, value: int, event: str = "change") -> None:
+    """Give a control another value, as its user would."""
+    browser.run(
+        f"{{ const control = document.querySelectorAll({selector!r})[{which}]; control.value = {value};"
+        f" control.dispatchEvent(new Event({event!r})); }}"
+    )
+
+
 def click(browser: Browser, number: int, cell: tuple[int, ...]) -> None:
     """Click a cell of a map."""
     browser.run(f"document.querySelector('#map{number}').scrollIntoView({{block: 'center'}})")
@@ -81,7 +91,8 @@ def test_a_clicked_cell_shows_its_arithmetic(page: Open) -> None:
     assert text(browser, "#verdict") == "It is taken for X, with a vote of 1.00, which is right."
     click(browser, 1, (0, 3, 3))
     tables = browser.run(
-        "[...document.querySelectorAll('#cell table')].map(t => [...t.querySelectorAll('td')].map(d => d.textContent))"
+        "[...document.querySelectorAll('#cell table')]"
+        ".map(table => [...table.querySelectorAll('td')].map(each => each.textContent))"
     )
     one = ["1.00", "−1.00"]
     assert tables[0] == [one[0], one[1], one[0], one[1], one[0], one[1], one[0], one[1], one[0]]
@@ -104,7 +115,8 @@ def test_windows_and_their_winners(page: Open) -> None:
     assert told.startswith("winner ★ 3/9 = 0.33, at feature 1, row 1, column 4; 2 are tied (☆)")
     click(browser, 3, (0, 3, 3))
     told = text(browser, "#cell [data-result]")
-    assert told == "winner ★ 7/9 = 0.77, at feature 1, row 7, column 7; the window hangs over the edge and covers 1 of 4"
+    assert told.startswith("winner ★ 7/9 = 0.77, at feature 1, row 7, column 7; ")
+    assert told.endswith("the window hangs over the edge and covers 1 of 4")
 
 
 def test_votes_and_softmax(page: Open) -> None:
@@ -147,7 +159,11 @@ def test_a_link_leads_to_what_is_looked_at(page: Open) -> None:
     ]  # fmt: skip
     assert browser.run("document.querySelector('#voting select').value") == "1"
     browser.run("location.hash = '#map=1&cell=1,2,3'")
-    assert browser.run("new Promise(done => setTimeout(() => done(window.explain.state().cell), 100))") == [1, 2, 3]
+    assert browser.run("new Promise(done => setTimeout(() => done(window.explain.state().cell), 100))") == [
+        1,
+        2,
+        3,
+    ]
     for nonsense in ("#map=99&cell=x", "#cell=9,9,9,9&vote=-1&weight=0,0&lr=NaN&see=title&own=2", "#%%%"):
         browser.run(f"window.explain.go({nonsense!r})")
         assert browser.run("window.explain.state().cell") == [0, 3, 3]
@@ -162,7 +178,9 @@ def shown_net(request: pytest.FixtureRequest) -> tuple[str, explain.Walk]:
     return request.param, chain_walk() if request.param == "chain" else _branches()
 
 
-def test_every_kind_of_cell_ends_in_the_engines_number(shown_net: tuple[str, explain.Walk], page: Open) -> None:
+def test_every_kind_of_cell_ends_in_the_engines_number(
+    shown_net: tuple[str, explain.Walk], page: Open
+) -> None:
     """One cell of every map, of each kind one clicked: its arithmetic ends in what the engine computed."""
     kinds: set[str] = set()
     name, seen = shown_net
@@ -175,7 +193,10 @@ def test_every_kind_of_cell_ends_in_the_engines_number(shown_net: tuple[str, exp
         else:
             click(browser, shown.number, cell)
         kinds.add(shown.kind)
-        assert browser.run("[window.explain.state().map, window.explain.state().cell]") == [shown.number, list(cell)]
+        assert browser.run("[window.explain.state().map, window.explain.state().cell]") == [
+            shown.number,
+            list(cell),
+        ]
         told = text(browser, "#cell [data-result]").split("; then")[0].split(", at feature")[0].split("; ")[0]
         value = float(shown.values[cell])
         assert numbers_in(told)[-1] == pytest.approx(value, rel=2e-5, abs=1e-6), (shown.title, told)
@@ -189,7 +210,9 @@ def test_fields_are_those_of_the_arrays(shown_net: tuple[str, explain.Walk], pag
     for shown in seen.maps:
         cell = [int(rng.integers(size)) for size in shown.shape]
         found = dict(browser.run(f"window.explain.field({shown.number}, {cell})"))
-        wanted = {k: [places.tolist() for places in field] for k, field in seen.field(shown.number, cell).items()}
+        wanted = {
+            k: [places.tolist() for places in field] for k, field in seen.field(shown.number, cell).items()
+        }
         assert found == wanted, shown.title
 
 
@@ -207,7 +230,9 @@ def test_the_curve_is_the_engines(shown_net: tuple[str, explain.Walk], page: Ope
         flat = int(np.ravel_multi_index(index, shape))
         curve = seen.curve(shown.number, index, 0, points=5)
         for weight, error in zip(curve.weights, curve.errors):
-            found = browser.run(f"window.explain.error({shown.number}, {flat}, {weight!r})".replace("np.float64", ""))
+            found = browser.run(
+                f"window.explain.error({shown.number}, {flat}, {weight!r})".replace("np.float64", "")
+            )
             assert found == pytest.approx(error, rel=1e-4, abs=1e-6), (shown.title, index)
 
 
@@ -233,12 +258,12 @@ def test_hidden_parts_cases_and_the_widget(page: Open) -> None:
     """The slider moves through cases; numbers in are sizes out."""
     browser = page("deck")
     cases = explain.cases_of(explain.deck_walk("X"))
-    browser.run("document.querySelector('#tricky select').value = 3")
-    browser.run("document.querySelector('#tricky select').dispatchEvent(new Event('change'))")
-    browser.run("{ const s = document.querySelector('#tricky input'); s.value = 0; s.dispatchEvent(new Event('input')); }")
-    assert text(browser, "[data-case]") == f"scale 0.5×: X, {browser.run('long(' + repr(float(cases[3].votes[0, 0])) + ')')}"
-    browser.run("{ const k = document.querySelectorAll('#widget input'); k[1].value = 2; k[1].dispatchEvent(new Event('change')); }")
-    browser.run("{ const k = document.querySelectorAll('#widget input'); k[2].value = 1; k[2].dispatchEvent(new Event('change')); }")
+    turn(browser, "#tricky select", 0, 3)
+    turn(browser, "#tricky input", 0, 0, "input")
+    vote = browser.run(f"long({float(cases[3].votes[0, 0])!r})")
+    assert text(browser, "[data-case]") == f"scale 0.5×: X, {vote}"
+    turn(browser, "#widget input", 1, 2)
+    turn(browser, "#widget input", 2, 1)
     assert "(9 + 2 × 1 − 3) ÷ 2, rounded down, + 1 = 5" in text(browser, "[data-widget]")
     hidden = explain.deck_walk("X").occlusion("X")
     assert f"instead of {browser.run('long(1)')}" in text(browser, "#occlusion")

@@ -15,7 +15,10 @@ from fastconv.explain.cells import Cell, Voters, Windows
 from fastconv.explain.curve import WeightCurve
 from fastconv.explain.deck import deck_net, deck_walk
 from fastconv.explain.gradients import Gradients
+from fastconv.explain.learner import Learner, fully_connected
 from fastconv.explain.occlusion import Occlusion, occlude
+from fastconv.explain.order import OrderSensitivity, order_sensitivity
+from fastconv.explain.order_picture import draw_order
 from fastconv.explain.page import page_of, write_page
 from fastconv.explain.picture import draw
 from fastconv.explain.steps import Match
@@ -25,9 +28,11 @@ __all__ = [
     "Cases",
     "Cell",
     "Gradients",
+    "Learner",
     "Map",
     "Match",
     "Occlusion",
+    "OrderSensitivity",
     "Voters",
     "Walk",
     "WeightCurve",
@@ -36,7 +41,10 @@ __all__ = [
     "deck_net",
     "deck_walk",
     "draw",
+    "draw_order",
+    "fully_connected",
     "occlude",
+    "order_sensitivity",
     "page_of",
     "walk",
     "write_page",

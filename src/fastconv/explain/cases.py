@@ -154,4 +154,5 @@ def _with_values_of(picture: np.ndarray, changed: np.ndarray) -> np.ndarray:
     values = np.unique(picture)
     if len(values) != 2:
         return changed
-    return np.where(changed >= values.mean(), values[1], values[0])
+    snapped: np.ndarray = np.where(changed >= values.mean(), values[1], values[0])
+    return snapped

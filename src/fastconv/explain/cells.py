@@ -137,9 +137,7 @@ def _activation_behind(seen: Walk, number: int) -> int | None:
     return readers[0] if len(readers) == 1 and seen.steps[readers[0] - 1].kind == "activation" else None
 
 
-def _patch(
-    seen: Walk, number: int, step: Step, cell: tuple[int, ...], shape: tuple[int, ...]
-) -> np.ndarray:
+def _patch(seen: Walk, number: int, step: Step, cell: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """What a feature lies on."""
     read = seen.maps[step.reads[0]].values
     axes = seen.axes(number)
@@ -150,9 +148,9 @@ def _patch(
     patch: np.ndarray = np.zeros(shape, read.dtype)
     windows = [axis.window(place) for axis, place in zip(axes, cell[1:])]
     inside = [(places >= 0) & (places < axis.size) for axis, places in zip(axes, windows)]
-    within = np.ix_(range(shape[0]), *(np.flatnonzero(each) for each in inside))
+    within = np.ix_(np.arange(shape[0]), *(np.flatnonzero(each) for each in inside))
     taken = np.ix_(
-        range(first, first + shape[0]), *(places[each] for places, each in zip(windows, inside))
+        np.arange(first, first + shape[0]), *(places[each] for places, each in zip(windows, inside))
     )
     patch[within] = read[taken]
     return patch
@@ -175,15 +173,18 @@ def windows_of(seen: Walk, number: int) -> Windows:
     winners = np.zeros((*made.shape, rank), np.int64)
     ties = np.zeros(made.shape, np.int64)
     covered = np.zeros(made.shape[1:], np.int64)
+    every = slice(None)
     for place in np.ndindex(*made.shape[1:]):
         taps = [axis.taps(each) for axis, each in zip(axes, place)]
-        inside = read[np.ix_(range(len(read)), *taps)].reshape(len(read), -1)
+        inside = read[np.ix_(np.arange(len(read)), *taps)].reshape(len(read), -1)
         best = np.where(np.isnan(inside).any(1), np.isnan(inside).argmax(1), inside.argmax(1))
         where = np.unravel_index(best, [len(each) for each in taps])
         for axis in range(rank):
-            winners[(slice(None), *place, axis)] = taps[axis][where[axis]]
+            found = (every, *place, axis)
+            winners[found] = taps[axis][where[axis]]
         largest = np.take_along_axis(inside, best[:, None], 1)
-        ties[(slice(None), *place)] = np.maximum((inside == largest).sum(1), 1)
+        tied = (every, *place)
+        ties[tied] = np.maximum((inside == largest).sum(1), 1)
         covered[place] = inside.shape[1]
     return Windows(winners, ties, covered)
 

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from fastconv.explain.options import PAGE
+import numpy as np
+
+from fastconv.data import Dataset
+from fastconv.explain.learner import Learner, fully_connected
+from fastconv.explain.options import PAGE, PICTURE
+from fastconv.explain.order import OrderSensitivity, order_sensitivity
 from fastconv.explain.page import write_page
 from fastconv.explain.sources import HAND_MADE, Source, open_source
+from fastconv.geometry import axis_number
 from fastconv.terminal import CommandError, need, printable, write_fault
+from fastconv.train import Settings, parse_net, spec_of
+from fastconv.train.command import one_line, open_data
+
+#: Samples that are used unless told otherwise.
+SAMPLES_USED = 2000
 
 
 def explain(arguments: argparse.Namespace) -> None:
@@ -61,7 +76,7 @@ def _targets(given: dict[str, Any], model: str, file: str | None) -> dict[str, s
 
 
 def _write(option: str, path: str, source: Source) -> None:
-    told = {"title": source.title, "name": source.name, "target": source.target}
+    told: dict[str, Any] = {"title": source.title, "name": source.name, "target": source.target}
     if option == "--png":
         from fastconv.explain.picture import draw
 
@@ -72,3 +87,115 @@ def _write(option: str, path: str, source: Source) -> None:
     winner = source.seen.classes[int(source.seen.votes.argmax())]
     print(f"{printable(source.name)} is taken for {printable(winner)}.")
     print(f"Page written to {printable(path)}: {size / 1e6:.1f} MB, to be opened in any browser")
+
+
+# ---- order-sensitivity --------------------------------------------------------------------------------
+
+
+def order(arguments: argparse.Namespace) -> None:
+    """Measure whether the order along an axis matters.
+
+    Raises
+    ------
+    CommandError
+        In one line, what is wrong.
+    """
+    given = vars(arguments)
+    picture = _picture_of(given)
+    with one_line():
+        axis, settings = given.get("axis", -1), Settings(**_taken(given, "net", "epochs", "seed"))
+        X, y, groups, dataset = _samples(given)
+        where = axis_number("axis", axis, X.ndim - 1) + 1
+        if X.shape[where] < 2:
+            raise CommandError(f"--axis {axis}: has {X.shape[where]} place; samples are {X.shape[1:]}")
+        make, spec = _maker(settings, dataset, X.shape[1:])
+        told = _taken(given, "margin", "seed")
+        with _progress() as on_round:
+            found = order_sensitivity(
+                make,
+                X,
+                y,
+                where,
+                given.get("permutations", 20),
+                groups,
+                cv=given.get("folds", 3),
+                control=fully_connected(X.shape[1:], len(dataset.classes), epochs=settings.epochs),
+                on_round=on_round,
+                **told,
+            )
+        if picture is not None:
+            found.draw(picture)
+    if given.get("json"):
+        print(json.dumps({"axis": axis, "net": spec, **_told(found)}))
+        return
+    print(f"{len(X):,} samples of shape {X.shape[1:]}; the net: {printable(spec)}")
+    print(found)
+    if picture is not None:
+        print(f"Picture written to {printable(picture)}")
+
+
+def _taken(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}
+
+
+def _picture_of(given: dict[str, Any]) -> str | None:
+    """Where the picture goes, or None; refused before anything is computed."""
+    if given.get("no_picture"):
+        if "output" in given:
+            raise CommandError(f"--output {given['output']}: contradicts --no-picture")
+        return None
+    path: str = given.get("output", PICTURE)
+    fault = write_fault(path, [given["data"]], "data")
+    if fault is None and os.path.splitext(path)[1].lower() not in (".png", ".svg", ".pdf"):
+        fault = "must end in .png, .svg or .pdf"
+    if fault is not None:
+        raise CommandError(f"--output {path}: {fault}")
+    need("matplotlib", "matplotlib")
+    return path
+
+
+def _samples(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Dataset]:
+    """The samples as a net gets them, at most so many of them, evenly drawn; what of them can be read."""
+    dataset = open_data(given).fitted()
+    most = given.get("samples", SAMPLES_USED)
+    rng = np.random.default_rng(given.get("seed", 0))
+    chosen = np.sort(rng.permutation(len(dataset))[:most])
+    X, y, kept = dataset.take(chosen)
+    groups = None if dataset.groups is None else dataset.groups[chosen[kept]]
+    return X, y, groups, dataset
+
+
+def _maker(settings: Settings, dataset: Dataset, shape: tuple[int, ...]) -> tuple[Any, str]:
+    """What makes a new net from a seed, and the net in words."""
+    spec = spec_of(settings.net, shape, len(dataset.classes))
+
+    def make(seed: int) -> Learner:
+        net = parse_net(spec, shape, len(dataset.classes), np.random.default_rng(seed))
+        return Learner(net, seed, settings.epochs)
+
+    make(0)  # a spec that does not fit is refused before anything is trained
+    return make, spec
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """One line on standard error that counts the rounds, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, rounds: None
+        return
+    try:
+        yield lambda done, rounds: sys.stderr.write(f"\rtrained {done} of {rounds} orders") and None
+    finally:
+        sys.stderr.write("\n")
+
+
+def _told(found: OrderSensitivity) -> dict[str, Any]:
+    told = {
+        "original": found.original,
+        "permuted": found.permuted.tolist(),
+        "control_original": found.control_original,
+        "control_permuted": found.control_permuted.tolist(),
+        "drop": found.drop,
+        "interval": list(found.interval),
+    }
+    return {**told, "p": found.p, "margin": found.margin, "verdict": found.verdict}

@@ -106,9 +106,7 @@ def curve_of(
     new = weight - lr * slope
     weights = np.append(np.linspace(weight - reach, weight + reach, points), new)
     errors = _errors(seen, number, layer, index, weights, target)
-    return WeightCurve(
-        weights[:-1], errors[:-1], weight, float(error), slope, lr, new, float(errors[-1])
-    )
+    return WeightCurve(weights[:-1], errors[:-1], weight, float(error), slope, lr, new, float(errors[-1]))
 
 
 def _errors(

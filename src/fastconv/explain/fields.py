@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,9 +50,7 @@ def _whole(shape: Sequence[int]) -> Field:
     return tuple(np.arange(size) for size in shape)
 
 
-def _back(
-    step: Step, shapes: Sequence[tuple[int, ...]], field: Field, made: tuple[int, ...]
-) -> list[Field]:
+def _back(step: Step, shapes: Sequence[tuple[int, ...]], field: Field, made: tuple[int, ...]) -> list[Field]:
     """What of each value that a step reads a part of its output depends on."""
     layer, reads = step.layer, [shapes[read] for read in step.reads]
     shape = reads[0]
@@ -73,7 +72,7 @@ def _back(
         ends = np.cumsum([0, *(each[0] for each in reads)])
         return [
             (field[0][(field[0] >= first) & (field[0] < last)] - first, *field[1:])
-            for first, last in zip(ends, ends[1:])
+            for first, last in pairwise(ends)
         ]
     if step.kind == "flatten" and len(made) == 1:
         return [tuple(np.unique(each) for each in np.unravel_index(field[0], shape))]

@@ -1,4 +1,4 @@
-"""The nodes of a graph as steps: those that layers of `fastconv.nn` can stand for, so that gradients are known."""
+"""The nodes of a graph as steps: layers of `fastconv.nn` where they can stand for one, else opaque ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastconv.explain.steps import Add, Affine, Join, Step
 from fastconv.geometry import flag
 from fastconv.graph import Graph, Node, Value
 from fastconv.graph.operator import Signature
-from fastconv.graph.operators.windows import windows
+from fastconv.graph.operators.windows import Windows, windows
 from fastconv.graph.specialise import specialise
 from fastconv.nn.layers.calling import Backprop
 
@@ -39,7 +39,7 @@ class Opaque(nn.Layer):
     def __init__(self, node: Node) -> None:
         self.node = node
         inputs = list(dict.fromkeys(v for v in node.inputs if v is not None and v.constant is None))
-        self._graph = Graph(inputs, [node], node.outputs[:1])
+        self._graph = Graph(inputs, [node], [value for value in node.outputs[:1] if value is not None])
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         found: np.ndarray = self._graph.run(list(inputs))[0]
@@ -85,12 +85,12 @@ def steps_of_graph(graph: Graph, input: np.ndarray) -> list[Step]:
     steps: list[Step] = []
     for node in found.nodes:
         made, reads = _layer_of(node, found.known)
-        if any(value not in numbers for value in reads) or any(v is not None for v in node.outputs[1:]):
+        output = node.outputs[0]
+        several = any(value is not None for value in node.outputs[1:])
+        if output is None or several or any(value not in numbers for value in reads):
             raise ValueError(f"model: {node.title} has several outputs, which cannot be shown")
-        steps.append(
-            Step(node.name or node.outputs[0].name, made, tuple(numbers[value] for value in reads))
-        )
-        numbers[node.outputs[0]] = len(steps)
+        steps.append(Step(node.name or output.name, made, tuple(numbers[value] for value in reads)))
+        numbers[output] = len(steps)
     if found.outputs[0] not in numbers or numbers[found.outputs[0]] != len(steps):
         raise ValueError("model: its output is not what its last node makes, so there is nothing to explain")
     return steps
@@ -114,6 +114,12 @@ def _constant(node: Node, place: int) -> np.ndarray | None:
     return None if value is None else value.constant
 
 
+def _windows(node: Node, shape: tuple[int, ...], kernel: Sequence[int]) -> Windows:
+    told = node.attributes
+    strides, pads, dilations = (told.get(name, ()) for name in ("strides", "pads", "dilations"))
+    return windows(shape[2:], kernel, strides, pads, dilations, told.get("auto_pad", "NOTSET"))
+
+
 def _fill(layer: Any, **arrays: np.ndarray | None) -> Any:
     for name, array in arrays.items():
         if array is not None:
@@ -126,10 +132,7 @@ def _conv(node: Node, shape: tuple[int, ...], output: Any) -> nn.Layer | None:
     rank = len(shape) - 2
     if weight is None or rank not in _CONV or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
         return None
-    names = ("strides", "pads", "dilations")
-    where = windows(
-        shape[2:], weight.shape[2:], *(told.get(n, ()) for n in names), told.get("auto_pad", "NOTSET")
-    )
+    where = _windows(node, shape, weight.shape[2:])
     layer = _CONV[rank](
         shape[1],
         len(weight),
@@ -148,12 +151,8 @@ def _conv(node: Node, shape: tuple[int, ...], output: Any) -> nn.Layer | None:
 
 def _pool(node: Node, shape: tuple[int, ...], output: Any) -> nn.Layer | None:
     told, rank = node.attributes, len(shape) - 2
-    kernel = told["kernel_shape"]
-    dilations = told.get("dilations", ())
-    where = windows(
-        shape[2:], kernel, told.get("strides", ()), told.get("pads", ()), dilations,
-        told.get("auto_pad", "NOTSET"),
-    )  # fmt: skip
+    where = _windows(node, shape, told["kernel_shape"])
+    layer: nn.Layer
     ceil = flag("ceil_mode", bool(told.get("ceil_mode", 0)))
     try:
         if node.operator == "MaxPool":
@@ -198,12 +197,12 @@ def _arithmetic(node: Node, shape: tuple[int, ...], output: Any) -> nn.Layer | N
     constants = [_constant(node, i) for i in range(len(node.inputs))]
     if all(each is None for each in constants):
         return Add() if node.operator in ("Add", "Sum") else None
-    if len(constants) != 2 or constants[1] is None or output != shape:
-        if node.operator not in ("Add", "Mul") or len(constants) != 2 or constants[1] is not None:
-            return None
-    constant = constants[1] if constants[1] is not None else constants[0]
-    assert constant is not None
-    if constant.dtype.kind != "f" or constant.ndim == len(shape) and len(constant) != 1:
+    first, constant = constants[0], constants[1] if len(constants) == 2 else None
+    if constant is None and len(constants) == 2 and node.operator in ("Add", "Mul"):
+        constant = first  # which may stand on either side
+    if constant is None or output is None or constant.dtype.kind != "f":
+        return None
+    if constant.ndim > len(output) or (constant.ndim == len(output) and len(constant) != 1):
         return None
     one, zero = np.ones_like(constant), np.zeros_like(constant)
     return {
@@ -235,7 +234,8 @@ def _clip(node: Node, shape: tuple[int, ...], output: Any) -> nn.Layer | None:
     low, high = _constant(node, 1), _constant(node, 2)
     if low is None or high is None:
         return None
-    return nn.ReLU6() if (low, high) == (0, 6) else nn.Hardtanh(float(low), float(high))
+    bounds = float(low), float(high)
+    return nn.ReLU6() if bounds == (0.0, 6.0) else nn.Hardtanh(*bounds)
 
 
 def _along(layer: Callable[[int], nn.Layer]) -> Callable[..., nn.Layer | None]:

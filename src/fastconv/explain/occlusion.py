@@ -49,9 +49,7 @@ class Occlusion:
         return found
 
 
-def occlude(
-    seen: Walk, vote: int, *, size: Any = None, stride: Any = None, fill: Any = None
-) -> Occlusion:
+def occlude(seen: Walk, vote: int, *, size: Any = None, stride: Any = None, fill: Any = None) -> Occlusion:
     """Hide one part of the input after the other, and look what becomes of a vote.
 
     Parameters
@@ -110,8 +108,8 @@ def occlude(
         part = places[first : first + count]
         cases = np.repeat(seen.input, len(part), axis=0)
         for case, place in zip(cases, part):
-            hidden = tuple(slice(start, start + own) for start, own in zip(place, sizes))
-            case[(slice(None), *hidden)] = fills.reshape(channels, *(1,) * rank)
+            hidden = (slice(None), *(slice(start, start + own) for start, own in zip(place, sizes)))
+            case[hidden] = fills.reshape(channels, *(1,) * rank)
         votes.append(seen.tail(0, cases)[:, vote])
     shown = np.concatenate(votes).reshape([len(each) for each in starts])
     return Occlusion(shown, float(seen.votes[vote]), starts, sizes, fills)

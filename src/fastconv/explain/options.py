@@ -23,16 +23,16 @@ examples:
   fastconv explain deck                           the network made by hand, looking at the first X
   fastconv explain deck "O rotated"               or at another of the ten pictures, or at a file
   fastconv explain net.npz my.png                 a network of fastconv xo --save
-  fastconv explain --model net.onnx cat.png --classes names.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  fastconv explain --model net.onnx cat.png --classes names.txt --mean 0.5 --std 0.25
                                                   a CNN from elsewhere
   fastconv explain deck --png deck.png            the same as a picture
 """
 
 ORDER = """
-Measure whether data are for ConvNets: if they are just as useful after any of the columns have changed places,
-they are not. Each round draws one permutation of an axis, applies it to all samples, and trains anew; what
-that costs in accuracy is compared with a margin. A fully connected net, to which order is nothing, is trained
-beside it.
+Measure whether data are for ConvNets: if they are just as useful after any of the columns have changed
+places, they are not. Each round draws one permutation of an axis, applies it to all samples, and trains anew;
+what that costs in accuracy is compared with a margin. A fully connected net, to which order is nothing, is
+trained beside it.
 """
 
 ORDER_EXAMPLES = """
@@ -45,6 +45,7 @@ examples:
 
 #: Where they go unless told otherwise.
 PAGE, PICTURE = "explain.html", "order.png"
+
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
@@ -61,9 +62,16 @@ EXPLAINED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "what is known": {
         "--label": {"metavar": "CLASS", "help": "the right answer"},
-        "--classes": {"metavar": "FILE", "help": "names of the classes, one a line; of a model without names"},
-        "--mean": {"type": _numbers, "metavar": "N[,N,N]", "help": "of ONNX: subtracted from pixels of 0 to 1"},
-        "--std": {"type": _numbers, "metavar": "N[,N,N]", "help": "of ONNX: by what they are divided then"},
+        "--classes": {
+            "metavar": "FILE",
+            "help": "names of the classes, one a line",
+        },
+        "--mean": {
+            "type": _numbers,
+            "metavar": "N[,N,N]",
+            "help": "of ONNX: subtracted from pixels (0 to 1)",
+        },
+        "--std": {"type": _numbers, "metavar": "N[,N,N]", "help": "of ONNX: what divides them then"},
     },
 }
 
@@ -75,8 +83,16 @@ MEASURED: dict[str, dict[str, dict[str, Any]]] = {
             "help": "which axis of a sample is permuted: 0 is channels, -1 the last (the default)",
         },
         "--permutations": {"type": count, "metavar": "N", "help": "how many are tried (default 20)"},
-        "--margin": {"type": float, "metavar": "PART", "help": "what loss of accuracy is nothing (default 0.01)"},
-        "--folds": {"type": count, "metavar": "N", "help": "parts of the data, each held out once (default 3)"},
+        "--margin": {
+            "type": float,
+            "metavar": "PART",
+            "help": "a loss that is nothing (default 0.01)",
+        },
+        "--folds": {
+            "type": count,
+            "metavar": "N",
+            "help": "parts, each held out once (default 3)",
+        },
         "--epochs": {"type": count, "metavar": "N", "help": "of each training (default 10)"},
         "--samples": {"type": count, "metavar": "N", "help": "use so many samples at most (default 2000)"},
         "--seed": {"type": int, "metavar": "N", "help": "seed of everything random (default 0)"},

@@ -32,7 +32,9 @@ SCRIPTS = (
 )
 
 
-def page_of(seen: Walk, *, title: str = "a net", name: str = "an input", target: int | str | None = None) -> str:
+def page_of(
+    seen: Walk, *, title: str = "a net", name: str = "an input", target: int | str | None = None
+) -> str:
     """The page as text.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The same as pictures: maps, votes, gradient, hidden parts, tricky cases and one weight's curve in a figure."""
+"""The same as a picture: maps, votes, gradient, hidden parts, tricky cases and one weight's curve."""
 
 from __future__ import annotations
 

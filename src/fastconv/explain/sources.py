@@ -103,9 +103,7 @@ def _labelled(seen: Walk, label: str) -> int:
 
 def _hand_made(name: str) -> Source:
     if name in PICTURES:
-        return Source(
-            deck_walk(name), "the network made by hand", name, DECK[PICTURES.index(name)].label
-        )
+        return Source(deck_walk(name), "the network made by hand", name, DECK[PICTURES.index(name)].label)
     if not os.path.exists(name):
         raise CommandError(f"{name}: no such file, and none of {', '.join(PICTURES)}")
     return Source(deck_walk(read_picture(name)), "the network made by hand", os.path.basename(name))

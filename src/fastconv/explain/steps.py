@@ -78,7 +78,7 @@ class Add(nn.Layer):
     def flops(self, input_shape: Any) -> int:
         """See `nn.Layer.flops`: one per element and further input."""
         shapes = input_shape if isinstance(input_shape[0], tuple) else (input_shape,)
-        return (len(shapes) - 1) * math.prod(self.output_shape(input_shape))
+        return (len(shapes) - 1) * int(math.prod(self.output_shape(input_shape)))
 
 
 class Join(nn.Layer):
@@ -118,7 +118,7 @@ class Affine(nn.Layer):
 
     def flops(self, input_shape: Any) -> int:
         """See `nn.Layer.flops`: two per element."""
-        return 2 * math.prod(input_shape)
+        return 2 * int(math.prod(input_shape))
 
 
 class Match(nn.Conv2d):
@@ -130,7 +130,7 @@ class Match(nn.Conv2d):
     @property
     def divisor(self) -> int:
         """Pixels of a feature."""
-        return math.prod(self.weight.value.shape[1:])
+        return int(math.prod(self.weight.value.shape[1:]))
 
     def __call__(self, input: np.ndarray) -> np.ndarray:
         sums = super().__call__(input)
@@ -288,14 +288,13 @@ def axes_of(layer: nn.Layer, shape: Sequence[int]) -> tuple[Axis, ...] | None:
     whole = (1, *shape)
     if isinstance(layer, Conv):
         rank = layer.spatial_rank
-        told = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        conv = conv_geometry(whole, layer.weight.value.shape, *told, rank)
-        return _axes(conv, rank)
+        strides = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        return _axes(conv_geometry(whole, layer.weight.value.shape, *strides, rank), rank)
     if isinstance(layer, (MaxPool, AvgPool)):
         rank = layer.spatial_rank
         dilation = layer.dilation if isinstance(layer, MaxPool) else 1
-        told = (layer.kernel_size, layer.stride, layer.padding, dilation, layer.ceil_mode)
-        return _axes(pool_geometry(whole, *told, rank), rank)
+        windows = (layer.kernel_size, layer.stride, layer.padding, dilation, layer.ceil_mode)
+        return _axes(pool_geometry(whole, *windows, rank), rank)
     if isinstance(layer, (AdaptiveMaxPool, AdaptiveAvgPool)):
         rank = layer.spatial_rank
         sizes = adaptive_pool_geometry(whole, layer.output_size, rank).output_size[3 - rank :]
@@ -315,5 +314,3 @@ def _axes(geometry: Any, rank: int) -> tuple[Axis, ...]:
         geometry.dilation,
     )
     return tuple(Axis(*numbers) for numbers in zip(*(part[3 - rank :] for part in parts)))
-
-

@@ -277,10 +277,10 @@ class Walk:
 
     def number(self, number: Any) -> int:
         """The number of a map, checked."""
-        number = whole_number("number", number, 0)
-        if number >= len(self.maps):
-            raise ValueError(f"number={number}: the last map is {len(self.maps) - 1}")
-        return number
+        found: int = whole_number("number", number, 0)
+        if found >= len(self.maps):
+            raise ValueError(f"number={found}: the last map is {len(self.maps) - 1}")
+        return found
 
     def place(self, number: Any, cell: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """The number of a map and a cell in it, checked."""
