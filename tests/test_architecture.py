@@ -71,7 +71,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 #: What only applications use, and only when they need it.
-EXTRAS = {"rich", "PIL", "matplotlib", "safetensors", "onnxruntime"}.union(*DOORS.values())
+EXTRAS = {"rich", "PIL", "matplotlib", "safetensors", "scipy", "onnxruntime"}.union(*DOORS.values())
 
 
 def part_of(path: Path) -> str:

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(data_file: str) -> Trained:
     """What a short training gives."""
-    return train(open_dataset(data_file), Settings(net=NET, epochs=6, batch=16))
+    return train(open_dataset(data_file), Settings(net=NET, epochs=30, batch=16, lr=0.01))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,18 @@
 """Data of people's own: pictures, sound, text, tables and volumes, as a net wants them.
 
-`open_dataset` opens a folder or a file and sees what is in it. Samples are decoded when they are asked for, so
-that there may be more than memory holds.
+`open_dataset` opens a folder or a file and sees what is in it. Samples are decoded when they are asked for,
+so that there may be more than memory holds.
+
+| module | question it answers |
+|---|---|
+| `opening`, `design` | what is in a folder or a file, and what should a net get of it? |
+| `preprocessing` | what is done to every sample, in training and ever after? |
+| `images`, `sound`, `text`, `table`, `volumes` | the same, of each kind |
+| `folders`, `arrays`, `idx`, `csv_file` | where are samples, and what are their labels? |
+| `npy`, `wav`, `nifti`, `files` | what does a file hold, whoever made it? |
+| `dataset`, `sources` | which samples are there, and what was made of them already? |
+| `splits` | which of them are held out? |
+| `batches`, `augmentation` | in what order, and how changed, does a net see them? |
 """
 
 from __future__ import annotations

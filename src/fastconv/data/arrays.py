@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ def npz_source(path: str, wanted: Wanted) -> ArraySource:
             "labels, or x_train, y_train (and x_test, y_test)"
         )
     names = next((arrays[folded[name]] for name in NAMES if name in folded), None)
-    sources = []
+    sources: list[ArraySource] = []
     for part, (x, y) in zip(("", "test:"), pairs):
         labels, bad = spelled(shown(path), _named(path, arrays[y], names))
         if sources:
@@ -154,14 +153,16 @@ def array_source(
 
 def looked_at(rows: np.ndarray) -> np.ndarray:
     """Some of the rows, evenly spread."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(int)]
+    some: np.ndarray = rows[np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(int)]
+    return some
 
 
 def _kind_of(rows: np.ndarray) -> str:
     """What rows are if nobody says: pictures, volumes, or numbers in columns."""
     if rows.ndim == 2:
         some = looked_at(rows)
-        pixels = some.min() >= 0 and some.max() <= 255 and bool((some == np.rint(some)).all())
+        some = some[np.isfinite(some)]
+        pixels = some.size and some.min() >= 0 and some.max() <= 255 and bool((some == np.rint(some)).all())
         return "images" if pixels and _square(rows.shape[1]) else "table"
     if rows.ndim == 4:
         coloured = rows.shape[3] in COLOURS or rows.shape[1] in COLOURS
@@ -202,7 +203,7 @@ def _arranged(name: str, rows: np.ndarray, kind: str, size: tuple[int, ...] | No
         raise DataError(f"{name}: samples of shape {shape} are no pictures: (H, W), (H, W, C) or (C, H, W)")
     if kind == "volumes":
         if len(shape) == 4 and shape[0] not in COLOURS and shape[3] in COLOURS:
-            return rows.transpose(0, 4, 1, 2, 3)
+            rows = rows.transpose(0, 4, 1, 2, 3)
         if len(shape) in (3, 4):
             return rows
         raise DataError(f"{name}: samples of shape {shape} are no volumes: (D, H, W) or (C, D, H, W)")

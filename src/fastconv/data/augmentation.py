@@ -120,6 +120,8 @@ class Augmentation:
             A new array, or x itself if there is nothing to do.
         """
         self.check(x.shape[1:])
+        if not len(x):
+            return x
         rows = x.shape[-2] if x.ndim > 3 else 1
         y = x.reshape(len(x), -1, rows, x.shape[-1])
         if self._moves:
@@ -133,7 +135,8 @@ class Augmentation:
         if self.noise:
             deviation = rng.random((len(y), 1, 1, 1), np.float32) * np.float32(self.noise)
             y = y + rng.standard_normal(y.shape, np.float32) * deviation
-        return y.reshape(x.shape)
+        made: np.ndarray = y.reshape(x.shape)
+        return made
 
     # ---- moved, scaled, turned, mirrored -------------------------------------------------------------------
 
@@ -144,7 +147,8 @@ class Augmentation:
     @staticmethod
     def _uniform(rng: np.random.Generator, count: int, reach: float) -> np.ndarray:
         """From -reach to reach, (count,), float32."""
-        return (2 * rng.random(count, np.float32) - np.float32(1)) * np.float32(reach)
+        drawn: np.ndarray = (2 * rng.random(count, np.float32) - np.float32(1)) * np.float32(reach)
+        return drawn
 
     def _moved(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Every picture seen through an affine map of its own, which goes from new places to old ones."""
@@ -162,7 +166,7 @@ class Augmentation:
         return _affine(x, np.stack([cos, sin, -sin * flip, cos * flip], 1).astype(np.float32), dy, dx)
 
     def _weighted(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Mixed with the largest or the smallest of each pixel's neighbours, once for each pixel of growth."""
+        """Mixed with the largest or smallest of each pixel's neighbours, once for each pixel of growth."""
         amount = self._uniform(rng, len(x), self.weight)
         sign = np.where(amount < 0, np.float32(-1), np.float32(1))[:, None, None, None]
         y = x * sign  # the smallest is the largest of the negative
@@ -171,7 +175,8 @@ class Augmentation:
             part = np.minimum(left, np.float32(1))[:, None, None, None]
             y = y + part * (max_pool2d(y, 3, 1, 1) - y)
             left = np.maximum(left - 1, 0)
-        return y * sign
+        made: np.ndarray = y * sign
+        return made
 
 
 def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
@@ -182,7 +187,7 @@ def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
         size = x.shape[axis]
         at = np.clip(np.arange(size, dtype=np.float32) - by[:, None], 0, size - 1)
         low = at.astype(np.int32)
-        part = at - low
+        part = at - low.astype(np.float32)
         high = np.minimum(low + 1, size - 1)
         shape = (len(x), 1, size, 1) if axis == 2 else (len(x), 1, 1, size)
         before = np.take_along_axis(x, low.reshape(shape), axis)

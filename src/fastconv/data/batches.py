@@ -6,6 +6,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,8 @@ class Batches:
         The last batch takes what is left. What cannot be read is missing from its batch.
     rng : numpy.random.Generator, int seed or None
         Every epoch draws one number from it, which decides order and augmentation. The generator that
-        `nn.fit` is given, too, is kept in its checkpoints, so that a resumed training goes on to the same bits.
+        `nn.fit` is given, too, is kept in its checkpoints, so that a resumed training goes on to the same
+        bits.
     shuffle : bool, default True
         Another order in every epoch.
     augmentation : Augmentation, optional
@@ -116,7 +118,7 @@ class Batches:
         if self.augmentation is not None and len(x):
             x = self.augmentation(x, rng)
         borders = np.searchsorted(kept, np.arange(0, len(indices) + self.batch_size, self.batch_size))
-        for start, stop in zip(borders, borders[1:]):
+        for start, stop in pairwise(borders):
             if stop > start:
                 yield x[start:stop], y[start:stop]
 

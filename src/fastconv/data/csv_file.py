@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO
@@ -63,28 +64,30 @@ def csv_source(path: str, wanted: Wanted) -> tuple[ArraySource, tuple[str, ...]]
     """
     with unpacked(path) as file:
         layout = _layout(path, list(islice(_lines(path, file), LOOKED_AT)), wanted.label)
-    rows, labels, numbers = _Rows(layout.width - 1), [], []
+    labels: list[str] = []
+    numbers: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with unpacked(path) as file:
+    with closing(_Rows(layout.width - 1)) as rows, unpacked(path) as file:
         lines = _lines(path, file)
         number = 1
         if layout.head:
             next(lines)
             number = 2
         while chunk := list(islice(lines, CHUNK)):
-            table, own, bad = _parse(chunk, layout)
+            parsed, own, bad = _parse(chunk, layout)
             good = [i for i in range(len(chunk)) if i not in bad]
-            rows.add(table[good])
+            rows.add(parsed[good])
             labels += [own[i] for i in good]
             numbers += [number + i for i in good]
             name = os.path.basename(path)
             skipped += [(f"{name}:{number + i}", why) for i, why in sorted(bad.items()) if why]
             number += len(chunk)
+        table = rows.array()
     if not labels:
         why = f"; the first, {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise DataError(f"{shown(path)}: holds no row of numbers{why}")
     words, unlabelled = spelled(shown(path), _as_numbers(labels))
-    source = array_source(path, rows.array(), words, unlabelled, wanted, numbers=np.array(numbers))
+    source = array_source(path, table, words, unlabelled, wanted, numbers=np.array(numbers))
     source.skipped = [*skipped, *source.skipped]
     return source, layout.columns
 
@@ -256,18 +259,19 @@ class _Rows:
     """A table that grows: bytes if its numbers are pixels, else float32; on disk if it becomes large."""
 
     def __init__(self, width: int) -> None:
-        self._width, self._dtype = width, np.dtype(np.uint8)
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)
+        self._width = width
+        self._dtype: np.dtype = np.dtype("u1")
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
 
     def add(self, table: np.ndarray) -> None:
         """More rows."""
-        if self._dtype == np.uint8 and not _are_bytes(table):
-            before, self._file = self._file, tempfile.SpooledTemporaryFile(IN_MEMORY)
-            self._dtype = np.dtype(np.float32)
-            before.seek(0)
-            while data := before.read(1 << 24):
-                self._file.write(np.frombuffer(data, np.uint8).astype(np.float32).tobytes())
-            before.close()
+        if self._dtype.kind == "u" and not _are_bytes(table):
+            self._dtype = np.dtype("f4")
+            with self._file as before:
+                self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+                before.seek(0)
+                while data := before.read(1 << 24):
+                    self._file.write(np.frombuffer(data, np.uint8).astype(np.float32).tobytes())
         self._file.write(table.astype(self._dtype).tobytes())
 
     def array(self) -> np.ndarray:
@@ -276,9 +280,13 @@ class _Rows:
         shape = (size // (self._width * self._dtype.itemsize), self._width)
         if size > IN_MEMORY:
             self._file.flush()
-            return np.asarray(np.memmap(self._file, self._dtype, "r", shape=shape))  # type: ignore[call-overload]
+            return np.asarray(np.memmap(self._file, self._dtype, "r", shape=shape))
         self._file.seek(0)
         return np.frombuffer(self._file.read(), self._dtype).reshape(shape)
+
+    def close(self) -> None:
+        """Give the file back; what is mapped stays."""
+        self._file.close()
 
 
 def _are_bytes(table: np.ndarray) -> bool:

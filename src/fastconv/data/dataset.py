@@ -233,8 +233,8 @@ class Dataset:
         Parameters
         ----------
         indices : array of int, optional
-            Those that will be learned from, so that nothing is known of the others. Without it all. Statistics
-            are taken from 10,000 of them at most, evenly spread.
+            Those that will be learned from, so that nothing is known of the others. Without it all.
+            Statistics are taken from 10,000 of them at most, evenly spread.
 
         Returns
         -------

@@ -13,6 +13,7 @@ from fastconv.data.arrays import looked_at
 from fastconv.data.errors import DataError
 from fastconv.data.files import shown
 from fastconv.data.images import ImagePreprocessing, white_of
+from fastconv.data.npy import read_npy
 from fastconv.data.preprocessing import Preprocessing
 from fastconv.data.sound import SoundPreprocessing, spectrogram_shape
 from fastconv.data.sources import ArraySource, FileSource, Source
@@ -84,7 +85,7 @@ def _images(source: Source, _: Any, options: dict[str, Any]) -> tuple[Source, Pr
 
 def _measure_picture(path: str) -> tuple[tuple[int, ...], bool]:
     if path.lower().endswith(".npy"):
-        shape = np.shape(images.read_npy(path))
+        shape = np.shape(read_npy(path))
         return shape[:2], len(shape) == 3 and shape[2] > 1
     return images.measure(path)
 
@@ -134,8 +135,11 @@ def _text(source: Source, _: Any, options: dict[str, Any]) -> tuple[Source, Prep
     )
     source = _files(source).cut(first)
     if length is None:
-        some = np.linspace(0, len(source.labels) - 1, min(len(source.labels), LOOKED_AT)).astype(int)
-        lengths = [len(source.load(int(i), first)) for i in np.unique(some)]
+        if cut == "file":
+            source, lengths = _examined(source, lambda path: len(_words(first, path)))
+        else:
+            some = np.linspace(0, len(source.labels) - 1, min(len(source.labels), LOOKED_AT)).astype(int)
+            lengths = [len(source.load(i, first)) for i in np.unique(some).tolist()]
         known = min(max(1, round(float(np.quantile(lengths, MOST)))), LONGEST_TEXT)
     return source, TextPreprocessing(
         shape=text_shape(layout, 0, known) if layout in ("channels", "grid", "indices") else (known,),
@@ -145,6 +149,13 @@ def _text(source: Source, _: Any, options: dict[str, Any]) -> tuple[Source, Prep
         cut=cut,
         encoding=first.encoding,
     )
+
+
+def _words(preprocessing: TextPreprocessing, path: str) -> list[str]:
+    found = preprocessing.decode(path)
+    if not found:
+        raise DataError(f"{shown(path)}: holds no word")
+    return found
 
 
 def _table(source: Source, columns: tuple[str, ...], _: Any) -> tuple[Source, Preprocessing]:
@@ -204,7 +215,8 @@ def _examined(
     if not found:
         place, why = next(iter(bad.items()))
         raise DataError(
-            f"{shown(source.path)}: none of {len(bad)} files can be read; the first, {source.names[place]}: {why}"
+            f"{shown(source.path)}: none of {len(bad)} files can be read; the first, "
+            f"{source.names[place]}: {why}"
         )
     return source.without(bad), found
 

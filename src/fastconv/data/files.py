@@ -96,7 +96,7 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
                 yield plain
                 return
             with gzip.GzipFile(fileobj=plain) as packed:
-                yield io.BufferedReader(packed)  # type: ignore[type-var]
+                yield io.BufferedReader(packed)
     except DataError:
         raise
     except MemoryError:

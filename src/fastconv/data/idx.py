@@ -42,8 +42,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     Notes
     -----
-    LeCun, Cortes, Burges, "The MNIST database of handwritten digits": two zero bytes, one for the dtype, one for
-    the number of axes, each size as four bytes, then the values; big-endian.
+    LeCun, Cortes, Burges, "The MNIST database of handwritten digits": two zero bytes, one for the dtype, one
+    for the number of axes, each size as four bytes, then the values; big-endian.
     """
     name = shown(path)
     size = check_file(path, 1 << 62)
@@ -130,8 +130,7 @@ def _pair(path: str, wanted: Wanted, part: str) -> ArraySource:
     beside = labels_beside(path)
     if beside is None:
         raise DataError(
-            f"{shown(path)}: no labels: beside it must be a file of that name with 'labels' for 'images' (and "
-            "idx1 for idx3)"
+            f"{shown(path)}: no labels beside it: its name with 'labels' for 'images' (and idx1 for idx3)"
         )
     labels, bad = spelled(shown(beside), read_idx(beside))
     return array_source(path, read_idx(path), labels, bad, wanted, part)

@@ -117,7 +117,8 @@ class ImagePreprocessing(Preprocessing):
         if raws.shape[1:] == self.shape[1:] and self.shape[0] == 1:
             return raws[:, None]
         if raws.shape[1:] == (*self.shape[1:], self.shape[0]):
-            return raws.transpose(0, 3, 1, 2)
+            turned: np.ndarray = raws.transpose(0, 3, 1, 2)
+            return turned
         return None
 
     def _coloured(self, pixels: np.ndarray) -> np.ndarray:
@@ -174,6 +175,10 @@ def _placed(pixels: np.ndarray, wanted: Sequence[int], fit: str) -> np.ndarray:
 
 def white_of(pixels: np.ndarray) -> float:
     """What white is likely to be in an array of pixels; 1 where values are in no known range."""
+    if pixels.dtype.kind == "f":
+        pixels = pixels[np.isfinite(pixels)]
+    if not pixels.size:
+        return 1.0
     low, high = float(pixels.min()), float(pixels.max())
     whole = pixels.dtype.kind in "iub" or bool((pixels == np.rint(pixels)).all())
     if low < 0:
@@ -188,7 +193,10 @@ def white_of(pixels: np.ndarray) -> float:
 
 def measure(path: str | os.PathLike[str]) -> tuple[tuple[int, int], bool]:
     """Height and width of a picture file, and whether it has colours, from its first bytes."""
-    return _open(path, lambda image: ((image.height, image.width), _is_coloured(image)))  # type: ignore[no-any-return]
+    found: tuple[tuple[int, int], bool] = _open(
+        path, lambda image: ((image.height, image.width), _is_coloured(image))
+    )
+    return found
 
 
 def read_pixels(

@@ -53,7 +53,7 @@ def read_nifti(path: str | os.PathLike[str]) -> np.ndarray:
         dim = struct.unpack(f"{order}8h", header[40:56])
         code = struct.unpack(f"{order}h", header[70:72])[0]
         offset, slope, inter = struct.unpack(f"{order}3f", header[108:120])
-        if not 3 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1 or max(1, *dim[5 : dim[0] + 1]) > 1:
+        if not 3 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1 or max(dim[5 : dim[0] + 1], default=1) > 1:
             raise DataError(f"{shown(path)}: dimensions {dim[1 : max(dim[0], 0) + 1]}, must be 3 or 4 sizes")
         if code not in DTYPES:
             raise DataError(f"{shown(path)}: data type {code}, must be real numbers of 8 to 64 bits")

@@ -68,8 +68,8 @@ def npy_rank(path: str | os.PathLike[str]) -> int:
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name.
 
-    Those that were not compressed are mapped: they are read when they are used, and need no memory. Others are
-    unpacked, the largest into a temporary file.
+    Those that were not compressed are mapped: they are read when they are used, and need no memory. Others
+    are unpacked, the largest into a temporary file.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from fastconv.data.folders import folder_source
 from fastconv.data.idx import idx_source, image_files, is_idx
 from fastconv.data.labels import listed
 from fastconv.data.preprocessing import Preprocessing
-from fastconv.data.sources import ArraySource, Source
+from fastconv.data.sources import Source
 from fastconv.geometry import whole_number
 
 #: What samples may be normalised to.
@@ -40,16 +40,16 @@ def open_dataset(
     Parameters
     ----------
     path : str or path
-        A folder with a folder per class, of pictures (png, jpg, webp, ...), sounds (wav), texts or volumes (npy,
-        nii, nii.gz), or one with such folders train/ and test/; an .npz file with x and y, images and labels,
-        or x_train, y_train, x_test and y_test; an IDX file of images (MNIST's format, gzipped or not) whose
-        labels stand beside it, or a folder with such pairs; a CSV file (gzipped or not) with a label and
-        pixels or other numbers in each line.
+        A folder with a folder per class, of pictures (png, jpg, webp, ...), sounds (wav), texts or volumes
+        (npy, nii, nii.gz), or one with such folders train/ and test/; an .npz file with x and y, images and
+        labels, or x_train, y_train, x_test and y_test; an IDX file of images (MNIST's format, gzipped or
+        not) whose labels stand beside it, or a folder with such pairs; a CSV file (gzipped or not) with a
+        label and pixels or other numbers in each line.
     kind : str, optional
         "images", "sound", "text", "table" or "volumes"; without it, what the data looks like.
     preprocessing : Preprocessing, optional
-        What is done to the samples, such as that of the data that a net has learned from. Without it, what the
-        options and the data suggest; its statistics come with `Dataset.fitted`.
+        What is done to the samples, such as that of the data that a net has learned from. Without it, what
+        the options and the data suggest; its statistics come with `Dataset.fitted`.
     classes : sequence of str, optional
         Names of the classes in their order, such as those that a net votes for. Data may then lack some, and
         have no others.
@@ -60,18 +60,18 @@ def open_dataset(
         The column of a CSV file that is the label: its name, its number from 0, "first" or "last". Without it
         the one that is named so or has words; or the first or last, whichever looks like classes.
     normalise : str, default "standard"
-        What `fitted` does. "standard": mean 0 and standard deviation 1. "signed": pixels from -1, black, to +1.
-        "unit": pixels from 0 to 1, others as they are.
+        What `fitted` does. "standard": mean 0 and standard deviation 1. "signed": pixels from -1, black, to
+        +1. "unit": pixels from 0 to 1, others as they are.
     cache_bytes : int, default 2**29
         Memory for prepared samples, so that they are not decoded in every epoch.
     **options
-        Of pictures: `size`, (height, width) or one number for both (without it the size that all have, no side
-        above 64, or (32, 32)); `colour`, bool (without it, if any has colours); `fit` as in
-        `ImagePreprocessing`. Of sound: `sample_rate` (without it the most frequent, 16,000 at most), `seconds`
-        (what nine of ten sounds do not exceed, 4 at most), `n_fft`, `hop`, `mel` and `loudness` as in
-        `SoundPreprocessing`. Of text: `words`, `length` (what nine of ten texts do not exceed, 64 at most),
-        `layout`, `cut` and `encoding` as in `TextPreprocessing`. Of volumes: `size`, (depth, height, width) or
-        one number (without it the size that all have, no side above 32).
+        Of pictures: `size`, (height, width) or one number for both (without it the size that all have, no
+        side above 64, or (32, 32)); `colour`, bool (without it, if any has colours); `fit` as in
+        `ImagePreprocessing`. Of sound: `sample_rate` (without it the most frequent, 16,000 at most),
+        `seconds` (what nine of ten sounds do not exceed, 4 at most), `n_fft`, `hop`, `mel` and `loudness` as
+        in `SoundPreprocessing`. Of text: `words`, `length` (what nine of ten texts do not exceed, 64 at
+        most), `layout`, `cut` and `encoding` as in `TextPreprocessing`. Of volumes: `size`, (depth, height,
+        width) or one number (without it the size that all have, no side above 32).
 
     Returns
     -------
@@ -119,10 +119,11 @@ def open_dataset(
         raise DataError(f"{shown(name)}: holds {source.kind}, the preprocessing is for {preprocessing.kind}")
     else:
         source = source.cut(preprocessing)
-    test = source.test and Dataset(
-        source.test.cut(preprocessing), preprocessing, normalise=normalise, cache_bytes=cache_bytes
-    )
-    return Dataset(source, preprocessing, normalise=normalise, cache_bytes=cache_bytes, test=test)
+
+    def made(source: Source, test: Dataset | None = None) -> Dataset:
+        return Dataset(source, preprocessing, normalise=normalise, cache_bytes=cache_bytes, test=test)
+
+    return made(source, None if source.test is None else made(source.test.cut(preprocessing)))
 
 
 def _size(options: dict[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...] | None:

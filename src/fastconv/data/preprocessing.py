@@ -12,7 +12,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-
 from fastconv.data.errors import DataError
 from fastconv.data.files import shown
 

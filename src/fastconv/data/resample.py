@@ -11,8 +11,8 @@ def resized(values: np.ndarray, sizes: tuple[int, ...], first_axis: int = 0) -> 
     """An array with other sizes along the axes from `first_axis` on.
 
     Linear interpolation between the middles of the elements; where it becomes smaller, every element that is
-    covered counts (a triangle as wide as two new elements), so that nothing aliases. For pictures that is what
-    Pillow's BILINEAR gives, up to its rounding.
+    covered counts (a triangle as wide as two new elements), so that nothing aliases. For pictures that is
+    what Pillow's BILINEAR gives, up to its rounding.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ class SoundPreprocessing(Preprocessing):
     sample_rate : int
         What every sound is brought to, in samples per second.
     samples : int
-        Of each sound: shorter ones are padded with silence on both sides, of longer ones the strongest part is
-        taken.
+        Of each sound: shorter ones are padded with silence on both sides, of longer ones the strongest part
+        is taken.
     n_fft, hop : int
         Samples of a window (Hann's), and from one to the next.
     mel : int, default 0

@@ -96,12 +96,12 @@ class FileSource(Source):
         """
         if not bad:
             return self
-        good = np.delete(np.arange(len(self.files)), list(bad))
-        for number in np.setdiff1d(self.labels, self.labels[good]):
+        good = [i for i in range(len(self.files)) if i not in bad]
+        for number in np.setdiff1d(self.labels, self.labels[good]).tolist():
             place = next(i for i in bad if self.labels[i] == number)
             raise DataError(
-                f"{shown(self.path)}: class {self.classes[number]!r} has no file that can be read; the first, "
-                f"{self.names[place]}: {bad[place]}"
+                f"{shown(self.path)}: class {self.classes[number]!r} has no file that can be read; "
+                f"the first, {self.names[place]}: {bad[place]}"
             )
         return FileSource(
             self.path,
@@ -136,13 +136,14 @@ def _pieces(source: FileSource, preprocessing: TextPreprocessing) -> FileSource:
     of_file = np.repeat(np.arange(len(counts)), counts)
     first = np.cumsum(counts) - counts
     numbers = np.arange(len(of_file)) - first[of_file]
+    files = of_file.tolist()
     return PieceSource(
         kept.path,
         kept.kind,
         kept.classes,
         kept.labels[of_file],
-        [f"{kept.names[file]}:{number + 1}" for file, number in zip(of_file, numbers)],
-        files=[kept.files[file] for file in of_file],
+        [f"{kept.names[file]}:{number + 1}" for file, number in zip(files, numbers)],
+        files=[kept.files[file] for file in files],
         groups=of_file if kept.groups is None else kept.groups[of_file],
         skipped=kept.skipped,
         test=kept.test,

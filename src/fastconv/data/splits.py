@@ -23,8 +23,8 @@ def stratified_split(
     seed : int
         The same seed gives the same split.
     groups : array, shape (N,), whole numbers, optional
-        Samples of one number stay together, such as the sentences of a document or the words of a speaker. The
-        parts are then as near to `fraction` as whole groups can be.
+        Samples of one number stay together, such as the sentences of a document or the words of a speaker.
+        The parts are then as near to `fraction` as whole groups can be.
 
     Returns
     -------

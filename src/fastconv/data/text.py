@@ -31,7 +31,8 @@ SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n")
 #: What the net gets: words as channels, as the rows of a picture, or as numbers.
 LAYOUTS = ("channels", "grid", "indices")
 
-#: Row 0 of the grid, and what number a word has that the vocabulary lacks; numbers count from 1, 0 is nothing.
+#: Row 0 of the grid, and what number a word has that the vocabulary lacks; numbers count from 1, 0 is
+#: nothing.
 OTHER = 1
 
 
@@ -43,8 +44,8 @@ class TextPreprocessing(Preprocessing):
     ----------
     shape : tuple of int
         (words, positions) as "channels": the kernels of a 1-D convolution are then as high as the dictionary.
-        (1, words, positions) as "grid", the same as a picture. (positions,) as "indices". The first row is any
-        word that is not in the vocabulary; a text that is shorter ends in columns of zeros.
+        (1, words, positions) as "grid", the same as a picture. (positions,) as "indices". The first row is
+        any word that is not in the vocabulary; a text that is shorter ends in columns of zeros.
     length : int
         Positions; what is longer is cut.
     vocabulary : tuple of str
@@ -52,8 +53,8 @@ class TextPreprocessing(Preprocessing):
     words : int, default 1000
         How many to learn.
     layout : str, default "channels"
-        Or "grid" or "indices": int64, for a table of embeddings that is learned. There 0 is no word, 1 any word
-        that is not in the vocabulary, and the vocabulary follows.
+        Or "grid" or "indices": int64, for a table of embeddings that is learned. There 0 is no word, 1 any
+        word that is not in the vocabulary, and the vocabulary follows.
     cut : str, default "file"
         What a sample is: a "file", each "line" of it, or each "sentence".
     encoding : str, default "utf-8"

@@ -72,7 +72,7 @@ def _read(file: IO[bytes], size: int) -> tuple[np.ndarray, int]:
         if name == b"data":
             if layout is None:
                 raise ValueError("damaged: samples come before their format")
-            return _samples(file, min(length, size), size - file.tell(), *layout)
+            return _samples(file, length, size - file.tell(), *layout)
         if name == b"fmt ":
             layout = _layout(file.read(min(length, 64)))
             length = max(length - 64, 0)
@@ -115,7 +115,7 @@ def _samples(
     if data.dtype.kind == "f":
         if not np.isfinite(data).all():
             raise ValueError("has samples that are not finite")
-        made = data.astype(np.float32)
+        made: np.ndarray = data.astype(np.float32)
     elif width == 1:
         made = (data.astype(np.float32) - 128) / 128
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -53,6 +54,10 @@ def one_line() -> Iterator[None]:
         given = "" if error.value is True else f" {shown(error.value)}"
         raise CommandError(f"{option_of(error.name)}{given}: {error.rule}") from None
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or (
+            error.filename is None and error.errno in (errno.ENOSPC, errno.EIO)
+        ):
+            raise  # of standard output, which is not the command's
         where = f"{error.filename}: " if error.filename is not None else ""
         raise CommandError(f"{where}{error.strerror or error}") from None
     except MemoryError as error:
@@ -93,6 +98,8 @@ def train(arguments: argparse.Namespace) -> None:
     fault = write_fault(output, [given["data"]], "data")
     if fault is not None:
         raise CommandError(f"--output {output}: {fault}")
+    if "resume" in given and "restart" in given:
+        raise CommandError("--restart: contradicts --resume")
     with one_line():
         unfinished = Unfinished(output)
         report = _report_of(given)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.data import open_dataset
+from fastconv.data import Dataset, open_dataset
 from fastconv.functional import softmax
 from fastconv.tables import table
 from fastconv.terminal import CommandError, need, open_console, printable, write_fault
@@ -22,6 +22,8 @@ from fastconv.train.evaluation import evaluate as measure
 from fastconv.train.model import Model, batch_size
 from fastconv.train.model_file import load_model
 from fastconv.train.options import GALLERY, PICTURE
+from fastconv.train.settings import Settings
+from fastconv.train.unfinished import fingerprint
 
 #: Of many classes, those with the largest votes are shown; and matrices of no more are printed.
 SHOWN, WIDEST = 5, 20
@@ -183,7 +185,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with one_line():
         model = load_model(given["model"])
         dataset = open_dataset(given["data"], preprocessing=model.preprocessing, classes=model.classes)
-        found = measure(model, dataset, progress=_progress())
+        known = _is_known(model, dataset)
+        held_out = None
+        if "held_out" in given:
+            if not known:
+                raise CommandError(f"--held-out: {given['data']} is not what the model was trained with")
+            settings = Settings.from_json(model.record["settings"])
+            held_out = dataset.split(settings.held_out, settings.seed)[1]
+        found = measure(model, dataset, held_out, progress=_progress())
         if not len(found.labels):
             raise CommandError(f"{given['data']}: none of its samples can be read")
         told = {
@@ -199,6 +208,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             if dataset.skipped:
                 say(console, f"Skipped, as they cannot be read: {len(dataset.skipped):,}.")
                 say(console, *(f"  {name}: {why}" for name, why in dataset.skipped[:SHOWN]))
+            if known and held_out is None:
+                count = model.record.get("learned_from")
+                say(
+                    console,
+                    f"The model has learned from {count:,} of these; --held-out measures with the others.",
+                )
         if pictures is None:
             return
         from fastconv.train.pictures import draw_evaluation, draw_mistakes
@@ -210,6 +225,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             written.append(f"The surest mistakes: {pictures[1]}")
         if "json" not in given:
             say(console, *written)
+
+
+def _is_known(model: Model, dataset: Dataset) -> bool:
+    """Whether this is the data that the model was trained with."""
+    data = model.record.get("data")
+    return isinstance(data, dict) and data.get("fingerprint") == fingerprint(dataset)
 
 
 def _picture_files(given: dict[str, Any]) -> tuple[str, str] | None:

@@ -29,6 +29,9 @@ KEY, VERSION = "fastconv model", 1
 #: Bytes of the file's own header that are read at most: names, shapes, and our header within.
 HEADER_LIMIT = 1 << 24
 
+#: A net may be so many times as large as the arrays in the file, so that what differs can be named.
+LARGER = 8
+
 #: Names of floating point numbers in safetensors that a net may have.
 DTYPES = {"F32": np.dtype(np.float32)}
 
@@ -215,7 +218,7 @@ def _empty(document: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Mode
     if not classes or not all(isinstance(each, str) for each in classes):
         raise ValueError("its header has no classes")
     preprocessing = Preprocessing.from_json(document["preprocessing"])
-    most = sum(map(math.prod, shapes.values()))
+    most = LARGER * max(LARGER, sum(map(math.prod, shapes.values())))
     net = parse_net(document["spec"], preprocessing.shape, classes, 0, most_parameters=most)
     wanted = {name: buffer.value.shape for name, buffer in net.named_buffers().items()}
     for name in sorted(wanted.keys() | shapes.keys()):

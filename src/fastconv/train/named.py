@@ -139,9 +139,10 @@ def auto(input_shape: Sequence[int]) -> str:
     words: list[str] = []
     width = 32
     # of large inputs the first convolution takes steps, so that the rest costs no more than of small ones
-    if min(sizes) >= 96:
-        words += [f"conv {width} 5 stride 4 pad same", "bn", "relu"]
-        sizes = [-(-size // 4) for size in sizes]
+    if min(sizes) >= 48:
+        step = 4 if min(sizes) >= 96 else 2
+        words += [f"conv {width} 5 stride {step} pad same", "bn", "relu"]
+        sizes = [-(-size // step) for size in sizes]
     while True:
         kernel = "x".join(str(min(3, size)) for size in sizes)
         kernel = "3" if min(sizes) >= 3 else kernel

@@ -54,6 +54,7 @@ written.
 EVALUATE_EXAMPLES = """
 examples:
   fastconv evaluate model.fcn test.npz            a report, evaluation.png and mistakes.png
+  fastconv evaluate model.fcn train.npz --held-out   of the data trained with, what was held out
   fastconv evaluate model.fcn photos --json | jq .accuracy
   fastconv evaluate model.fcn photos --no-pictures
 """
@@ -79,6 +80,9 @@ def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run) -> Non
     parser = add_parser(subparsers, "evaluate", text, EVALUATE, EVALUATE_EXAMPLES, evaluate)
     parser.add_argument("model", metavar="MODEL", help="an .fcn file")
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file, as train takes it")
+    parser.add_argument(
+        "--held-out", action="store_true", help="of the data trained with, only what was held out then"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument(
         "--picture", **_file(f"where confusion and calibration are drawn (default {PICTURE})")

@@ -142,7 +142,7 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
         is_, taken = found.classes[found.labels[index]], found.classes[found.predictions[index]]
         sure = found.probabilities[index].max()
         file = _name(os.path.basename(found.names[index]), 16)
-        each.set_title(f"{_name(is_, 14)}, not {_name(taken, 14)}\n{sure:.0%}  {file}", fontsize=7)
+        each.set_title(f"{_name(is_, 12)} taken for {_name(taken, 12)}\n{sure:.0%}  {file}", fontsize=7)
     shown = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
     figure.suptitle(f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}", fontsize=11)
     save_figure(figure, path)

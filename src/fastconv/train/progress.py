@@ -26,7 +26,7 @@ def spoken(seconds: float) -> str:
     Examples
     --------
     >>> from fastconv.train.progress import spoken
-    >>> spoken(4.23), spoken(75), spoken(3700)
+    >>> spoken(4.23), spoken(75), spoken(3720)
     ('4.2 s', '1 min 15 s', '1 h 2 min')
     """
     if seconds < 10:

@@ -21,7 +21,7 @@ from fastconv.train.model import Model
 from fastconv.train.model_file import save_model
 from fastconv.train.progress import open_display
 from fastconv.train.settings import Settings
-from fastconv.train.unfinished import Unfinished
+from fastconv.train.unfinished import Unfinished, fingerprint
 
 #: A last batch of less than this part of the others is left out, in every epoch other samples: a gradient of
 #: one or two is mostly noise, and batch norm cannot learn from one.
@@ -104,8 +104,8 @@ class Lesson:
     def _check_shape(dataset: Dataset) -> None:
         if len(dataset.preprocessing.shape) < 2:
             raise DataError(
-                f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as channels "
-                "conv N 1 is an embedding that is learned"
+                f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as "
+                "channels, conv N 1 is an embedding that is learned"
             )
 
     def _check_batch_norm(self) -> None:
@@ -254,6 +254,7 @@ class Lesson:
                 "kind": dataset.kind,
                 "counts": {name: int(count) for name, count in zip(dataset.classes, dataset.counts)},
                 "skipped": len(dataset.skipped),
+                "fingerprint": fingerprint(dataset),
             },
             "learned_from": len(self.learned_from),
             "held_out": held,
