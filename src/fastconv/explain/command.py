@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.data import Dataset
-from fastconv.explain.learner import Learner, fully_connected
+from fastconv.explain.learner import EPOCHS, Learner, fully_connected
 from fastconv.explain.options import PAGE, PICTURE
 from fastconv.explain.order import OrderSensitivity, order_sensitivity
 from fastconv.explain.page import write_page
@@ -23,8 +24,8 @@ from fastconv.terminal import CommandError, need, printable, write_fault
 from fastconv.train import Settings, parse_net, spec_of
 from fastconv.train.command import one_line, open_data
 
-#: Samples that are used unless told otherwise.
-SAMPLES_USED = 2000
+#: Samples that are used unless told otherwise, and bytes that they may take, prepared.
+SAMPLES_USED, MOST_BYTES = 2000, 1 << 30
 
 
 def explain(arguments: argparse.Namespace) -> None:
@@ -103,7 +104,10 @@ def order(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     picture = _picture_of(given)
     with one_line():
-        axis, settings = given.get("axis", -1), Settings(**_taken(given, "net", "epochs", "seed"))
+        axis, settings = (
+            given.get("axis", -1),
+            Settings(**{"net": "deck", "epochs": EPOCHS, **_taken(given, "net", "epochs", "seed")}),
+        )
         X, y, groups, dataset = _samples(given)
         where = axis_number("axis", axis, X.ndim - 1) + 1
         if X.shape[where] < 2:
@@ -157,7 +161,8 @@ def _picture_of(given: dict[str, Any]) -> str | None:
 def _samples(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Dataset]:
     """The samples as a net gets them, at most so many of them, evenly drawn; what of them can be read."""
     dataset = open_data(given).fitted()
-    most = given.get("samples", SAMPLES_USED)
+    room = MOST_BYTES // (4 * math.prod(dataset.preprocessing.shape))
+    most = min(given.get("samples", SAMPLES_USED), max(2, room))
     rng = np.random.default_rng(given.get("seed", 0))
     chosen = np.sort(rng.permutation(len(dataset))[:most])
     X, y, kept = dataset.take(chosen)
@@ -167,7 +172,7 @@ def _samples(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray 
 
 def _maker(settings: Settings, dataset: Dataset, shape: tuple[int, ...]) -> tuple[Any, str]:
     """What makes a new net from a seed, and the net in words."""
-    spec = spec_of(settings.net, shape, len(dataset.classes))
+    spec = spec_of(settings.net, shape)
 
     def make(seed: int) -> Learner:
         net = parse_net(spec, shape, len(dataset.classes), np.random.default_rng(seed))
@@ -177,6 +182,11 @@ def _maker(settings: Settings, dataset: Dataset, shape: tuple[int, ...]) -> tupl
     return make, spec
 
 
+def _count_rounds(done: int, rounds: int) -> None:
+    sys.stderr.write(f"\rtrained {done} of {rounds} orders")
+    sys.stderr.flush()
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """One line on standard error that counts the rounds, where that is a terminal."""
@@ -184,7 +194,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, rounds: None
         return
     try:
-        yield lambda done, rounds: sys.stderr.write(f"\rtrained {done} of {rounds} orders") and None
+        yield _count_rounds
     finally:
         sys.stderr.write("\n")
 
