@@ -181,7 +181,7 @@ def draw_comparison(path: str, found: Comparison) -> None:
         by_time.plot(np.cumsum(found.seconds[k]), found.errors[k], **told)
     by_step.set_title("error per step")
     by_step.set_xlabel("step")
-    by_time.set_title(f"the same over time: a step of nudging costs {found.dearer:.0f} times as much")
+    by_time.set_title(f"over time: a step of nudging costs {found.dearer:.0f} times as much", fontsize=11)
     by_time.set_xlabel("seconds")
     by_time.set_xscale("log")
     signs.plot(steps, found.agreement, color="black", label="part of the signs that agree")
