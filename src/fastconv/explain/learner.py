@@ -80,10 +80,11 @@ class Learner:
         return found
 
     def _ready(self, X: np.ndarray) -> np.ndarray:
-        if not self.standardise:
-            return X
-        ready: np.ndarray = ((X - self._mean) / self._deviation).astype(X.dtype)
-        return ready
+        """Examples as the net takes them: standardised if wished, in the dtype of its numbers."""
+        if self.standardise:
+            X = (X - self._mean) / self._deviation
+        parameter = next(iter(self.net.parameters()), None)
+        return X if parameter is None else X.astype(parameter.value.dtype, copy=False)
 
 
 def fully_connected(shape: tuple[int, ...], classes: int, **options: Any) -> Callable[[int], Learner]:

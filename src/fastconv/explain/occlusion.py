@@ -82,7 +82,7 @@ def occlude(seen: Walk, vote: int, *, size: Any = None, stride: Any = None, fill
     >>> from fastconv import explain
     >>> found = explain.deck_walk("X").occlusion("X")
     >>> found.votes.shape, round(float(found.drop.max()), 3)
-    ((7, 7), 0.222)
+    ((7, 7), 0.311)
     """
     shape = seen.shapes[0][1:]
     if not shape:
