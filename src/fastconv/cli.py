@@ -12,11 +12,10 @@ from typing import NoReturn
 
 from fastconv import __version__, show_config
 from fastconv.explain import options as explain_options
-from fastconv.interop import command as models
 from fastconv.interop import options as model_options
 from fastconv.terminal import CommandError, printable
 from fastconv.train import options as train_options
-from fastconv.xo import command, options
+from fastconv.xo import options
 
 #: Exit codes: a request that cannot be met; output that nobody takes; Ctrl-C.
 REFUSED, NO_OUTPUT, INTERRUPTED = 2, 1, 130
@@ -43,7 +42,7 @@ def show(arguments: argparse.Namespace) -> None:
     from fastconv.train.model_file import is_model
 
     own = arguments.model.lower().endswith(".fcn") or is_model(arguments.model)
-    (later("train.command", "show") if own else models.show)(arguments)
+    later("train.command" if own else "interop.command", "show")(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,17 +54,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    options.add_parser(commands, command.run)
+    options.add_parser(commands, later("xo.command", "run"))
     train_options.add_parsers(
         commands,
-        later("train.command", "train"),
-        later("train.judging", "predict"),
-        later("train.judging", "evaluate"),
+        train=later("train.command", "train"),
+        predict=later("train.judging", "predict"),
+        evaluate=later("train.judging", "evaluate"),
+        search=later("train.searching", "search"),
+    )
+    model_options.add_parsers(
+        commands, later("interop.command", "run"), show, later("interop.command", "bench")
     )
     explain_options.add_parsers(
         commands, later("explain.command", "explain"), later("explain.command", "order")
     )
-    model_options.add_parsers(commands, models.run, show, models.bench)
     config = commands.add_parser(
         "config",
         help="show versions, instruction sets and threads",

@@ -89,7 +89,7 @@ def test_folders_that_are_no_data(tmp_path: Path) -> None:
         open_dataset(tmp_path / "a.bin")
     with pytest.raises(ValueError, match="kind='pictures': must be one of images"):
         open_dataset(tmp_path, kind="pictures")
-    with pytest.raises(DataError, match="holds arrays|no folder|must be a folder|null|embedded"):
+    with pytest.raises(DataError, match="embedded null"):
         open_dataset("a\0b")
     for kind in ("sound", "text", "volumes", "table"):
         with pytest.raises(DataError):
@@ -151,9 +151,7 @@ def test_npz_whose_arrays_claim_more_than_there_is(compressed: bool, tmp_path: P
                 data = data.replace(b"(4, 8, 8), }" + b" " * (len(shape) - 12), shape)
                 assert shape in data
             bad.writestr(name, data)
-    with pytest.raises(
-        DataError, match=r"d.npz: array 'x.npy' of shape \(4000000, 512, 512\) has fewer bytes"
-    ):
+    with pytest.raises(DataError, match=r"'x.npy' of shape \(4000000, 512, 512\) has fewer bytes"):
         open_dataset(tmp_path / "d.npz")
 
 
@@ -244,4 +242,4 @@ def test_mutants_of_whole_data_sets(name: str, tmp_path: Path) -> None:
             assert str(error).isprintable()  # noqa: PT017
         else:
             assert np.isfinite(found).all()
-    assert refused > 10
+    assert refused > 5

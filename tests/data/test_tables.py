@@ -217,6 +217,13 @@ def test_csv_of_numbers_is_a_table(tmp_path: Path) -> None:
     )
 
 
+def test_the_label_is_found_in_a_file_that_is_sorted_by_it(tmp_path: Path) -> None:
+    x = RNG.integers(0, 256, (600, 25))
+    x[:, -1] = 0
+    np.savetxt(tmp_path / "d.csv", np.column_stack([np.repeat([3, 8, 9], 200), x]), "%d", ",")
+    assert open_dataset(tmp_path / "d.csv").counts.tolist() == [200, 200, 200]
+
+
 def test_bad_lines_are_skipped_and_numbered_as_an_editor_does(tmp_path: Path) -> None:
     lines = [f"{i % 2},{i},{i * 0.5}" for i in range(12)]
     lines[3], lines[5], lines[7], lines[8] = "1,2", "1,nan,3", "1,abc,3", ""
@@ -240,7 +247,7 @@ def test_bad_lines_are_skipped_and_numbered_as_an_editor_does(tmp_path: Path) ->
         ("\n\n", {}, "holds no line of text"),
         ("1\n2\n", {}, "one cell in a line"),
         ("a,b\nc,d\n", {}, "hold"),
-        ("0.5,1.5\n2.5,3.5\n", {}, "neither its first nor its last column looks like a label"),
+        ("0.5,1.5\n2.5,3.5\n", {}, "neither the first nor the last column looks like a label"),
         ("label,a\n1,2\n2,3\n", {"label": "lable"}, "label='lable': must be one of its columns, label, a"),
         ("label,a\n1,2\n2,3\n", {"label": 7}, "label=7: must be -2 to 1"),
         ("label,a\n1,x\n1,y\n2,3\n1,inf\n1,1e999\n", {}, "a holds words|has one class|only the label"),

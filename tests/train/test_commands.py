@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -59,6 +60,29 @@ def test_train_says_what_it_does(data_file: str, capsys: pytest.CaptureFixture[s
     assert re.search(r"epoch 2/3  loss [\d.]+, [\d.]+% right; .*samples/s, [\d.]+ s left", errors)
     assert os.listdir() == ["model.fcn"]
     assert load_model("model.fcn").record["settings"]["epochs"] == 3
+
+
+def test_a_terminal_gets_a_bar(data_file: str, own_folder: Path) -> None:
+    """With loss, accuracy, speed and time left, drawn in place."""
+    outer, inner = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("NO_COLOR", None)
+    arguments = [sys.executable, "-m", "fastconv", "train", data_file, *QUICK]
+    process = subprocess.Popen(arguments, stdout=inner, stderr=inner, stdin=inner, env=environment)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            part = os.read(outer, 65536)
+        except OSError:  # the other side has closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(outer)
+    assert process.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"epoch 3/3 ━+ 0\.0 s left +[\d.]+% right +held out [\d.]+% +[\d,]+/s", text)
 
 
 def test_a_folder_of_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,3 +359,43 @@ def test_evaluate_refuses(model_file: str, data_file: str, folder: Path, refusal
         "evaluate", model_file, data_file, "--picture", "a.png", "--gallery", "./a.png"
     )
     assert os.listdir() == []
+
+
+# ---- extras --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("rich", ("train", "{data}")),
+        ("safetensors", ("train", "{data}")),
+        ("safetensors", ("search", "{data}")),
+        ("safetensors", ("show", "{model}")),
+        ("matplotlib", ("search", "{data}")),
+        ("matplotlib", ("evaluate", "{model}", "{data}")),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_learned(
+    module: str,
+    arguments: tuple[str, ...],
+    data_file: str,
+    model_file: str,
+    refusal: Refusal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("fastconv.nn.fit", None)
+    line = refusal(*(argument.format(data=data_file, model=model_file) for argument in arguments))
+    assert "pip install 'fastconv[cli]'" in line
+    assert os.listdir() == []
+
+
+def test_help_imports_no_training() -> None:
+    """`fastconv --help` stays quick: what trains is imported by those who train."""
+    code = "import sys, fastconv.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fastconv.train.options" in loaded
+    assert not {"fastconv.interop.command", "fastconv.train.training", "fastconv.train.model_file"} & loaded

@@ -164,7 +164,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def command(data: str, output: Path, *more: str) -> list[str]:
-    knobs = ("--net", NET, "--epochs", "30", "--batch", "12", "--noise", "0.1")
+    knobs = ("--net", NET, "--epochs", "15", "--batch", "12", "--noise", "0.1")
     return [sys.executable, "-c", CODE, "train", data, "-o", str(output), *knobs, *more]
 
 
@@ -226,6 +226,32 @@ def test_ctrl_c_keeps_the_best_model(data_file: str, tmp_path: Path) -> None:
     assert 0 < model.record["held_out"]["accuracy"] <= 1
     assert model.votes(np.zeros((1, 1, 8, 8), np.float32)).shape == (1, 3)
     assert sorted(os.listdir(tmp_path)) == ["model.fcn", "model.fcn.part"]
+
+
+def test_ctrl_c_before_an_epoch_is_over_leaves_nothing(data_file: str, tmp_path: Path) -> None:
+    def interrupt(state: nn.TrainingState) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(open_dataset(data_file), QUICK, output=tmp_path / "m.fcn", on_step=interrupt)
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_while_it_goes_on_keeps_what_was_best(data_file: str, tmp_path: Path) -> None:
+    output, dataset = tmp_path / "m.fcn", open_dataset(data_file)
+
+    def interrupt(state: nn.TrainingState) -> None:
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    for resume in (False, True):
+        trained = train(dataset, QUICK, output=output, resume=resume, on_step=interrupt)
+        assert trained.interrupted
+        assert len(trained.history) == 2
+        assert states_equal(load_model(output).net, trained.model.net)
+    whole = train(dataset, QUICK, output=output, resume=True)
+    assert states_equal(whole.model.net, train(dataset, QUICK).model.net)
+    assert not whole.interrupted
 
 
 def begun(folder: Path, data: str, settings: Settings = QUICK) -> Path:

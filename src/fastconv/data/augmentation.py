@@ -160,8 +160,6 @@ class Augmentation:
         dx = self._uniform(rng, count, right * width)
         turn = np.where(rng.random(count, np.float32) < 0.5, np.float32(-1), np.float32(1))
         flip = turn if self.mirror else np.ones(count, np.float32)
-        if not self.scale and not self.rotate and not self.mirror:
-            return _shifted(x, dy, dx)
         cos, sin = np.cos(angle) / grown, np.sin(angle) / grown
         return _affine(x, np.stack([cos, sin, -sin * flip, cos * flip], 1).astype(np.float32), dy, dx)
 
@@ -177,23 +175,6 @@ class Augmentation:
             left = np.maximum(left - 1, 0)
         made: np.ndarray = y * sign
         return made
-
-
-def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-    """Pictures moved by parts of pixels, along one axis after the other; the border is drawn out."""
-    for axis, by in ((2, dy), (3, dx)):
-        if not by.any():
-            continue
-        size = x.shape[axis]
-        at = np.clip(np.arange(size, dtype=np.float32) - by[:, None], 0, size - 1)
-        low = at.astype(np.int32)
-        part = at - low.astype(np.float32)
-        high = np.minimum(low + 1, size - 1)
-        shape = (len(x), 1, size, 1) if axis == 2 else (len(x), 1, 1, size)
-        before = np.take_along_axis(x, low.reshape(shape), axis)
-        after = np.take_along_axis(x, high.reshape(shape), axis)
-        x = before + (after - before) * part.reshape(shape)
-    return x
 
 
 def _affine(x: np.ndarray, matrix: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:

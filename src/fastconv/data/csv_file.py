@@ -6,9 +6,10 @@ import csv
 import io
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import IO
 
@@ -28,8 +29,11 @@ LABELS = ("label", "labels", "class", "target", "y", "category", "species")
 DELIMITERS = ",;\t"
 
 #: Lines that are looked at to see what is what, and that are parsed together.
-LOOKED_AT = 1000
+LOOKED_AT = 100
 CHUNK = 1024
+
+#: Different labels that are counted.
+MOST_CLASSES = 10_000
 
 #: Bytes of one line.
 LONGEST_LINE = 1 << 24
@@ -41,7 +45,7 @@ class Layout:
 
     delimiter: str
     head: tuple[str, ...]  # empty if there is none
-    label: int
+    label: int | None  # None if nothing but its values can tell
     width: int  # cells in a line
     quoted: bool
 
@@ -49,7 +53,7 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns other than the label's."""
         names = self.head or tuple(f"column {i + 1}" for i in range(self.width))
-        return names[: self.label] + names[self.label + 1 :]
+        return tuple(name for i, name in enumerate(names) if i != self.label)
 
 
 def csv_source(path: str, wanted: Wanted) -> tuple[ArraySource, tuple[str, ...]]:
@@ -64,6 +68,8 @@ def csv_source(path: str, wanted: Wanted) -> tuple[ArraySource, tuple[str, ...]]
     """
     with unpacked(path) as file:
         layout = _layout(path, list(islice(_lines(path, file), LOOKED_AT)), wanted.label)
+    if layout.label is None:
+        layout = replace(layout, label=_end_of_classes(path, layout))
     labels: list[str] = []
     numbers: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -168,17 +174,41 @@ def _layout(path: str, lines: Sequence[str], label: str | int | None) -> Layout:
     head = tuple(rows[0]) if len(rows) > 1 and len(rows[0]) == width and any(heads) else ()
     if head:
         head = tuple(printable(cell) or f"column {i + 1}" for i, cell in enumerate(head))
-    place = _label(name, label, head, body, words)
+    place = _label(name, label, head, words)
     others = [(head[i] if head else f"column {i + 1}") for i in range(width) if words[i] and i != place]
     if others:
         raise DataError(f"{name}: {listed(others)} hold{'s' * (len(others) == 1)} words; only the label may")
     return Layout(delimiter, head, place, width, any('"' in line for line in filled))
 
 
-def _label(
-    name: str, label: str | int | None, head: tuple[str, ...], body: list[list[str]], words: list[bool]
-) -> int:
-    """Which column is the label."""
+def _end_of_classes(path: str, layout: Layout) -> int:
+    """The first column or the last, whichever has whole numbers, several of each; the first if both."""
+    ends: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    with unpacked(path) as file:
+        for line in islice(_lines(path, file), 1 if layout.head else 0, None):
+            if layout.delimiter == " " or layout.quoted:
+                cells = _cells(line, layout.delimiter) or [""]
+                first, last = cells[0], cells[-1]
+            else:
+                first = line.partition(layout.delimiter)[0].strip()
+                last = line.rpartition(layout.delimiter)[2].strip()
+            for end, cell in zip(ends, (first, last)):
+                if len(end) < MOST_CLASSES:
+                    end[cell] += 1
+    for place, end in zip((0, layout.width - 1), ends):
+        whole = [
+            n for cell, n in end.items() if (number := _number(cell)) is not None and number.is_integer()
+        ]
+        lines = sum(end.values())
+        if len(whole) >= 2 and sum(whole) >= 0.9 * lines and len(whole) <= max(2, lines // 2):
+            return place
+    raise DataError(
+        f"{shown(path)}: neither the first nor the last column looks like a label; label= says which is"
+    )
+
+
+def _label(name: str, label: str | int | None, head: tuple[str, ...], words: list[bool]) -> int | None:
+    """Which column is the label; None if no name says."""
     width = len(words)
     if isinstance(label, int) and not isinstance(label, bool):
         if not -width <= label < width:
@@ -197,14 +227,7 @@ def _label(
         return named[0]
     if any(words):
         return words.index(True)
-    for place in (0, width - 1):
-        values = [row[place] for row in body]
-        whole = all((number := _number(value)) is not None and number == round(number) for value in values)
-        if whole and 2 <= len(set(values)) <= max(2, len(values) // 2):
-            return place
-    raise DataError(
-        f"{name}: neither its first nor its last column looks like a label; label= says which column is"
-    )
+    return None
 
 
 # ---- the rows --------------------------------------------------------------------------------------------
@@ -236,7 +259,7 @@ def _parse(lines: list[str], layout: Layout) -> tuple[np.ndarray, list[str], dic
         elif len(cells) != layout.width:
             bad[i] = f"has {len(cells)} cells, must have {layout.width}"
         else:
-            labels[i] = cells.pop(layout.label)
+            labels[i] = cells.pop(layout.label or 0)
             numbers = [_number(cell) for cell in cells]
             wrong = [j for j, n in enumerate(numbers) if n is None or not np.isfinite(n)]
             if wrong:

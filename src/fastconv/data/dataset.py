@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.data.augmentation import Augmentation
 from fastconv.data.batches import Batches
 from fastconv.data.errors import DataError
+from fastconv.data.files import shown
 from fastconv.data.preprocessing import Preprocessing
 from fastconv.data.sources import Source
 from fastconv.data.splits import stratified_split
@@ -18,6 +19,9 @@ from fastconv.tables import table
 
 #: Samples that statistics are taken from, at most.
 STATISTICS = 10_000
+
+#: What samples are called, where it is not their kind.
+WHAT = {"sound": "sounds", "text": "texts", "table": "rows of a table"}
 
 #: Samples that are prepared together where nobody asked for a number.
 CHUNK = 256
@@ -81,7 +85,7 @@ class Dataset:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"<Dataset {self.path}: {len(self)} {self.kind}, {len(self.classes)} classes>"
+        return f"<Dataset {shown(self.path)}: {len(self)} {self.kind}, {len(self.classes)} classes>"
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -183,7 +187,8 @@ class Dataset:
             if len(numbers) and len(self._store.bad) == len(self):
                 name, why = self.skipped[0]
                 raise DataError(
-                    f"{self.path}: none of its {len(self)} samples can be read; the first, {name}: {why}"
+                    f"{shown(self.path)}: none of its {len(self)} samples can be read; "
+                    f"the first, {name}: {why}"
                 )
             return np.empty((0, *self.preprocessing.compact_shape), np.float32), np.empty(0, np.intp)
         return np.stack(found), np.array(good)
@@ -219,13 +224,13 @@ class Dataset:
         lonely = np.flatnonzero(self.counts == 1)
         if len(lonely):
             raise DataError(
-                f"{self.path}: class {self.classes[lonely[0]]!r} has 1 sample; it must have 2 or more, to "
-                "hold one out"
+                f"{shown(self.path)}: class {self.classes[lonely[0]]!r} has 1 sample; it must have 2 or "
+                "more, to hold one out"
             )
         try:
             return stratified_split(self.labels, fraction, seed, self.groups)
         except DataError as error:
-            raise DataError(f"{self.path}: {error}") from None
+            raise DataError(f"{shown(self.path)}: {error}") from None
 
     def fitted(self, indices: Any = None) -> Dataset:
         """The same data, normalised by statistics (of text, with a vocabulary) of some samples.
@@ -243,7 +248,7 @@ class Dataset:
         """
         numbers = self._numbers(slice(None) if indices is None else indices)
         if not len(numbers):
-            raise DataError(f"{self.path}: no sample to learn from")
+            raise DataError(f"{shown(self.path)}: no sample to learn from")
         learns_from_raw = self.preprocessing.learns_from_raw
         if not learns_from_raw:
             step = len(numbers) / min(len(numbers), STATISTICS)
@@ -294,7 +299,8 @@ class Dataset:
         ---------------------
         """
         shape = tuple(self.preprocessing.shape)
-        head = f"{self.path}: {len(self):,} {self.kind} in {len(self.classes)} classes, each {shape}"
+        what, classes = WHAT.get(self.kind, self.kind), len(self.classes)
+        head = f"{shown(self.path)}: {len(self):,} {what} in {classes} classes, each {shape}"
         counts = self.counts
         lines = [("class", "samples", "share")]
         lines += [

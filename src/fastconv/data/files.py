@@ -26,7 +26,8 @@ LARGEST_FILE = 1 << 30
 #: Deflate makes nothing more than this many times smaller.
 DEFLATE_RATIO = 1032
 
-#: Arrays that were packed stay in memory up to so many bytes; larger ones go to a temporary file.
+#: Arrays are held in memory up to so many bytes. Larger ones are mapped where they lie, which ends the
+#: process if somebody cuts the file meanwhile; packed ones are unpacked into a temporary file.
 IN_MEMORY = 1 << 30
 
 #: What decoders of damaged files raise, whatever they stumble upon.

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv.data.arrays import Wanted, array_source
 from fastconv.data.errors import DataError
-from fastconv.data.files import DEFLATE_RATIO, check_file, fill, is_gzip, room, shown, unpacked
+from fastconv.data.files import DEFLATE_RATIO, IN_MEMORY, check_file, fill, is_gzip, room, shown, unpacked
 from fastconv.data.labels import spelled
 from fastconv.data.sources import ArraySource
 
@@ -24,7 +24,7 @@ TEST = re.compile(r"t10k|test|val", re.IGNORECASE)
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array of an IDX file; mapped, if it is not gzipped.
+    """The array of an IDX file; mapped, if it is large and not gzipped.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         start = 4 + 4 * head[3]
         if wanted + start > (size * DEFLATE_RATIO if packed else size):
             raise DataError(f"{name}: truncated: shape {shape} needs {wanted:,} bytes, the file has {size:,}")
-        if not packed and wanted:
+        if not packed and wanted > IN_MEMORY:
             return np.asarray(np.memmap(path, dtype, "r", start, shape))
         found = room(path, shape, dtype)
         fill(file, found, path)
@@ -113,6 +113,7 @@ def idx_source(path: str, wanted: Wanted) -> ArraySource:
     made = _pair(train[0], wanted, "")
     if test:
         made.test = _pair(test[0], Wanted(made.kind, made.classes, size=wanted.size), "")
+    made.path = path
     return made
 
 

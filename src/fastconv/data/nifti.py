@@ -42,8 +42,8 @@ def read_nifti(path: str | os.PathLike[str]) -> np.ndarray:
 
     Notes
     -----
-    Cox et al., "A (sort of) new image data format standard: NIfTI-1", Human Brain Mapping (2004), and its
-    header nifti1.h.
+    Cox et al., "A (sort of) new image data format standard: NIfTI-1", Human Brain Mapping (2004), and the
+    C header that belongs to it.
     """
     with unpacked(path) as file:
         header = file.read(HEADER_BYTES)

@@ -1,4 +1,4 @@
-"""Arrays in .npy and .npz files, mapped where they lie if they were not packed."""
+"""Arrays in .npy and .npz files, mapped where they lie if they are large and were not packed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fastconv.data.errors import DataError
 from fastconv.data.files import (
     DAMAGE,
     DEFLATE_RATIO,
+    IN_MEMORY,
     LARGEST_FILE,
     check_file,
     fill,
@@ -68,8 +69,8 @@ def npy_rank(path: str | os.PathLike[str]) -> int:
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name.
 
-    Those that were not compressed are mapped: they are read when they are used, and need no memory. Others
-    are unpacked, the largest into a temporary file.
+    Large ones that were not compressed are mapped: they are read when they are used, and need no memory.
+    Large others are unpacked into a temporary file.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _member(path: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: in
                 f"{shown(path)}: array {info.filename!r} of shape {shape} has fewer bytes than that needs"
             )
         memory_shape = shape[::-1] if fortran else shape
-        if stored and wanted:
+        if stored and wanted > IN_MEMORY:
             with open(path, "rb") as plain:
                 plain.seek(info.header_offset)
                 magic, name, extra = LOCAL_HEADER.unpack(plain.read(LOCAL_HEADER.size))

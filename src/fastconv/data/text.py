@@ -26,7 +26,7 @@ WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 CUTS = ("file", "line", "sentence")
 
 #: Where a sentence ends: at a mark before white space, or at an empty line.
-SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n")
+SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 #: What the net gets: words as channels, as the rows of a picture, or as numbers.
 LAYOUTS = ("channels", "grid", "indices")

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.ndimage import maximum_filter, minimum_filter
 
 if TYPE_CHECKING:
-    from fastconv.explain.walk import Walk
+    from fastconv.explain.walking import Walk
 
 #: How far each goes either way: parts of the side, degrees, factors, steps of a pen.
 SHIFTS = tuple(k / 16 for k in range(-6, 7))

@@ -11,7 +11,7 @@ from fastconv import nn
 from fastconv.explain.steps import Match, Step
 
 if TYPE_CHECKING:
-    from fastconv.explain.walk import Walk
+    from fastconv.explain.walking import Walk
 
 
 @dataclass(frozen=True)

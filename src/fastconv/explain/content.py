@@ -13,7 +13,7 @@ from fastconv import __version__, nn
 from fastconv.explain.cases import cases_of
 from fastconv.explain.occlusion import occlude
 from fastconv.explain.steps import Match, Step
-from fastconv.explain.walk import Map, Walk
+from fastconv.explain.walking import Map, Walk
 from fastconv.nn.layers.conv import Conv
 from fastconv.nn.layers.norm import BatchNorm
 from fastconv.nn.layers.pool import AvgPool

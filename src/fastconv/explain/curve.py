@@ -14,7 +14,7 @@ from fastconv.geometry import real_number, whole_number
 from fastconv.nn.layers.calling import call, together
 
 if TYPE_CHECKING:
-    from fastconv.explain.walk import Walk
+    from fastconv.explain.walking import Walk
 
 
 @dataclass(frozen=True)

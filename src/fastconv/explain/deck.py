@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.explain.steps import Match
-from fastconv.explain.walk import Walk, walk
+from fastconv.explain.walking import Walk, walk
 from fastconv.xo import DECK, LETTERS, O_VOTERS, X_VOTERS, deck_features
 
 #: Names of the ten pictures.

@@ -12,7 +12,7 @@ from fastconv.explain.steps import Step
 from fastconv.nn.layers.calling import together, vjp_of
 
 if TYPE_CHECKING:
-    from fastconv.explain.walk import Walk
+    from fastconv.explain.walking import Walk
 
 #: Kinds of layers whose parameters get a gradient: others would learn from more than one input.
 LEARNED = ("conv", "full")

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.geometry import per_axis, whole_number
 
 if TYPE_CHECKING:
-    from fastconv.explain.walk import Walk
+    from fastconv.explain.walking import Walk
 
 #: Numbers that are computed at once: the maps of all cases together.
 AT_ONCE = 1 << 22

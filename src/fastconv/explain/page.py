@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.explain.content import content_of
-from fastconv.explain.walk import Walk
+from fastconv.explain.walking import Walk
 from fastconv.nn.archive import write_whole
 
 #: The page's scripts, in the order in which they run.

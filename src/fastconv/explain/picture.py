@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.explain.cases import cases_of
 from fastconv.explain.gradients import LEARNED
 from fastconv.explain.steps import Match
-from fastconv.explain.walk import Map, Walk
+from fastconv.explain.walking import Map, Walk
 from fastconv.terminal import need
 from fastconv.train.pictures import save_figure
 from fastconv.xo import two_decimals

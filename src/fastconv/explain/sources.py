@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.explain.deck import PICTURES, deck_walk
-from fastconv.explain.walk import Walk, walk
+from fastconv.explain.walking import Walk, walk
 from fastconv.terminal import CommandError
 from fastconv.xo import DECK, LETTERS, PictureError, load_model, read_picture
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import wave
 import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -137,35 +136,18 @@ def _normalised(
 
 def _sound(path: str, value: Value) -> np.ndarray:
     """Samples in -1 to 1: (n,), (channels, n) or (1, channels, n), mixed where the model has one channel."""
+    from fastconv.data.errors import DataError
+    from fastconv.data.wav import read_wav
+
     try:
-        with wave.open(path, "rb") as file:
-            channels, width = file.getnchannels(), file.getsampwidth()
-            data = file.readframes(file.getnframes())
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror or error}") from None
-    except (wave.Error, EOFError) as error:
-        raise CommandError(f"{path}: is no sound that can be read: {error}") from None
+        samples = read_wav(path)[0].T
+    except DataError as error:
+        raise CommandError(str(error)) from None
     shape = value.shape or (1, None, None)
     if not 1 <= len(shape) <= 3:
         raise CommandError(f"{path}: sound is nothing for input {value!r}")
-    samples = _samples(data, width).reshape(-1, channels).T
     if len(shape) == 1 or shape[-2] == 1 or not isinstance(shape[-2], int):
         samples = samples.mean(0, keepdims=True)
     samples = samples.astype(value.dtype or np.dtype(np.float32))
     sound: np.ndarray = samples[0] if len(shape) == 1 else samples if len(shape) == 2 else samples[None]
     return sound
-
-
-def _samples(data: bytes, width: int) -> np.ndarray:
-    """Whole numbers of so many bytes, as parts of the largest."""
-    if width == 1:
-        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
-    if width == 3:
-        raw = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        wide = np.zeros((len(raw), 4), np.uint8)
-        wide[:, 1:] = raw
-        whole: np.ndarray = wide.view("<i4")[:, 0].astype(np.float64)
-        whole /= 2.0**31
-        return whole
-    parts: np.ndarray = np.frombuffer(data, f"<i{width}") / 2.0 ** (8 * width - 1)
-    return parts

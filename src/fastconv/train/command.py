@@ -103,7 +103,7 @@ def train(arguments: argparse.Namespace) -> None:
     with one_line():
         unfinished = Unfinished(output)
         report = _report_of(given)
-        dataset = open_data(given)
+        dataset = open_dataset(given["data"], **data_options(given))
         settings = _settings(given, unfinished, dataset)
         lesson = open_lesson(
             dataset,
@@ -135,8 +135,8 @@ def train(arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def open_data(given: dict[str, Any]) -> Dataset:
-    """The data set that the options speak of."""
+def data_options(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options tell `open_dataset`."""
     options = {name: given[name] for name in DATA_OPTIONS if name in given}
     if "colour" in given and "grey" in given:
         raise CommandError("--grey: contradicts --colour")
@@ -144,7 +144,7 @@ def open_data(given: dict[str, Any]) -> Dataset:
         options["colour"] = "colour" in given
     if options.get("label", "").isdecimal():
         options["label"] = int(options["label"])
-    return open_dataset(given["data"], **options)
+    return options
 
 
 def _report_of(given: dict[str, Any]) -> Any:

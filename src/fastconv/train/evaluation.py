@@ -179,8 +179,8 @@ class Evaluation:
         sure = self.probabilities[wrong].max(axis=1)
         return wrong[np.argsort(-sure, kind="stable")]
 
-    def to_json(self) -> dict[str, Any]:
-        """The figures, as JSON has them; None for what nothing speaks for."""
+    def figures(self) -> dict[str, Any]:
+        """The figures of all classes together, as JSON has them; None for what nothing speaks for."""
         low, high = self.interval
         return {
             "count": len(self.labels),
@@ -190,6 +190,12 @@ class Evaluation:
             "accuracy_high": high,
             "loss": _finite(self.loss),
             "calibration_error": _finite(self.calibration_error()),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As `figures`, with those of each class and the confusion matrix."""
+        return {
+            **self.figures(),
             "classes": [
                 {
                     "name": name,

@@ -76,15 +76,25 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "record": model.record,
         "versions": model.versions,
     }
-    document["sha256"] = _digest(document, arrays)
-    data: bytes = library.save(arrays, metadata={KEY: json.dumps(document, allow_nan=False)})
+    text = json.dumps(document, allow_nan=False)
+    # one entry alone: of several the library does not keep the order, and equal models make equal files
+    data: bytes = library.save(arrays, metadata={KEY: _signed(text, arrays)})
     write_whole(os.path.realpath(os.fsdecode(path)), lambda file: file.write(data))
 
 
-def _digest(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+def check_can_save() -> None:
+    """Raise `CommandError` if models cannot be written here: better before a training than after it."""
+    need("safetensors.numpy", "safetensors")
+
+
+def _signed(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """The header with a checksum as its first entry, which is over the rest, letter by letter."""
+    return f'{{"sha256": "{_digest(text, arrays)}", {text[1:]}'
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     """A checksum of header and arrays."""
-    told = {name: value for name, value in document.items() if name != "sha256"}
-    found = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    found = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         found.update(arrays[name].tobytes())
@@ -124,7 +134,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         shapes = _shapes(header, len(data))
         model = _empty(document, shapes)
         arrays = library.load(data)
-        if document.get("sha256") != _digest(document, arrays):
+        text: str = header["__metadata__"][KEY]
+        if text != _signed("{" + text[len(_signed("{", {})) :], arrays):
             raise ValueError("its checksum does not fit: it has been altered")
         model.net.load_state_dict(arrays)
     except ModelError:

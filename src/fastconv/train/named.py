@@ -25,6 +25,10 @@ DEEP: dict[int, tuple[int, ...]] = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 DEEPEST = 302
 
 
+#: Inputs of this size or less are little; features are cheap there.
+LITTLE = 16
+
+
 def is_name(text: str) -> bool:
     """Whether a spec is one word that names another, rather than an item.
 
@@ -137,20 +141,18 @@ def auto(input_shape: Sequence[int]) -> str:
     """
     sizes = list(input_shape[1:])
     words: list[str] = []
-    width = 32
-    # of large inputs the first convolution takes steps, so that the rest costs no more than of small ones
+    # few features where maps are large, twice as many on the next level: each costs about the same
+    width = 32 if max(sizes) <= LITTLE else 16
     if min(sizes) >= 48:
         step = 4 if min(sizes) >= 96 else 2
         words += [f"conv {width} 5 stride {step} pad same", "bn", "relu"]
         sizes = [-(-size // step) for size in sizes]
     while True:
-        kernel = "x".join(str(min(3, size)) for size in sizes)
-        kernel = "3" if min(sizes) >= 3 else kernel
-        words += [f"conv {width} {kernel} pad same", "bn", "relu"]
-        if width == 32 or max(sizes) <= 16:
+        kernel = "3" if min(sizes) >= 3 else "x".join(str(min(3, size)) for size in sizes)
+        for _ in range(2 if max(sizes) <= LITTLE // 2 else 1):
             words += [f"conv {width} {kernel} pad same", "bn", "relu"]
         window = [2 if size >= 4 else 1 for size in sizes]
-        if max(window) == 1 or width > 256:
+        if max(window) == 1:
             break
         words.append("pool 2" if min(window) == 2 else f"pool {'x'.join(map(str, window))}")
         sizes = [-(-size // step) for size, step in zip(sizes, window)]
@@ -158,11 +160,7 @@ def auto(input_shape: Sequence[int]) -> str:
             break
         width = min(2 * width, 128)
     words.append("drop 0.3")
-    if len(sizes) and max(sizes) > 4:
-        words.append("avg all")
-    else:
-        words += ["fc 128", "relu"]
-    return ", ".join([*words, "fc"])
+    return ", ".join([*words, "fc 128", "relu", "fc"])
 
 
 def words(input_shape: Sequence[int]) -> str:

@@ -59,15 +59,32 @@ examples:
   fastconv evaluate model.fcn photos --no-pictures
 """
 
+SEARCH = """
+Turn the knobs: many nets with numbers drawn at random are trained a little, the better ones longer. The best
+is measured with samples that no choice was made with, and written.
+"""
+
+SEARCH_EXAMPLES = """
+examples:
+  fastconv search digits.npz -o best.fcn          18 nets, two of which are trained to the end
+  fastconv search photos --trials 54 --epochs 27 --jobs 4
+  fastconv search digits.npz --features 16,32 --depth 2,3 --lr 0.001,0.01
+  fastconv search digits.npz -o best.fcn --resume go on after Ctrl-C, or after a power cut
+"""
+
 #: Where models and pictures go unless told otherwise.
-MODEL, PICTURE, GALLERY = "model.fcn", "evaluation.png", "mistakes.png"
+MODEL, PICTURE, GALLERY, PARALLEL = "model.fcn", "evaluation.png", "mistakes.png", "search.png"
 
 
-def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run) -> None:
+def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run, search: Run) -> None:
     """Add the commands to those of `fastconv`; of train, only options that are given become attributes."""
     parser = add_parser(subparsers, "train", "train a net on your own data", TRAIN, TRAIN_EXAMPLES, train)
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file")
     add_groups(parser, TRAIN_OPTIONS)
+
+    parser = add_parser(subparsers, "search", "find a net for your data", SEARCH, SEARCH_EXAMPLES, search)
+    parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file, as train takes it")
+    add_groups(parser, SEARCH_OPTIONS)
 
     parser = add_parser(subparsers, "predict", "say what files show", PREDICT, PREDICT_EXAMPLES, predict)
     parser.add_argument("model", metavar="MODEL", help="an .fcn file")
@@ -136,6 +153,21 @@ def counts_or_none(text: str) -> tuple[int, ...]:
     return () if text.strip() in ("none", "0") else counts(text)
 
 
+def counts_from_none(text: str) -> tuple[int, ...]:
+    """As `counts`, and 0 may be among them."""
+    found = tuple(0 if part.strip() == "0" else counts(part)[0] for part in text.split(","))
+    return found
+
+
+def pair(text: str) -> tuple[float, float]:
+    """Two numbers with a comma between."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers with a comma between") from None
+    return low, high
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isascii() or not text.isdecimal() or len(text) > 7 or not int(text):
@@ -165,6 +197,10 @@ def _file(text: str) -> dict[str, Any]:
 
 def _flag(text: str) -> dict[str, Any]:
     return {"action": "store_true", "help": text}
+
+
+def _choice(text: str, default: str) -> dict[str, Any]:
+    return {"type": counts, "metavar": "N,N,...", "help": f"{text} (default {default})"}
 
 
 def _one_of(names: tuple[str, ...], text: str) -> dict[str, Any]:
@@ -270,4 +306,57 @@ TRAIN_OPTIONS = {
     "learning": LEARNING,
     "how samples are varied each time": VARIED,
     "files": FILES,
+}
+
+SEARCHED: dict[str, dict[str, Any]] = {
+    "--trials": {"type": count, "metavar": "N", "help": "nets that are tried (default 18)"},
+    "--epochs": {"type": count, "metavar": "N", "help": "epochs of the nets that get furthest (default 18)"},
+    "--eta": {"type": count, "metavar": "N", "help": "one of N goes on, to N times the epochs (default 3)"},
+    "--jobs": {"type": count, "metavar": "N", "help": "processes (default: as many as there are CPUs)"},
+}
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "--features": _choice("features of a convolution", "8,16,32,64"),
+    "--feature-size": _choice("size of a feature", "2,3,5"),
+    "--pool": _choice("size of a pool window", "2,3"),
+    "--stride": _choice("step between pool windows", "1,2,3"),
+    "--neurons": {
+        "type": counts_from_none,
+        "metavar": "N,N,...",
+        "help": "neurons of the hidden layer, 0 for none (default 0,32,64,128)",
+    },
+    "--depth": _choice("how many convolutions", "1,2,3,4"),
+    "--lr": {"type": pair, "metavar": "LOW,HIGH", "help": "learning rate (default 0.0003,0.03)"},
+}
+
+#: Options of learning that a search has no choice about.
+FIXED = (
+    "--batch",
+    "--optimizer",
+    "--momentum",
+    "--weight-decay",
+    "--schedule",
+    "--loss",
+    "--balance",
+    "--seed",
+)
+
+SEARCH_OPTIONS = {
+    "search": SEARCHED,
+    "what is chosen from": CHOICES,
+    "data": {
+        **DATA,
+        "--held-out": _real("PART", "of each class, to choose with; as much again measures (default 0.2)"),
+    },
+    "samples (default: as the data suggests)": SAMPLES,
+    "learning": {name: LEARNING[name] for name in FIXED},
+    "how samples are varied each time": VARIED,
+    "files": {
+        "-o --output": FILES["-o --output"],
+        "--picture": _file(f"where trials are drawn (default {PARALLEL})"),
+        "--no-picture": _flag("draw nothing"),
+        "--table": _file("write all trials as a table, .csv"),
+        "--resume": _flag("go on with a search that was not finished"),
+        "--restart": _flag("forget a search that was not finished"),
+    },
 }

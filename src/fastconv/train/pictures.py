@@ -6,6 +6,7 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,9 @@ MOST_MISTAKES, PER_ROW = 40, 8
 
 #: Classes whose names and numbers can be read in a matrix.
 READABLE = 25
+
+#: On an axis of a search, more values than this are measurements, not choices.
+CHOICES = 6
 
 INK, GREY = "#1b4f8a", "#808080"
 
@@ -146,6 +150,73 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
     shown = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
     figure.suptitle(f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}", fontsize=11)
     save_figure(figure, path)
+
+
+# ---- a search ------------------------------------------------------------------------------------------
+
+
+def draw_search(
+    path: str, columns: dict[str, list[float]], rungs: list[int], logarithmic: Iterable[str]
+) -> None:
+    """Draw trials as lines across parallel axes, one axis per knob; the last axis gives the colour.
+
+    Parameters
+    ----------
+    path : str
+        Ends in .png, .svg or .pdf.
+    columns : dict of list of float
+        By the name of an axis the values, one per trial; in the last NaN is that of a trial that failed.
+    rungs : list of int
+        How far each trial got: lines are wider the further.
+    logarithmic : iterable of str
+        Names of axes along which factors are equally long.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; one that was there before is still whole.
+    """
+    matplotlib = need("matplotlib", "matplotlib")
+    figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
+        figsize=(1.6 * len(columns) + 1, 5), dpi=120, layout="constrained"
+    )
+    axes = figure.subplots()
+    names, logs = list(columns), set(logarithmic)
+    places = {name: _places(values, name in logs) for name, values in columns.items()}
+    colors = matplotlib.colormaps["viridis"]
+    for trial in np.argsort([-1.0 if np.isnan(v) else v for v in columns[names[-1]]], kind="stable"):
+        heights = [places[name][trial] for name in names]
+        color = "#b0b0b0" if np.isnan(heights[-1]) else colors(heights[-1])
+        heights = [0.0 if np.isnan(height) else height for height in heights]
+        jitter = 0.012 * ((trial * 7919) % 11 - 5)  # choices that are equal lie beside each other
+        few = [len(set(columns[name])) <= CHOICES for name in names[:-1]]
+        heights[:-1] = [height + jitter * each for height, each in zip(heights, few)]
+        axes.plot(range(len(names)), heights, color=color, linewidth=0.8 + 1.1 * rungs[trial], alpha=0.85)
+    for i, name in enumerate(names):
+        axes.axvline(i, color=GREY, linewidth=0.8)
+        shown = sorted({value for value in columns[name] if not np.isnan(value)})
+        if len(shown) > CHOICES:
+            shown = [shown[0], shown[-1]]
+        for value in shown:
+            height = places[name][columns[name].index(value)]
+            axes.text(i + 0.03, height, f"{value:.4g}", fontsize=8, va="center", color="#202020")
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_yticks([])
+    axes.set_ylim(-0.1, 1.1)
+    axes.set_xlim(-0.1, len(names) - 0.6)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_title("Trials; the lighter the better, the wider the longer it was trained", fontsize=11)
+    save_figure(figure, path)
+
+
+def _places(values: list[float], logarithmic: bool) -> np.ndarray:
+    """Values as heights from 0 to 1."""
+    made = np.array(values, float)
+    made = np.log(made) if logarithmic else made
+    low, high = np.nanmin(made), np.nanmax(made)
+    found: np.ndarray = (made - low) / (high - low) if high > low else np.where(np.isnan(made), made, 0.5)
+    return found
 
 
 def _draw_sample(axes: Axes, sample: np.ndarray) -> None:

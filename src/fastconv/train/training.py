@@ -18,7 +18,7 @@ from fastconv.train.build import parse_net, spec_of
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate, wilson
 from fastconv.train.model import Model
-from fastconv.train.model_file import save_model
+from fastconv.train.model_file import check_can_save, save_model
 from fastconv.train.progress import open_display
 from fastconv.train.settings import Settings
 from fastconv.train.unfinished import Unfinished, fingerprint
@@ -63,6 +63,8 @@ class Lesson:
     settings : Settings
     test : fastconv.data.Dataset, optional
         Data of their own to measure with; without it those that the data set itself sets aside.
+    split : (ndarray of int, ndarray of int), optional
+        What is learned from and what is held out; without it as the settings say.
 
     Attributes
     ----------
@@ -81,13 +83,21 @@ class Lesson:
         In one line: fewer than two classes, or samples of a class; a spec that does not fit; and so on.
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings, test: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        test: Dataset | None = None,
+        split: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         if len(dataset.classes) < 2:
             raise DataError(
                 f"{dataset.path}: has one class, {dataset.classes[0]!r}; two or more are told apart"
             )
         self.settings = settings
-        self.learned_from, self.held_out = dataset.split(settings.held_out, settings.seed)
+        if split is None:
+            split = dataset.split(settings.held_out, settings.seed)
+        self.learned_from, self.held_out = split
         net = settings.net
         if net == "auto" and dataset.kind == "text":
             net = named.words(dataset.preprocessing.shape)
@@ -241,8 +251,8 @@ class Lesson:
             for name, column in asdict(history).items()
             if isinstance(column, list)
         }
-        held = None if held_out is None else _figures(held_out)
-        if held is None and history.best_epoch is not None:
+        held = None if held_out is None else held_out.figures()
+        if held is None and history.best_epoch is not None and history.validation_accuracy:
             count = len(self.held_out)
             right = round(history.validation_accuracy[history.best_epoch] * count)
             low, high = wilson(right, count)
@@ -258,18 +268,12 @@ class Lesson:
             },
             "learned_from": len(self.learned_from),
             "held_out": held,
-            "test": None if test is None else _figures(test),
+            "test": None if test is None else test.figures(),
             "history": columns,
             "best_epoch": history.best_epoch,
             "interrupted": interrupted,
             "seconds": round(seconds, 3),
         }
-
-
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    names = ("count", "right", "accuracy", "accuracy_low", "accuracy_high", "loss", "calibration_error")
-    told = evaluation.to_json()
-    return {name: told[name] for name in names}
 
 
 def train(
@@ -358,6 +362,7 @@ def open_lesson(
     restart: bool = False,
 ) -> Lesson:
     """Prepare a training whose checkpoints are kept; arguments and errors are those of `train`."""
+    check_can_save()
     if resume and restart:
         raise SettingError("restart", True, "contradicts resume")
     if unfinished.exists and not (resume or restart):
@@ -384,6 +389,10 @@ def finish(
         trained = lesson.run(unfinished, **options)
     except FloatingPointError:
         unfinished.forget()  # going on would end there again
+        raise
+    except KeyboardInterrupt:
+        if not resume:
+            unfinished.forget()  # not one epoch was over
         raise
     assert output is not None
     save_model(output, trained.model)

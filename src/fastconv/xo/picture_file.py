@@ -8,12 +8,13 @@ and put in the middle.
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastconv.data.errors import DataError
+from fastconv.data.files import check_file, one_line
 from fastconv.geometry import whole_number
 from fastconv.terminal import need
 from fastconv.xo.errors import PictureError
@@ -120,31 +121,15 @@ def _read_gray(name: str) -> np.ndarray:
     except PictureError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they stumble upon
-        raise PictureError(f"{name}: damaged: {_one_line(error)}") from None
+        raise PictureError(f"{name}: damaged: {one_line(error)}") from None
 
 
 def _check_file(name: str) -> None:
     """Raise `PictureError` for anything but a readable file with content; pipes and devices would block."""
     try:
-        status = os.stat(name)
-        if stat.S_ISDIR(status.st_mode):
-            raise PictureError(f"{name}: is a directory, not a picture")
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError(f"{name}: not a regular file")
-        if not status.st_size:
-            raise PictureError(f"{name}: the file is empty")
-        with open(name, "rb"):
-            pass
-    except OSError as error:
-        raise PictureError(f"{name}: {error.strerror or _one_line(error)}") from None
-    except ValueError as error:  # a null character in the name
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"{name!r}: {error}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        check_file(name)
+    except DataError as error:
+        raise PictureError(str(error)) from None
 
 
 def _brightness(image: Image) -> np.ndarray:

@@ -1,0 +1,220 @@
+"""A small net for each example, and what it gets right of the samples held out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv import nn
+from fastconv.data.augmentation import Augmentation
+from fastconv.data.batches import Batches
+from fastconv.data.dataset import Dataset
+from fastconv.data.examples.spoken_digits import SPEAKER
+from fastconv.data.opening import open_dataset
+
+#: How often each net sees its training samples.
+EPOCHS = {"touch-tones": 30, "spoken-digits": 12, "solids": 6, "sentences": 6}
+
+#: How each example is opened.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "touch-tones": {"hop": 256},
+    "spoken-digits": {
+        "groups": SPEAKER,
+        "sample_rate": 8000,
+        "seconds": 0.8,
+        "n_fft": 256,
+        "hop": 128,
+        "mel": 32,
+    },
+    "solids": {},
+}
+
+#: How samples are changed while a net learns from them: words come earlier or later, and in other noise.
+AUGMENTATIONS = {
+    "spoken-digits": Augmentation(translate=(0.06, 0.15), scale=0.1, contrast=0.2, noise=0.6),
+    "solids": Augmentation(mirror=True),
+}
+
+#: What is done to a batch of samples before a net sees it.
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def learn(name: str, folder: str, seed: int = 0, recorded: str | None = None) -> Iterator[str]:
+    """Lines about what nets learned from a folder that was written; an accuracy in each.
+
+    Parameters
+    ----------
+    name : str
+        Of the example: "touch-tones", "spoken-digits", "sentences" or "solids".
+    folder : str
+    seed : int
+        Of split, nets and order.
+    recorded : str, optional
+        A folder with 0.wav to 9.wav, digits that somebody spoke, for the net of spoken digits.
+    """
+    if name == "sentences":
+        dataset, train, held_out = _opened(folder, seed, kind="text", cut="line", length=24, words=800)
+        yield from _sentences(dataset, train, held_out, seed)
+        return
+    dataset, train, held_out = _opened(folder, seed, **OPTIONS[name])
+    net = NETS[name](dataset.preprocessing.shape, len(dataset.classes), seed)
+    accuracy, count = _score(name, net, dataset, (train, held_out), seed)
+    yield _line(f"ConvNet on {'volumes' if name == 'solids' else 'spectrograms'}", accuracy, count)
+    if recorded is not None:
+        yield from _heard(net, dataset, recorded)
+
+
+def _tones_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+    """Features of a few bands and frames; where a band is strongest at any time."""
+    _, bands, frames = shape
+    return nn.Sequential(
+        nn.Conv2d(1, 8, (3, 5), rng=seed),
+        nn.ReLU(),
+        nn.MaxPool2d((2, frames - 4)),
+        nn.Flatten(),
+        nn.Dropout(0.2, rng=seed),
+        nn.Linear(8 * ((bands - 2) // 2), classes, rng=seed),
+    )
+
+
+def _digits_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+    _, bands, frames = shape
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, rng=seed),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1, rng=seed),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5, rng=seed),
+        nn.Linear(32 * (bands // 4) * (frames // 4), classes, rng=seed),
+    )
+
+
+def _solids_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(shape[0], 8, 5, stride=2, padding=2, rng=seed),
+        nn.BatchNorm3d(8),
+        nn.ReLU(),
+        nn.Conv3d(8, 16, 3, padding=1, rng=seed),
+        nn.BatchNorm3d(16),
+        nn.ReLU(),
+        nn.MaxPool3d(2),
+        nn.Conv3d(16, 32, 3, padding=1, rng=seed),
+        nn.BatchNorm3d(32),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(32, classes, rng=seed),
+    )
+
+
+NETS = {"touch-tones": _tones_net, "spoken-digits": _digits_net, "solids": _solids_net}
+
+
+def _heard(net: nn.Layer, dataset: Dataset, folder: str) -> Iterator[str]:
+    """What the net takes recorded digits for."""
+    right = 0
+    for digit in range(10):
+        sound = dataset.preprocessing.read(os.path.join(folder, f"{digit}.wav"))
+        found = dataset.classes[int(net(sound[None]).argmax())]
+        right += found == str(digit)
+        yield f"  recorded {digit}: heard {found}"
+    yield f"recorded digits, never learned from: {right} of 10"
+
+
+def _opened(folder: str, seed: int, **options: Any) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    dataset = open_dataset(folder, **options)
+    train, held_out = dataset.split(0.25, seed)
+    return dataset.fitted(train), train, held_out
+
+
+def _sentences(dataset: Dataset, train: np.ndarray, held_out: np.ndarray, seed: int) -> Iterator[str]:
+    """Windows of three words, each word's order within its sentence lost, and words without any order."""
+    words, length = dataset.preprocessing.shape
+    most = max(np.bincount(dataset.labels[held_out])) / len(held_out)
+    yield f"always the more frequent kind: {most:.1%}"
+
+    def net() -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv1d(words, 24, 3, padding=1, rng=seed),
+            nn.ReLU(),
+            nn.MaxPool1d(length),
+            nn.Flatten(),
+            nn.Dropout(0.5, rng=seed),
+            nn.Linear(24, 2, rng=seed),
+        )
+
+    rng = np.random.default_rng(seed)
+    bag = nn.Sequential(nn.Linear(words, 2, rng=seed))
+    for what, made, change in (
+        ("ConvNet, windows of 3 words", net(), None),
+        ("the same, positions shuffled", net(), lambda x: _shuffled(x, rng)),
+        ("bag of words", bag, lambda x: x.max(2)),
+    ):
+        yield _line(what, *_score("sentences", made, dataset, (train, held_out), seed, change))
+        found = _documents(made, dataset, held_out, change)
+        yield _line("  documents, by the sum of their sentences", *found)
+
+
+def _documents(
+    net: nn.Layer, dataset: Dataset, held_out: np.ndarray, change: Change | None
+) -> tuple[float, int]:
+    """The same for documents: what the votes of their sentences add up to."""
+    votes = [
+        net(x if change is None else change(x)) for x, _ in dataset.batches(held_out, 256, shuffle=False)
+    ]
+    assert dataset.groups is not None
+    documents, own = np.unique(dataset.groups[held_out], return_inverse=True)
+    total = np.zeros((len(documents), len(dataset.classes)))
+    np.add.at(total, own, fastconv.softmax(np.concatenate(votes)))
+    labels = np.zeros(len(documents), int)
+    labels[own] = dataset.labels[held_out]
+    return float((total.argmax(1) == labels).mean()), len(documents)
+
+
+def _shuffled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The columns of every sample in an order of its own."""
+    order = rng.permuted(np.broadcast_to(np.arange(x.shape[2]), (len(x), x.shape[2])), axis=1)
+    return np.take_along_axis(x, order[:, None], 2)
+
+
+def _score(
+    name: str,
+    net: nn.Layer,
+    dataset: Dataset,
+    split: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    change: Change | None = None,
+) -> tuple[float, int]:
+    """The accuracy on samples held out, and how many they are; `change` is done to all of them."""
+    rng = np.random.default_rng(seed)
+    (train, held_out), epochs = split, EPOCHS[name]
+    batches = dataset.batches(train, rng=rng, augmentation=AUGMENTATIONS.get(name), drop_last=True)
+    held = dataset.batches(held_out, shuffle=False)
+
+    def changed(source: Batches) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+        return lambda: ((x if change is None else change(x), y) for x, y in source)
+
+    nn.fit(
+        net,
+        changed(batches),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=nn.Adam(net.parameters(), 0.003),
+        schedule=nn.CosineLR(0.003, epochs),
+        epochs=epochs,
+        rng=rng,
+        progress=False,
+    )
+    return nn.evaluate(net, changed(held), loss=nn.CrossEntropyLoss())[1] or 0.0, len(held_out)
+
+
+def _line(what: str, accuracy: float, count: int) -> str:
+    return f"{what}: {accuracy:.1%} of {count:,} held out"

@@ -1,0 +1,457 @@
+"""Turning the knobs: many nets trained a little, the better ones longer, the best measured at last.
+
+Random search with successive halving: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification
+and hyperparameter optimization", arXiv:1502.07943. Trials are trained anew on every rung, each rung with a
+schedule of its own, so that a trial's result follows from its number and rung alone: whatever was broken off
+is done again, to the same bits, in any number of processes. The best is measured on samples that no choice
+was made with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from fastconv.data import Dataset, open_dataset, stratified_split
+from fastconv.nn.archive import write_whole
+from fastconv.runtime import set_num_threads
+from fastconv.train.errors import SettingError
+from fastconv.train.evaluation import Evaluation, evaluate
+from fastconv.train.model import Model
+from fastconv.train.model_file import check_can_save, load_model, save_model
+from fastconv.train.settings import Settings
+from fastconv.train.space import Candidate, Space
+from fastconv.train.training import Lesson
+from fastconv.train.unfinished import fingerprint
+
+#: Version of the folder's contents.
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a search goes.
+
+    Attributes
+    ----------
+    space : Space
+    trials : int, default 18
+        Nets that are tried.
+    epochs : int, default 18
+        Of the last rung.
+    eta : int, default 3
+        One of so many goes on to the next rung, where it has so many times the epochs.
+    settings : Settings
+        Of every training, but net, learning rate, epochs and seed. Its `held_out` is the part of each class
+        that choices are made with, and as large a part of its own measures the best at the end, unless the
+        data has samples set aside for that.
+    """
+
+    space: Space
+    trials: int = 18
+    epochs: int = 18
+    eta: int = 3
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("trials", 1, 10_000), ("epochs", 1, 100_000), ("eta", 2, 100)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise SettingError(name, value, f"must be a whole number from {least} to {most:,}")
+
+    def rungs(self) -> list[tuple[int, int]]:
+        """How many trials each rung has, and of how many epochs.
+
+        Examples
+        --------
+        >>> from fastconv.train import Plan, Settings, Space
+        >>> Plan(space=Space(), settings=Settings(), trials=18, epochs=18).rungs()
+        [(18, 2), (6, 6), (2, 18)]
+        """
+        count = 1
+        while self.trials // self.eta**count >= 1 and self.epochs // self.eta**count >= 1:
+            count += 1
+        return [
+            (max(1, self.trials // self.eta**i), max(1, self.epochs // self.eta ** (count - 1 - i)))
+            for i in range(count)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told = {name: getattr(self, name) for name in ("trials", "epochs", "eta")}
+        return {**told, "space": self.space.to_json(), "settings": self.settings.to_json()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one trial on one rung; of a training that failed, accuracy and loss are None."""
+
+    trial: int
+    rung: int
+    epochs: int
+    accuracy: float | None
+    loss: float | None
+    parameters: int
+    seconds: float
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """The lowest is the best: most right, then least loss, then who came first."""
+        accuracy = -1.0 if self.accuracy is None else self.accuracy
+        return -accuracy, math.inf if self.loss is None else self.loss, self.trial
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a search.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        By number of the trial.
+    rows : list of Row
+        Every trial on every rung that it reached.
+    best : Row
+    model : Model
+        Of the best, from the last rung.
+    test : Evaluation
+        On samples that no choice was made with.
+    """
+
+    candidates: list[Candidate]
+    rows: list[Row]
+    best: Row
+    model: Model
+    test: Evaluation
+
+
+def search(
+    data: str | os.PathLike[str],
+    plan: Plan,
+    output: str | os.PathLike[str],
+    *,
+    options: dict[str, Any] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    restart: bool = False,
+    on_row: Callable[[Row, Candidate], Any] | None = None,
+) -> Found:
+    """Find a net for data.
+
+    Parameters
+    ----------
+    data : path
+        As `open_dataset` takes it, which every process does for itself.
+    plan : Plan
+    output : path
+        Where the best model is written, `model.fcn`; meanwhile a folder `model.fcn.search` has what is needed
+        to go on after a break.
+    options : dict, optional
+        Further arguments of `open_dataset`.
+    test : path, optional
+        Data of their own to measure the best with; without it what the data sets aside, or a part of it.
+    jobs : int, default 1
+        Processes; each uses one thread if there are several. They begin afresh, so that a script must not do
+        more when it is imported than define things.
+    resume, restart : bool
+        As `train`.
+    on_row : function of (Row, Candidate), optional
+        Called as trials are done, in the order in which they are.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    SettingError, SpecError, DataError, TypeError
+        In one line; before anything is learned or written.
+    FloatingPointError
+        Every training failed.
+    MemoryError
+        A process has died.
+    OSError
+        A file cannot be written.
+    KeyboardInterrupt
+        What was done until then is kept.
+    """
+    if type(jobs) is not int or not 1 <= jobs <= 256:
+        raise SettingError("jobs", jobs, "must be a whole number from 1 to 256")
+    check_can_save()
+    path, options = os.fsdecode(data), options or {}
+    dataset = open_dataset(path, **options)
+    has_test = test is not None or dataset.test is not None
+    splits = Splits(dataset, plan.settings, has_test)
+    if test is not None:  # refuses what cannot be measured with
+        open_dataset(test, preprocessing=dataset.preprocessing, classes=dataset.classes)
+    rng = np.random.default_rng(plan.settings.seed)
+    Lesson(dataset, plan.settings.replaced(net="fc"), split=splits.choosing)  # refuses what no net can learn
+    shape, classes = dataset.preprocessing.shape, len(dataset.classes)
+    candidates = [plan.space.draw(rng, shape, classes) for _ in range(plan.trials)]
+    table = Table(output)
+    table.open(plan, dataset, resume=resume, restart=restart)
+    crew = _Crew(_Work(path, options, plan, candidates, table.path, has_test), jobs)
+    try:
+        best = _halve(plan, candidates, table, crew, on_row)
+    finally:
+        crew.close()
+    model = load_model(table.model_of(best.trial))
+    found = splits.measure(model, dataset, test)
+    record = {**model.record, "test": found.figures(), "search": table.record(plan, candidates)}
+    model = Model(model.net, model.spec, model.classes, model.preprocessing, record, model.versions)
+    save_model(output, model)
+    rows = list(table.rows.values())
+    table.forget()
+    return Found(candidates, rows, best, model, found)
+
+
+class Splits:
+    """Who is learned from, who is chosen by, and who measures the best: three parts, none in two."""
+
+    def __init__(self, dataset: Dataset, settings: Settings, has_test: bool) -> None:
+        rest, self.test = (np.arange(len(dataset)), np.empty(0, np.int64))
+        if not has_test:
+            rest, self.test = dataset.split(settings.held_out, settings.seed)
+        groups = None if dataset.groups is None else dataset.groups[rest]
+        learned_from, held_out = stratified_split(
+            dataset.labels[rest], settings.held_out, settings.seed + 1, groups
+        )
+        self.choosing = rest[learned_from], rest[held_out]
+
+    def measure(self, model: Model, dataset: Dataset, test: str | os.PathLike[str] | None) -> Evaluation:
+        """The model's score on the part that nothing was chosen by."""
+        if test is not None:
+            other = open_dataset(test, preprocessing=model.preprocessing, classes=model.classes)
+            return evaluate(model, other)
+        fitted = dataset.fitted(self.choosing[0])
+        if fitted.test is not None:
+            return evaluate(model, fitted.test)
+        return evaluate(model, fitted, self.test)
+
+
+def _halve(
+    plan: Plan,
+    candidates: list[Candidate],
+    table: Table,
+    crew: _Crew,
+    on_row: Callable[[Row, Candidate], Any] | None,
+) -> Row:
+    """All rungs; the best of the last."""
+    going = list(range(plan.trials))
+    rows: list[Row] = []
+    last = len(plan.rungs()) - 1
+    for rung, (count, epochs) in enumerate(plan.rungs()):
+        if rung:
+            going = [row.trial for row in sorted(rows, key=lambda row: row.rank)[:count]]
+        rows = []
+        for row in crew.work(table, [(trial, rung, epochs, rung == last) for trial in going]):
+            rows.append(row)
+            if on_row is not None:
+                on_row(row, candidates[row.trial])
+        if all(row.loss is None for row in rows):
+            raise FloatingPointError("every training of a rung failed; a lower --lr may help")
+    return min(rows, key=lambda row: row.rank)
+
+
+# ---- processes -----------------------------------------------------------------------------------------
+
+Task = tuple[int, int, int, bool]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every process needs to know."""
+
+    path: str
+    options: dict[str, Any]
+    plan: Plan
+    candidates: list[Candidate]
+    folder: str
+    has_test: bool
+
+
+#: What a process has opened, so that trials need not.
+_opened: dict[str, tuple[_Work, Dataset, Splits]] = {}
+
+
+def _begin(work: _Work, alone: bool) -> None:
+    """A process opens the data; Ctrl-C is for the one that the user sees."""
+    if not alone:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        set_num_threads(1)
+    dataset = open_dataset(work.path, **work.options)
+    _opened["work"] = work, dataset, Splits(dataset, work.plan.settings, work.has_test)
+
+
+def _try(task: Task) -> Row:
+    """One trial on one rung."""
+    trial, rung, epochs, keep = task
+    work, dataset, splits = _opened["work"]
+    plan, candidate = work.plan, work.candidates[trial]
+    settings = plan.settings.replaced(
+        net=candidate.spec, lr=candidate.lr, epochs=epochs, seed=plan.settings.seed + trial, warmup=0
+    )
+    lesson = Lesson(dataset, settings, split=splits.choosing)
+    lesson.test = None
+    try:
+        trained = lesson.run()
+    except FloatingPointError:
+        return Row(trial, rung, epochs, None, None, lesson.parameters, 0.0)
+    assert trained.held_out is not None
+    if keep:
+        save_model(os.path.join(work.folder, f"trial-{trial}.fcn"), trained.model)
+    seconds = sum(trained.history.seconds)
+    held_out = trained.held_out
+    loss = held_out.loss if math.isfinite(held_out.loss) else None
+    return Row(trial, rung, epochs, held_out.accuracy, loss, lesson.parameters, round(seconds, 3))
+
+
+class _Crew:
+    """This process, or several others."""
+
+    def __init__(self, work: _Work, jobs: int) -> None:
+        self._work, self._jobs = work, jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._ready = False
+
+    def work(self, table: Table, tasks: list[Task]) -> Iterator[Row]:
+        """What comes of tasks; those that the table has are not done again."""
+        left = []
+        for task in tasks:
+            known = table.rows.get(task[:2])
+            if known is not None and (
+                not task[3] or known.loss is None or os.path.exists(table.model_of(task[0]))
+            ):
+                yield known
+            else:
+                left.append(task)
+        for row in self._done(left):
+            table.note(row)
+            yield row
+
+    def _done(self, tasks: list[Task]) -> Iterator[Row]:
+        if not tasks:
+            return
+        if self._jobs == 1:
+            if not self._ready:
+                _begin(self._work, True)
+                self._ready = True
+            yield from map(_try, tasks)
+            return
+        if self._pool is None:
+            # a fresh interpreter: a fork would share the threads and locks of this one
+            self._pool = ProcessPoolExecutor(
+                self._jobs, get_context("spawn"), initializer=_begin, initargs=(self._work, False)
+            )
+        try:
+            waiting: set[Future[Row]] = {self._pool.submit(_try, task) for task in tasks}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise MemoryError("a process of the search has died; fewer at once need less") from None
+
+    def close(self) -> None:
+        """No more work; what is being done is not waited for."""
+        if self._pool is not None:
+            for process in list(getattr(self._pool, "_processes", {}).values()):
+                process.terminate()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        _opened.clear()
+
+
+# ---- what is kept --------------------------------------------------------------------------------------
+
+
+class Table:
+    """The folder `model.fcn.search`: what was asked for, and a line for each trial that is done."""
+
+    def __init__(self, output: str | os.PathLike[str]) -> None:
+        self.output = os.fsdecode(output)
+        self.path = f"{self.output}.search"
+        self.rows: dict[tuple[int, int], Row] = {}
+        self._plan, self._rows = (os.path.join(self.path, name) for name in ("plan.json", "trials.jsonl"))
+
+    def model_of(self, trial: int) -> str:
+        """Where the model of a trial on the last rung is."""
+        return os.path.join(self.path, f"trial-{trial}.fcn")
+
+    def open(self, plan: Plan, dataset: Dataset, *, resume: bool, restart: bool) -> None:
+        """Begin, or read what has been done.
+
+        Raises
+        ------
+        SettingError
+            There is a search already; nothing to go on with; or one of another plan or data.
+        """
+        exists = os.path.exists(self._plan)
+        if exists and not (resume or restart):
+            rule = f"{self.path} has a search that was not finished: resume goes on, restart forgets it"
+            raise SettingError("output", self.output, rule)
+        if resume and not exists:
+            raise SettingError("resume", True, f"nothing to go on with: there is no {self.path}")
+        told = {"version": VERSION, "plan": plan.to_json(), "data": fingerprint(dataset)}
+        if not resume:
+            self.forget()
+            os.makedirs(self.path, exist_ok=True)
+            data = json.dumps(told, indent=1).encode()
+            write_whole(os.path.realpath(self._plan), lambda file: file.write(data))
+            return
+        try:
+            with open(self._plan, "rb") as file:
+                begun = json.load(file)
+        except (RecursionError, ValueError) as error:
+            rule = f"{self._plan} is damaged ({error}): restart, which forgets it"
+            raise SettingError("resume", True, rule) from None
+        if begun != json.loads(json.dumps(told)):
+            raise SettingError("resume", True, f"{self.path} was begun with other data or other options")
+        self._read()
+
+    def _read(self) -> None:
+        """Rows that are whole; a process may have been killed as it wrote the last."""
+        if not os.path.exists(self._rows):
+            return
+        with open(self._rows, "rb") as file:
+            for line in file:
+                with contextlib.suppress(TypeError, ValueError):
+                    row = Row(**json.loads(line))
+                    self.rows[row.trial, row.rung] = row
+
+    def note(self, row: Row) -> None:
+        """A trial is done."""
+        self.rows[row.trial, row.rung] = row
+        with open(self._rows, "ab") as file:
+            # after a line that was cut a new one begins
+            file.write(b"\n" + json.dumps(asdict(row)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def record(self, plan: Plan, candidates: list[Candidate]) -> dict[str, Any]:
+        """All of it for the record of the model."""
+        rows = [{**asdict(candidates[row.trial]), **asdict(row)} for row in self.rows.values()]
+        return {**plan.to_json(), "rows": rows}
+
+    def forget(self) -> None:
+        """Remove what is ours in the folder, and it, if nothing else is there."""
+        self.rows.clear()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.path):
+                own = name in ("plan.json", "trials.jsonl") or name.startswith(
+                    ("trial-", ".trial-", ".plan.json.")
+                )
+                if own and name.endswith((".json", ".jsonl", ".fcn", ".tmp")):
+                    os.unlink(os.path.join(self.path, name))
+            os.rmdir(self.path)
