@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.data import Dataset
+from fastconv.data import Dataset, open_dataset
 from fastconv.explain.learner import EPOCHS, Learner, fully_connected
 from fastconv.explain.options import PAGE, PICTURE
 from fastconv.explain.order import OrderSensitivity, order_sensitivity
@@ -22,7 +22,7 @@ from fastconv.explain.sources import HAND_MADE, Source, open_source
 from fastconv.geometry import axis_number
 from fastconv.terminal import CommandError, need, printable, write_fault
 from fastconv.train import Settings, parse_net, spec_of
-from fastconv.train.command import one_line, open_data
+from fastconv.train.command import data_options, one_line
 
 #: Samples that are used unless told otherwise, and bytes that they may take, prepared.
 SAMPLES_USED, MOST_BYTES = 2000, 1 << 30
@@ -160,7 +160,7 @@ def _picture_of(given: dict[str, Any]) -> str | None:
 
 def _samples(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Dataset]:
     """The samples as a net gets them, at most so many of them, evenly drawn; what of them can be read."""
-    dataset = open_data(given).fitted()
+    dataset = open_dataset(given["data"], **data_options(given)).fitted()
     room = MOST_BYTES // (4 * math.prod(dataset.preprocessing.shape))
     most = min(given.get("samples", SAMPLES_USED), max(2, room))
     rng = np.random.default_rng(given.get("seed", 0))
