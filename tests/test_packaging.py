@@ -24,7 +24,7 @@ import fastconv
 
 ROOT = Path(__file__).parent.parent
 SOURCE_FOLDERS = ("csrc", "src", "tests", "benchmarks", "docs")
-SOURCE_SUFFIXES = (".c", ".h", ".py", ".pyx", ".pxd", ".pyi", ".json", ".md")
+SOURCE_SUFFIXES = (".c", ".h", ".py", ".pyx", ".pxd", ".pyi", ".json", ".md", ".html", ".css", ".js")
 NOT_SOURCES = ("build", "dist", "*.egg-info", "*.so", "__pycache__", ".[!c]*")  # hidden sources: .ci alone
 
 
@@ -147,6 +147,8 @@ def test_wheel_has_modules_stubs_and_no_sources(wheel: Path) -> None:
     assert compiled, "no compiled module"
     assert compiled - {"fastconv/_kernels/engine/fastconv_cython"} == stubs  # which is Cython's own
     assert "fastconv/py.typed" in files
+    pages = (ROOT / "src" / "fastconv" / "explain" / "page").iterdir()
+    assert {f"fastconv/explain/page/{path.name}" for path in pages} <= set(files)
     sources = [name for name in files if name.endswith((".pyx", ".pxd", ".c", ".h", ".o"))]
     assert set(sources) == {"fastconv/kernels.pxd", "fastconv/include/fastconv.h"}  # for others' Cython and C
     foreign = {name.split("/")[0] for name in files} - {

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fastconv import __version__, show_config
+from fastconv.explain import options as explain_options
 from fastconv.interop import options as model_options
 from fastconv.terminal import CommandError, printable
 from fastconv.train import options as train_options
@@ -63,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     model_options.add_parsers(
         commands, later("interop.command", "run"), show, later("interop.command", "bench")
+    )
+    explain_options.add_parsers(
+        commands, later("explain.command", "explain"), later("explain.command", "order")
     )
     config = commands.add_parser(
         "config",

@@ -8,6 +8,7 @@
 True
 """
 
+from fastconv.xo.compare import Comparison, compare
 from fastconv.xo.errors import KnobError, PictureError
 from fastconv.xo.generator import Variation, generate
 from fastconv.xo.handmade import (
@@ -43,6 +44,7 @@ __all__ = [
     "O_VOTERS",
     "SHORT_STACK",
     "X_VOTERS",
+    "Comparison",
     "DeckPicture",
     "Exam",
     "HandMadeTrace",
@@ -54,6 +56,7 @@ __all__ = [
     "Stage",
     "Variation",
     "build_network",
+    "compare",
     "count_votes",
     "deck_features",
     "deck_pictures",

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastconv.terminal import CommandError, open_console, printable, write_fault
+from fastconv.xo.compare import compare, draw_comparison
 from fastconv.xo.errors import KnobError, PictureError
 from fastconv.xo.figure import check_figure_path, draw_figure
 from fastconv.xo.generator import Variation
 from fastconv.xo.handmade import hand_made, two_decimals
 from fastconv.xo.knobs import SHORT_STACK, Knobs
 from fastconv.xo.model_file import load_model, save_model
-from fastconv.xo.options import DEFAULT_FIGURE
+from fastconv.xo.network import build_network
+from fastconv.xo.options import COMPARISON, DEFAULT_FIGURE
 from fastconv.xo.picture_file import read_picture
 from fastconv.xo.pictures import DECK, LETTERS, deck_pictures
 from fastconv.xo.report import architecture, cards
@@ -55,6 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     console = open_console()
     try:
+        if "compare" in given:
+            _compare(console, given)
+            return
         network, knobs, lesson = _choose(given)
         figure = _check_files(given)
         files = [read_picture(path, knobs.size) for path in given["pictures"]]
@@ -88,6 +93,39 @@ def run(arguments: argparse.Namespace) -> None:
         raise CommandError(f"{_option(error.knob)} {_shown(error.value)}{default}: {error.rule}") from None
     except PictureError as error:
         raise CommandError(str(error)) from None
+
+
+def _compare(console: Console, given: dict[str, Any]) -> None:
+    """Teach one network by nudging and by backprop, and draw how that went."""
+    for name in ("model", "save", "epochs", "unseen"):
+        if name in given:
+            raise CommandError(f"--{name}: says nothing to --compare")
+    if given["pictures"]:
+        raise CommandError(f"{given['pictures'][0]}: a picture says nothing to --compare")
+    told = {**given, "learn": "nudge"}
+    if given.get("learn", "nudge") != "nudge":
+        raise CommandError("--learn backprop: contradicts --compare, which learns in both ways")
+    _, knobs, lesson = _choose(told)
+    path = _check_files({**given, "output": given.get("output", COMPARISON)} if _draws(given) else given)
+    console.rule("The same network from the same start, taught twice", align="left")
+    try:
+        found = compare(knobs, lesson)
+    except FloatingPointError as error:
+        default = "" if "lr" in given else " (the default)"
+        raise CommandError(f"--lr {lesson.lr:g}{default}: learning failed: {error}") from None
+    weights = sum(parameter.value.size for parameter in build_network(knobs, 0).parameters())
+    console.print(f"{architecture(knobs, weights)}.")
+    console.print(str(found))
+    if path is not None:
+        try:
+            draw_comparison(path, found)
+        except OSError as error:
+            raise _unwritable_figure(given, path, error.strerror or str(error)) from None
+        console.print(f"Figure of both: {printable(path)}", soft_wrap=True, markup=False)
+
+
+def _draws(given: dict[str, Any]) -> bool:
+    return "no_picture" not in given
 
 
 def _shown(value: Any) -> str:

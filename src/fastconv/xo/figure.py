@@ -78,14 +78,15 @@ def draw_figure(path: str, name: str, picture: np.ndarray, network: nn.Sequentia
     if len(parts) == 2:
         _draw_hand_made(parts[0], name, picture)
     _draw_learned(parts[-1], name, picture, network, panels)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _format(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower() or "png"
 
 
-def _save(figure: Figure, path: str) -> None:
+def save_figure(figure: Figure, path: str) -> None:
+    """Write a figure; it appears whole or not at all. The ending says the format."""
     target = os.path.realpath(path)
     beside = f"{target}.{secrets.token_hex(6)}.tmp"
     try:

@@ -25,9 +25,10 @@ examples:
                                            the network that the example begins with
   fastconv xo --size 16 --noise 0.05       larger pictures with more noise
   fastconv xo --learn nudge                learn without backprop, by trying
+  fastconv xo --compare                    both from the same start, side by side, and compare.png
 """
 
-DEFAULT_FIGURE = "xo.png"
+DEFAULT_FIGURE, COMPARISON = "xo.png", "compare.png"
 
 
 def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], None]) -> None:
@@ -119,6 +120,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "choices": ("backprop", "nudge"),
             "help": "how (default backprop); nudge adjusts each weight up and down a bit to see how the error"
             " changes, and learns a network of conv,relu,pool,pool with 6 features unless told otherwise",
+        },
+        "--compare": {
+            "action": "store_true",
+            "help": "teach the network that nudge learns in both ways from the same start, and draw error per"
+            f" step, cost, and agreement of signs (into {COMPARISON})",
         },
         "--train": _whole("N", "pictures to learn from (default 5000; nudge 1000)"),
         "--unseen": _whole("N", "other pictures to judge afterwards (default 2000)"),
