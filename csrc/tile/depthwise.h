@@ -355,11 +355,11 @@ static void depthwise_line(real *out, const real *source, int64_t columns, const
 }
 
 /* How many vectors the next tile of a row has. The last one overlaps what is done, so that it is whole: masked stores
- * are slow on some machines. */
+ * are slow on some machines without mask registers. */
 static int64_t next_vectors(int64_t columns, int64_t *done)
 {
     const int64_t left = (columns - *done + LANES - 1) / LANES, vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
-    if (*done + vectors * LANES <= columns) return vectors;
+    if (!MASKS_ARE_VECTORS || *done + vectors * LANES <= columns) return vectors;
     if (vectors * LANES > columns) return vectors > 1 ? vectors - 1 : 1;
     *done = columns - vectors * LANES;
     return vectors;
@@ -430,7 +430,7 @@ static void depthwise(void *out_, const void *source_, int64_t rows, int64_t col
         return;
     }
     const int64_t unit = (d->channels ? 1 : LANES) * d->phases, most = TILE_VECTORS / d->phases;
-    const int pixels = !d->channels && d->phases == 1 && d->lane_step == 1;
+    const int pixels = MASKS_ARE_VECTORS && !d->channels && d->phases == 1 && d->lane_step == 1;
     const struct tiles *tile;
     for (int64_t y = 0; y < rows; y += tile->rows) {
         tile = tiles_for(rows - y, rows);
