@@ -106,12 +106,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read the output has seen enough; Python would complain once more when it closes it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has seen enough
         return NO_OUTPUT
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         sys.stderr.write(f"fastconv {parsed.command}: error: cannot write the output: {error.strerror}\n")
+        _drop_output()
         return NO_OUTPUT
     return 0
+
+
+def _drop_output() -> None:
+    """Let what nobody takes go nowhere: Python would complain once more when it closes it."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # a stream of somebody's own
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ pytest.importorskip("matplotlib", reason="the commands need the extra cli")
 from fastconv import cli, explain, nn, xo  # noqa: E402
 from fastconv.explain.content import content_of  # noqa: E402
 from fastconv.explain.sources import open_source  # noqa: E402
+
+NEEDS_ONNX = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx is not installed")
 
 
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -107,7 +110,7 @@ def test_a_cnn_from_elsewhere(folder: Path, capsys: pytest.CaptureFixture[str]) 
         (["nowhere.fcn", "o.png"], "nowhere.fcn: No such file"),
         (["o.png", "o.png"], "o.png: "),
         (["nowhere.npz", "o.png"], "nowhere.npz: No such file"),
-        (["nowhere.onnx", "o.png"], "nowhere.onnx: No such file"),
+        pytest.param(["nowhere.onnx", "o.png"], "nowhere.onnx: No such file", marks=NEEDS_ONNX),
         (["deck", "--mean", "1"], "--mean: goes with an .onnx model"),
         (["deck", "--mean", "x"], "argument --mean: 'x' is not a number"),
         (["deck", "--label", "Q"], "--label Q: must be one of X, O"),

@@ -18,6 +18,14 @@ from fastconv.train import Settings, Trained, save_model, train  # noqa: E402
 CLASSES = ("bottom", "left", "top")
 NET = "conv 4 3 pad same, bn, relu, pool 2, drop 0.1, fc"
 
+#: The command line as a program that Ctrl-C reaches.
+COMMAND = """
+import signal, sys
+from fastconv import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
 
 def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Grey pictures (N, 8, 8) and their classes, as many of each as there are; noisy enough for mistakes."""

@@ -31,7 +31,7 @@ from fastconv.train import (
 )
 from fastconv.train.halving import Splits
 
-from .conftest import Image, pictures
+from .conftest import COMMAND, Image, pictures
 
 SPACE = Space(features=(2, 4), feature_size=(2, 3), pool=(2,), stride=(1, 2), neurons=(0, 8), depth=(1, 2))
 PLAN = Plan(space=SPACE, trials=6, epochs=4, eta=2, settings=Settings(batch=16))
@@ -221,7 +221,7 @@ def is_there(group: int) -> bool:
 
 def test_ctrl_c_keeps_what_was_tried(data_file: str, tmp_path: Path) -> None:
     """With processes at work: one line more, exit code 130, nobody left behind; and --resume goes on."""
-    arguments = [sys.executable, "-m", "fastconv", "search", data_file, "-o", "b.fcn", "--trials", "80"]
+    arguments = [sys.executable, "-c", COMMAND, "search", data_file, "-o", "b.fcn", "--trials", "80"]
     process = subprocess.Popen(
         [*arguments, "--jobs", "2", *SMALL], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,

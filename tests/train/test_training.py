@@ -16,7 +16,7 @@ from fastconv import nn
 from fastconv.data import Augmentation, DataError, Dataset, open_dataset
 from fastconv.train import Lesson, SettingError, Settings, SpecError, Trained, load_model, train
 
-from .conftest import NET, pictures
+from .conftest import COMMAND, NET, pictures
 
 QUICK = Settings(net=NET, epochs=4, batch=16, augmentation=Augmentation(translate=0.1, noise=0.1))
 
@@ -156,16 +156,9 @@ def test_going_on_gives_the_same_bits(folder: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["model.fcn"]
 
 
-CODE = """
-import sys
-from fastconv import cli
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
 def command(data: str, output: Path, *more: str) -> list[str]:
     knobs = ("--net", NET, "--epochs", "15", "--batch", "12", "--noise", "0.1")
-    return [sys.executable, "-c", CODE, "train", data, "-o", str(output), *knobs, *more]
+    return [sys.executable, "-c", COMMAND, "train", data, "-o", str(output), *knobs, *more]
 
 
 def moment(path: Path) -> int:
