@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
@@ -119,7 +120,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Let what nobody takes go nowhere: Python would complain once more when it closes it."""
-    try:
+    with contextlib.suppress(OSError, ValueError):  # of a stream of somebody's own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # a stream of somebody's own
-        pass
