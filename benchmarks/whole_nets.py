@@ -27,6 +27,9 @@ from tests.interop.models import FILES, found
 PAGE = Path(__file__).parent.parent / "docs" / "nets.md"
 ENGINES = ("fastconv", "onnxruntime")
 
+#: Seconds before a turn: threads of the engine whose turn is over wait awake for a while, and take a CPU.
+SETTLES = 0.05
+
 #: What models of other people read: shapes and dtypes by input, or a number.
 INPUTS: dict[str, dict[str, Any]] = {
     "det": {"x": (1, 3, 736, 736)},
@@ -107,6 +110,8 @@ def _work(pipe: Connection, engine: str, name: str, threads: int, batch: int) ->
     result = result[0] if isinstance(result, (list, tuple)) else result
     pipe.send((first, np.asarray(result)))
     while (calls := pipe.recv()) is not None:
+        time.sleep(SETTLES)
+        run(arrays)
         seconds = []
         for _ in range(calls):
             began = time.perf_counter()
