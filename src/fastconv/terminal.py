@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+#: What carries out a command.
+Run = Callable[[argparse.Namespace], None]
 
 
 class CommandError(Exception):
@@ -51,6 +57,67 @@ def need(module: str, package: str, extra: str = "cli") -> ModuleType:
         raise MissingExtraError(
             f"needs {package}, which is not installed: pip install 'fastconv[{extra}]'"
         ) from None
+
+
+def add_command(
+    subparsers: Any,
+    name: str,
+    text: str,
+    description: str,
+    examples: str,
+    run: Run,
+    argument_default: Any = argparse.SUPPRESS,
+) -> argparse.ArgumentParser:
+    """Add a command to those of `fastconv`; of its options, those that are given become attributes.
+
+    Parameters
+    ----------
+    subparsers : object
+        From `ArgumentParser.add_subparsers`.
+    name, text, description, examples : str
+        What the command is called; what the list of commands, its `--help`, and the end of that say.
+    run : function of argparse.Namespace
+    argument_default : object, optional
+        What options are that are not given.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=textwrap.fill(description.strip(), 100),
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argument_default,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+class SettingError(ValueError):
+    """A setting has a value that cannot work; only whoever made the request can put it right.
+
+    Attributes
+    ----------
+    name : str
+        Of the setting; on the command line with dashes, as in `--weight-decay`.
+    value : object
+        What it was set to.
+    rule : str
+        What is wrong with it.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import SettingError
+    >>> SettingError("epochs", 0, "must be at least 1")
+    SettingError('epochs=0: must be at least 1')
+    """
+
+    def __init__(self, name: str, value: Any, rule: str) -> None:
+        super().__init__(f"{name}={value!r}: {rule}")
+        self.name, self.value, self.rule = name, value, rule
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.value, self.rule)
 
 
 def open_console() -> Console:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-from fastconv.train.options import DATA, NETWORK, SAMPLES, add_groups, add_parser, count
-
-Run = Callable[[argparse.Namespace], None]
+from fastconv.terminal import Run, add_command
+from fastconv.train.options import DATA, NETWORK, SAMPLES, add_groups, count
 
 EXPLAIN = """
 Show everything that a net does with one input, as a page to look at in any browser: all maps, the arithmetic
@@ -106,13 +104,13 @@ MEASURED: dict[str, dict[str, dict[str, Any]]] = {
 def add_parsers(subparsers: Any, explain: Run, order: Run) -> None:
     """Add the commands to those of `fastconv`; only options that are given become attributes."""
     text = "show everything that a net does with one input"
-    parser = add_parser(subparsers, "explain", text, EXPLAIN, EXPLAIN_EXAMPLES, explain)
+    parser = add_command(subparsers, "explain", text, EXPLAIN, EXPLAIN_EXAMPLES, explain)
     parser.add_argument(
         "files", nargs="*", metavar="MODEL FILE", help="a model (.fcn, .onnx, .npz of xo, or deck), an input"
     )
     add_groups(parser, EXPLAINED)
     text = "measure whether the order of rows or columns matters"
-    parser = add_parser(subparsers, "order-sensitivity", text, ORDER, ORDER_EXAMPLES, order)
+    parser = add_command(subparsers, "order-sensitivity", text, ORDER, ORDER_EXAMPLES, order)
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file, as train takes it")
     add_groups(parser, MEASURED)
     kept = {name: told for name, told in DATA.items() if name not in ("--held-out", "--test")}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Callable
 from typing import Any
 
-Run = Callable[[argparse.Namespace], None]
+from fastconv.terminal import Run, add_command
 
 RUN = """
 Run an ONNX model on files. An input is an array (.npy), arrays by name (.npz), a picture (.png, .jpg, ...)
@@ -75,15 +73,7 @@ def add_parsers(subparsers: Any, run: Run, show: Run, bench: Run) -> None:
 def _parser(
     subparsers: Any, name: str, text: str, description: str, examples: str, run: Run
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=textwrap.fill(description.strip(), 100),
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
+    parser = add_command(subparsers, name, text, description, examples, run, argument_default=None)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     return parser
 

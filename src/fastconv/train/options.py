@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import textwrap
-from collections.abc import Callable
 from typing import Any
 
-Run = Callable[[argparse.Namespace], None]
+from fastconv.terminal import Run, add_command
 
 TRAIN = """
 Train a net on data of yours: a folder with a folder of pictures, sounds or texts per class; arrays (.npz);
@@ -78,15 +76,15 @@ MODEL, PICTURE, GALLERY, PARALLEL = "model.fcn", "evaluation.png", "mistakes.png
 
 def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run, search: Run) -> None:
     """Add the commands to those of `fastconv`; of train, only options that are given become attributes."""
-    parser = add_parser(subparsers, "train", "train a net on your own data", TRAIN, TRAIN_EXAMPLES, train)
+    parser = add_command(subparsers, "train", "train a net on your own data", TRAIN, TRAIN_EXAMPLES, train)
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file")
     add_groups(parser, TRAIN_OPTIONS)
 
-    parser = add_parser(subparsers, "search", "find a net for your data", SEARCH, SEARCH_EXAMPLES, search)
+    parser = add_command(subparsers, "search", "find a net for your data", SEARCH, SEARCH_EXAMPLES, search)
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file, as train takes it")
     add_groups(parser, SEARCH_OPTIONS)
 
-    parser = add_parser(subparsers, "predict", "say what files show", PREDICT, PREDICT_EXAMPLES, predict)
+    parser = add_command(subparsers, "predict", "say what files show", PREDICT, PREDICT_EXAMPLES, predict)
     parser.add_argument("model", metavar="MODEL", help="an .fcn file")
     parser.add_argument("files", nargs="+", metavar="FILE", help="what to judge; - reads names, one a line")
     form = parser.add_mutually_exclusive_group()
@@ -94,7 +92,7 @@ def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run, search
     form.add_argument("--csv", action="store_true", help="print a table: file, class, probability, votes")
 
     text = "measure a model with data"
-    parser = add_parser(subparsers, "evaluate", text, EVALUATE, EVALUATE_EXAMPLES, evaluate)
+    parser = add_command(subparsers, "evaluate", text, EVALUATE, EVALUATE_EXAMPLES, evaluate)
     parser.add_argument("model", metavar="MODEL", help="an .fcn file")
     parser.add_argument("data", metavar="DATA", help="a folder of folders, or a file, as train takes it")
     parser.add_argument(
@@ -106,23 +104,6 @@ def add_parsers(subparsers: Any, train: Run, predict: Run, evaluate: Run, search
     )
     parser.add_argument("--gallery", **_file(f"where the worst mistakes are drawn (default {GALLERY})"))
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
-
-
-def add_parser(
-    subparsers: Any, name: str, text: str, description: str, examples: str, run: Run
-) -> argparse.ArgumentParser:
-    """A command of `fastconv`; only options that are given become attributes."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=textwrap.fill(description.strip(), 100),
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def add_groups(parser: argparse.ArgumentParser, groups: dict[str, dict[str, dict[str, Any]]]) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fastconv.terminal import SettingError
 
 
-class KnobError(ValueError):
+class KnobError(SettingError):
     """A knob has a value that cannot work.
 
     Attributes
     ----------
     knob : str
-        Its name; on the command line with dashes, as in `--feature-size`.
-    value : object
-        What it was set to.
-    rule : str
-        What is wrong with it.
+        Its name; `value` and `rule` as of a `SettingError`.
 
     Examples
     --------
@@ -24,12 +20,9 @@ class KnobError(ValueError):
     KnobError('pool=0: must be at least 1')
     """
 
-    def __init__(self, knob: str, value: Any, rule: str) -> None:
-        super().__init__(f"{knob}={value!r}: {rule}")
-        self.knob, self.value, self.rule = knob, value, rule
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.knob, self.value, self.rule)
+    @property
+    def knob(self) -> str:
+        return self.name
 
 
 class PictureError(ValueError):

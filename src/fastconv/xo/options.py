@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Callable
 from typing import Any
+
+from fastconv.terminal import Run, add_command
 
 NAME = "xo"
 
@@ -31,18 +31,10 @@ examples:
 DEFAULT_FIGURE, COMPARISON = "xo.png", "compare.png"
 
 
-def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], None]) -> None:
+def add_parser(subparsers: Any, run: Run) -> None:
     """Add the command to those of `fastconv`; only options that are given become attributes."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        NAME,
-        help="tell an X from an O: the example network, from pixels to votes",
-        description=textwrap.fill(DESCRIPTION.strip(), 100),
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
+    text = "tell an X from an O: the example network, from pixels to votes"
+    parser = add_command(subparsers, NAME, text, DESCRIPTION, EXAMPLES, run)
     parser.add_argument(
         "pictures", nargs="*", default=[], metavar="PICTURE", help="files to judge, not the ten"
     )
