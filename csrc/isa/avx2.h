@@ -50,12 +50,12 @@ INLINE void store_masked(real *p, vec v, mask m)
 #define FC_STORE_FIRST
 INLINE void store_first(real *p, vec v, int n)
 {
-#if FC_REAL_BYTES == 4
-    __m128 rest = _mm256_castps256_ps128((__m256)v);
     if (n >= LANES) {
         store(p, v);
         return;
     }
+#if FC_REAL_BYTES == 4
+    __m128 rest = _mm256_castps256_ps128((__m256)v);
     if (n & 4) {
         _mm_storeu_ps(p, rest);
         rest = _mm256_extractf128_ps((__m256)v, 1);
@@ -69,10 +69,6 @@ INLINE void store_first(real *p, vec v, int n)
     if (n & 1) _mm_store_ss(p, rest);
 #else
     __m128d rest = _mm256_castpd256_pd128((__m256d)v);
-    if (n >= LANES) {
-        store(p, v);
-        return;
-    }
     if (n & 2) {
         _mm_storeu_pd(p, rest);
         rest = _mm256_extractf128_pd((__m256d)v, 1);

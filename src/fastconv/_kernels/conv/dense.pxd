@@ -28,3 +28,6 @@ cdef class Subconvolutions(ConvPass):
     cdef bint leaves_gaps     # some outputs belong to no sub-convolution: they are the bias alone
 
     cdef int describe(self, Dense *d, list axes, tuple parity) except -1
+
+
+cdef void join_rows(fc_window *w, const int64_t *out_stride) noexcept nogil

@@ -98,3 +98,19 @@ def _gradient_taps(geometry, axis):
             first = (parity + before - t * dilation) // stride
             taps[parity] = Taps((kernel - t + step - 1) // step, first, -(dilation // divisor), t, step)
     return dict(sorted(taps.items()))
+
+
+cdef void join_rows(fc_window *w, const int64_t *out_stride) noexcept nogil:
+    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row; with
+    `out_stride`, only what adjoins in the output, too."""
+    cdef int axis
+    for axis in range(3):
+        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
+            return
+    for axis in range(1, -1, -1):
+        if w.count[axis] > 1 and (w.stride[axis + 2] != w.extent[2] * w.stride[4] or (
+                out_stride != NULL and out_stride[axis + 2] != w.extent[2] * out_stride[4])):
+            return
+        w.count[2] *= w.count[axis]
+        w.extent[2] = w.count[2]
+        w.count[axis] = w.extent[axis] = 1

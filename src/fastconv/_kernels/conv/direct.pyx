@@ -17,7 +17,7 @@ not depend on the number of threads, nor on an image's neighbours in the batch.
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
+from fastconv._kernels.conv.dense cimport Dense, Subconvolutions, join_rows
 from fastconv._kernels.conv.direct_strip cimport (
     DirectCall, Chunks, is_whole, pack_weights_task, packed_weights, strip_scratch, strip_task,
 )
@@ -36,20 +36,6 @@ ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, 
 # Strips of packed pixels stay in L2.
 cdef int64_t STRIP_BYTES = in_l2(256 * 1024)
 cdef int64_t TASK_FLOPS = 200_000_000
-
-
-cdef void join_rows(fc_window *w) noexcept nogil:
-    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row."""
-    cdef int axis
-    for axis in range(3):
-        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
-            return
-    for axis in range(1, -1, -1):
-        if w.count[axis] > 1 and w.stride[axis + 2] != w.extent[2] * w.stride[4]:
-            return
-        w.count[2] *= w.count[axis]
-        w.extent[2] = w.count[2]
-        w.count[axis] = w.extent[axis] = 1
 
 
 cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
@@ -127,7 +113,7 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     for axis in range(5):
         call.window.stride[axis] = source.stride[axis]
         call.out_stride[axis] = out.stride[axis]
-    join_rows(&call.window)
+    join_rows(&call.window, NULL)
     describe_weights(&call.weights, d, call.kernel, weight, forward)
     call.pixels_are_rows = (out.stride[1] == 1 and (out.stride[4] != 1 or d.window.count[2] == 1)
                             and fill_panels(d.channels, call.kernel.gemm.max_columns))

@@ -439,7 +439,8 @@ cdef class PackedConv:
             self.next_shape = (self.next_shape + 1) % SHAPES
         return found
 
-    def __call__(self, input, out=None):
+    cdef object run_plain(self, input, out, bint adds):
+        """The result of a call whose arrays are plain, or None, and nothing done."""
         cdef Opened opened
         cdef ConvCall call
         cdef Key key
@@ -453,14 +454,22 @@ cdef class PackedConv:
                 key.form, key.precision = batched, precision_level()
                 if read_array(&opened.array[0], self.spatial_rank, batched, key.input):
                     known = self.known(&key, input)
+                    if adds and not known.plan.can_add:
+                        return None
                     start_call(&call, &opened, self.activation_code)
-                    call.factor = &self.opened.array[0].view
+                    call.factor, call.adds = &self.opened.array[0].view, adds
                     if self.bias is not None:
                         call.bias = self.opened.array[1].view.data
                     if out is None or open_out(&opened, out, self.dtype, known, &call):
                         return known.plan.run_open(&call, out)
         finally:
             close(&opened)
+        return None
+
+    def __call__(self, input, out=None):
+        result = self.run_plain(input, out, False)
+        if result is not None:
+            return result
         return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,
                               self.groups, self.activation, self.algorithm, out)
 
@@ -469,29 +478,7 @@ cdef class PackedConv:
 
         False, and nothing done, where the arrays or the algorithm for them are not of the kind that can.
         """
-        cdef Opened opened
-        cdef ConvCall call
-        cdef Key key
-        cdef Known known
-        opened.count = 0
-        try:
-            if open_plain(&opened, input, self.dtype) and opened.array[0].buffer.ndim == self.spatial_rank + 2:
-                memset(&key, 0, sizeof(Key))
-                key.form, key.precision = True, precision_level()
-                if read_array(&opened.array[0], self.spatial_rank, True, key.input):
-                    known = self.known(&key, input)
-                    if not known.plan.can_add:
-                        return False
-                    start_call(&call, &opened, self.activation_code)
-                    call.factor, call.adds = &self.opened.array[0].view, True
-                    if self.bias is not None:
-                        call.bias = self.opened.array[1].view.data
-                    if open_out(&opened, out, self.dtype, known, &call):
-                        known.plan.run_open(&call, out)
-                        return True
-        finally:
-            close(&opened)
-        return False
+        return self.run_plain(input, out, True) is not None
 
     def __copy__(self):
         return self  # nothing changes it

@@ -20,14 +20,14 @@ that reach into the padding:
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastconv._kernels.conv.dense cimport Dense, Subconvolutions
+from fastconv._kernels.conv.dense cimport Dense, Subconvolutions, join_rows
 from fastconv._kernels.depthwise.blocks cimport (
     BLOCK_ROWS, Axis, DepthwiseCall, Part, describe_part, fill_offsets, lay_out_blocks, rows_between_taps,
 )
 from fastconv._kernels.engine.arithmetic cimport divide_up
 from fastconv._kernels.engine.arrays cimport View, dtype_number, fill
 from fastconv._kernels.engine.conv_pass cimport ConvCall
-from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps, fc_window
+from fastconv._kernels.engine.fc_api cimport FC_KERNEL_ROWS, fc_depthwise, fc_gather, fc_kernels, fc_taps
 from fastconv._kernels.engine.fastconv_native cimport (
     give_scratch, kernels, out_of_memory, parallel, take_scratch, task_scratch, worker_threads,
 )
@@ -334,20 +334,6 @@ cdef void block_task(void *context, int64_t index) noexcept nogil:
 # ---- the plan ------------------------------------------------------------------------------------------
 
 
-cdef void join_rows(Dense *d, const View *source, const View *out) noexcept nogil:
-    """See a plane that is read as it is (one tap, no padding, stride 1) and lies in one piece as one long row."""
-    cdef fc_window *w = &d.window
-    cdef int axis
-    for axis in range(3):
-        if w.taps[axis] != 1 or w.step[axis] != 1 or w.first[axis] != 0 or w.count[axis] != w.extent[axis]:
-            return
-    if source.stride[3] != w.count[2] * source.stride[4] or out.stride[3] != w.count[2] * out.stride[4]:
-        return
-    w.count[2] *= w.count[1]
-    w.extent[2] = w.count[2]
-    w.count[1] = w.extent[1] = 1
-
-
 def serves(geometry):
     """Whether every group has one input channel, or 2 or 4 and as many outputs, and the smallest block fits the
     workspace."""
@@ -405,7 +391,8 @@ cdef class DepthwisePlan(Subconvolutions):
             call.weight_stride[axis] = what.factor.stride[axis]
         if self.count == 1:
             joined, dense = self.dense[0], &joined
-            join_rows(&joined, source, out)
+            joined.window.stride = call.stride
+            join_rows(&joined.window, call.out_stride)
         memory = take_scratch(self.count * sizeof(Part) + 2 * self.offsets * sizeof(int64_t), &held)
         try:
             self.lay_out(&call, dense, kernels(source.dtype), channels_last, <Part *>memory)

@@ -12,7 +12,7 @@ transformed once per call; the other never leaves the cache:
             transform the sums back into the output, with bias and activation
     few tiles, many weights: a task owns a panel of output channels and all tiles of a block (`channels_task`)
         for each chunk of the depth:
-            transform the panel's weights
+            transform the panel's weights, unless they are packed and so were transformed by the first call
             for each point, for each panel of tiles: a tile of sums, tiles x channels
         transform the sums back into the output
 
