@@ -30,6 +30,9 @@ BLOCKS = 4
 #: their rows do not fill vectors evenly, while channels do.
 PLANE, CHANNELS = 28 * 28, 16
 
+#: Operators whose inputs and outputs are maps, which kernels read and write in either order.
+MAPS = {"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "MaxPool"}
+
 #: Operators whose result is their first input in another shape.
 RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
 
@@ -81,7 +84,11 @@ class Program:
         channels_last: bool = False,
         chooses_order: bool = False,
     ) -> None:
-        self.found, self.channels_last, self.chooses_order = found, channels_last, chooses_order
+        self.found, self.channels_last = found, channels_last
+        self._free: set[Value | None] = set()  # to lie in either order
+        for node in found.nodes if chooses_order else ():
+            if node.operator in MAPS:
+                self._free.update((node.inputs[0], *node.inputs[3:], node.outputs[0]))
         self._numbers: dict[Value | None, int] = {None: -1}
         self._start: list[Any] = []
         self._inputs = [self._number(value) for value in inputs]
@@ -112,10 +119,10 @@ class Program:
             self._start.append(value.constant)
         return self._numbers[value]
 
-    def _is_channels_last(self, known: Signature) -> bool:
+    def _is_channels_last(self, value: Value) -> bool:
         """In which order a value lies: as the input does, or, where it is free, as suits small planes."""
-        shape = known.shape
-        if self.channels_last or not self.chooses_order or shape is None or len(shape) != 4:
+        shape = self.found.known[value].shape
+        if self.channels_last or value not in self._free or shape is None or len(shape) != 4:
             return self.channels_last
         return shape[1] >= CHANNELS and 1 < shape[2] * shape[3] <= PLANE
 
@@ -227,7 +234,7 @@ class Program:
                 assert known.shape is not None
                 place = block[offset : offset + known.nbytes]
                 flat = place.view(known.dtype or np.uint8)
-                values[self._number(value)] = laid(flat, known.shape, self._is_channels_last(known))
+                values[self._number(value)] = laid(flat, known.shape, self._is_channels_last(value))
             for number, of, index in self._placed_parts:
                 values[number] = values[of] if index is None else values[of][index]
         for step in self._views:
