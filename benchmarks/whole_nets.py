@@ -10,6 +10,8 @@ import argparse
 import datetime
 import math
 import multiprocessing
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -217,7 +219,7 @@ def main() -> None:
         head = [
             "# Whole nets",
             "",
-            f"Written by `python -m benchmarks.whole_nets --write` on {day}, on",
+            f"Written by `python -m benchmarks.whole_nets {shlex.join(sys.argv[1:])}` on {day}, on",
             f"{cpu_name()}. Each engine in a process of its own, a few calls in turns; medians",
             "with half the distance of quartiles. Ratios are onnxruntime's figure over fastconv's, but for",
             "memory, where they are fastconv's over onnxruntime's. Nets of `benchmarks/nets.py` have random",
