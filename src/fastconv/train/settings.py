@@ -81,7 +81,7 @@ class Settings:
     >>> Settings(epochs=0)
     Traceback (most recent call last):
       ...
-    fastconv.train.errors.SettingError: epochs=0: must be at least 1
+    fastconv.terminal.SettingError: epochs=0: must be at least 1
     """
 
     net: str = "auto"
