@@ -75,6 +75,19 @@ def test_a_packed_convolution_gives_the_same_bits(line: str, dtype: Any, isa: st
                 assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("line", CASES)
+def test_a_slope_of_ones_own_reaches_every_algorithm(line: str) -> None:
+    """Of plain arrays and of others, and through a pickle."""
+    case = Case.parse(line)
+    parameters = {**case.parameters, **case.call_parameters}
+    input, weight = array(*case.input_shape), array(*case.weight_shape)
+    packed = fastconv.pack_weight(weight, **parameters, activation="leaky_relu", negative_slope=0.3)
+    packed = pickle.loads(pickle.dumps(packed))
+    for x in (input, channels_last(input), input[..., ::-1]):
+        plain = getattr(fastconv, case.function)(x, weight, **parameters)
+        np.testing.assert_allclose(packed(x), fastconv.leaky_relu(plain, 0.3), rtol=1e-6)
+
+
 def test_a_packed_convolution_follows_precision_and_instruction_set() -> None:
     """Both may change between calls, and back."""
     input, weight = array(1, 32, 40, 40), array(32, 32, 3, 3)

@@ -89,7 +89,14 @@ CASES: dict[str, tuple[Callable[[], Line], list[str]]] = {
     ),
     "conv, summand along the rows": (lambda: conv(Line(*IMAGE)).then("Add", constant(7)), ["Conv", "Add"]),
     "conv, leaky relu": (lambda: conv(Line(*IMAGE)).then("LeakyRelu", alpha=0.01), ["Conv"]),
-    "conv, leakier relu": (lambda: conv(Line(*IMAGE)).then("LeakyRelu", alpha=0.3), ["Conv", "LeakyRelu"]),
+    "conv, leakier relu": (lambda: conv(Line(*IMAGE)).then("LeakyRelu", alpha=0.3), ["Conv"]),
+    "residual, leakier relu": (
+        lambda: residual(Line(*IMAGE), constant(4)).then("LeakyRelu", alpha=0.3),
+        ["Conv"],
+    ),
+    "not below a number": (lambda: Line(*ROWS).then("Max", number(-0.1)), ["Clip"]),
+    "not above a number": (lambda: Line(*ROWS).then("Min", number(0.2), first=False), ["Clip"]),
+    "larger of two": (lambda: Line(*ROWS).then("Max", constant(4)), ["Max"]),
     "relu twice": (
         lambda: conv(Line(*IMAGE)).then("Relu").then("Clip", number(0), number(6)),
         ["Conv", "Clip"],

@@ -72,6 +72,7 @@ def any_conv(
     activation: str | None,
     algorithm: str,
     out: np.ndarray | None,
+    negative_slope: float = 0.01,
 ) -> np.ndarray:
     """Any call at all; plain ones have been served before they come here."""
     input = as_array("input", input)
@@ -95,7 +96,7 @@ def any_conv(
         if bias is not None:
             inputs["bias"] = bias
         out = check_out(out, output_shape, input.dtype, inputs)
-    return found.run(input, weight, bias, out, ACTIVATIONS[activation])
+    return found.run(input, weight, bias, out, ACTIVATIONS[activation], negative_slope)
 
 
 _door = Door(find_forward, any_conv).forward

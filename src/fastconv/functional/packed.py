@@ -24,7 +24,15 @@ from fastconv._kernels.engine.packed import PackedWeight
 from fastconv.algorithm import check_activation, check_algorithm
 from fastconv.functional.conv import any_conv, check_bias, find_forward
 from fastconv.functional.linear import check_linear_weight, linear, product_plan
-from fastconv.geometry import as_array, conv_geometry, dilated_kernel, hashable, per_axis, whole_number
+from fastconv.geometry import (
+    as_array,
+    conv_geometry,
+    dilated_kernel,
+    hashable,
+    per_axis,
+    real_number,
+    whole_number,
+)
 
 __all__ = ["PackedConv", "PackedLinear", "pack_weight"]
 
@@ -38,6 +46,7 @@ def pack_weight(
     groups: int = 1,
     *,
     activation: str | None = None,
+    negative_slope: float = 0.01,
     algorithm: str = "auto",
 ) -> PackedConv:
     """A convolution as a function of the input alone, its weight packed for all calls to come.
@@ -50,6 +59,8 @@ def pack_weight(
         Copied, as `bias` is: later changes to them do not show.
     bias, stride, padding, dilation, groups, activation, algorithm
         As `conv2d`.
+    negative_slope : float, default 0.01
+        The factor of negative values where `activation` is "leaky_relu".
 
     Returns
     -------
@@ -91,7 +102,10 @@ def pack_weight(
     # as plain numbers, which nobody can change from outside
     numbers = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     plain = {name: hashable(name, value) for name, value in numbers.items()}
-    return packed_conv(_frozen(weight), bias, **plain, activation=activation, algorithm=algorithm)
+    slope = real_number("negative_slope", negative_slope)
+    return packed_conv(
+        _frozen(weight), bias, **plain, activation=activation, algorithm=algorithm, slope=slope
+    )
 
 
 def packed_conv(
@@ -103,9 +117,10 @@ def packed_conv(
     groups: int,
     activation: str | None,
     algorithm: str = "auto",
+    slope: float = 0.01,
 ) -> PackedConv:
     """As `pack_weight`, of arguments that have been checked and arrays that nobody else can write to."""
-    parameters = (stride, padding, dilation, groups, activation, algorithm)
+    parameters = (stride, padding, dilation, groups, activation, algorithm, slope)
     return PackedConv(
         find_forward, any_conv, _kept(weight), None if bias is None else _kept(bias), *parameters
     )
@@ -114,7 +129,7 @@ def packed_conv(
 def _reduced_conv(packed: PackedConv) -> tuple[Any, ...]:
     """How a `PackedConv` is pickled: as the call that makes it."""
     options = (packed.stride, packed.padding, packed.dilation, packed.groups, packed.activation)
-    return packed_conv, (packed.weight, packed.bias, *options, packed.algorithm)
+    return packed_conv, (packed.weight, packed.bias, *options, packed.algorithm, packed.negative_slope)
 
 
 copyreg.pickle(PackedConv, _reduced_conv)

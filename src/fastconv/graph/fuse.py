@@ -17,13 +17,14 @@ from fastconv.graph.ir import Node, Value, needed
 from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Signature
 from fastconv.graph.operators.convolution import adds_up
+from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.operators.normalization import factors
 from fastconv.graph.operators.windows import windows
 
 #: The activation that a convolution applies as it stores, by operator; with the parameters it has there.
 STORED = {"Relu": "relu", "LeakyRelu": "leaky_relu"}
 
-#: Slope of "leaky_relu", as kernels have it.
+#: Slope of "leaky_relu" where it is not told.
 LEAKY_SLOPE = 0.01
 
 
@@ -226,8 +227,7 @@ def _activation_into(graph: _Rewriting, node: Node) -> bool:
     """An activation that is applied as results are stored."""
     first = graph.alone(node.inputs[0])
     name = STORED.get(node.operator)
-    if node.operator == "LeakyRelu" and abs(node.attributes.get("alpha", 0.01) - LEAKY_SLOPE) > 1e-9:
-        return False
+    slope = node.attributes.get("alpha", LEAKY_SLOPE)
     if node.operator == "Clip":
         bounds = _bounds(node)
         given = sum(value is not None for value in node.inputs[1:3])
@@ -239,7 +239,29 @@ def _activation_into(graph: _Rewriting, node: Node) -> bool:
     if first.attributes.get("activation"):
         return False
     attributes = {**first.attributes, "activation": name}
+    if name == "leaky_relu" and slope != LEAKY_SLOPE:
+        if first.operator != "Conv":
+            return False
+        attributes["negative_slope"] = slope
     return graph.merge(first, node, Node(first.operator, first.inputs, node.outputs, attributes, first.name))
+
+
+def _held_between(graph: _Rewriting, node: Node) -> bool:
+    """The larger of a value and a number, or the smaller one, is that value held above or below it."""
+    if len(node.inputs) != 2:
+        return False
+    for value, other in (node.inputs, node.inputs[::-1]):
+        bound, known = constant(other), graph.known.get(value) if value is not None else None
+        if bound is None or known is None or known.shape is None or bound.dtype not in FLOATS:
+            continue
+        if bound.size != 1 or np.isnan(bound).any() or bound.ndim > len(known.shape):
+            continue
+        if known.dtype != bound.dtype:
+            continue
+        limit = Value.of(bound.reshape(()))
+        inputs = (value, limit) if node.operator == "Max" else (value, None, limit)
+        return graph.replace(node, Node("Clip", inputs, node.outputs, {}, node.name))
+    return False
 
 
 def _pad_into(graph: _Rewriting, node: Node) -> bool:
@@ -452,6 +474,8 @@ RULES: dict[str, tuple[Callable[[_Rewriting, Node], bool], ...]] = {
     "Conv": (_pad_into, _along_rows),
     "Div": (_hard_swish,),
     "LeakyRelu": (_activation_into,),
+    "Max": (_held_between,),
+    "Min": (_held_between,),
     "Mul": (_factor_into_conv, _swish, _gelu),
     "ReduceMean": (_mean_of_planes,),
     "Relu": (_activation_into,),

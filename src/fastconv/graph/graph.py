@@ -202,6 +202,8 @@ def _checked(value: Value, array: Any, sizes: dict[str, tuple[int, str]]) -> Any
     """An input as an ndarray of the dtype and shape that are declared; `sizes` are those named so far."""
     if value.dtype is None:
         return array
+    if type(array) is np.ndarray and array.dtype == value.dtype and array.shape == value.shape:
+        return array
     name = f"input {value.name!r}"
     array = as_ndarray(name, array)
     if array.dtype != value.dtype and not (array.dtype.kind in "OUST" and value.dtype.kind in "OUST"):

@@ -49,7 +49,7 @@ class Signature(NamedTuple):
 
 UNKNOWN = Signature(None, None)
 
-#: Writes the result for some arrays, which come first, into the last one.
+#: Writes the result for some arrays, which come first, into the last one. NumPy does not warn meanwhile.
 Kernel = Callable[..., Any]
 
 

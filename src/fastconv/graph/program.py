@@ -297,6 +297,14 @@ class Program:
             values[number] = values[of] if index is None else values[of][index]
         if watch is not None:
             watch(None)
+        with np.errstate(all="ignore"):  # once: entering it takes as long as a small kernel
+            self._take(values, watch)
+        outputs = [_own(values[i], copied) for i, copied in zip(self._outputs, self._copied)]
+        self._give_back(values)
+        return outputs
+
+    def _take(self, values: list[Any], watch: Callable[[Step | None], None] | None) -> None:
+        """All steps, one after the other."""
         for step in self.steps:
             read = [None if i < 0 else values[i] for i in step.reads]
             try:
@@ -316,9 +324,6 @@ class Program:
                 values[i] = None
             if watch is not None:
                 watch(step)
-        outputs = [_own(values[i], copied) for i, copied in zip(self._outputs, self._copied)]
-        self._give_back(values)
-        return outputs
 
     def _give_back(self, values: list[Any]) -> None:
         """Keep the block of a run that ended well for another; arrays that are the caller's are let go."""

@@ -58,6 +58,7 @@ class PackedConv:
     groups: int
     activation: str | None
     algorithm: str
+    negative_slope: float
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class PackedConv:
         groups: int,
         activation: str | None,
         algorithm: str,
+        negative_slope: float,
     ) -> None: ...
     def __call__(self, input: Any, out: np.ndarray | None = None) -> np.ndarray: ...
     def add_to(self, out: np.ndarray, input: np.ndarray) -> bool: ...

@@ -246,10 +246,10 @@ cdef inline bint open_bias(Opened *opened, object owner, object dtype, int64_t c
     return True
 
 
-cdef inline void start_call(ConvCall *call, Opened *opened, int activation) noexcept nogil:
+cdef inline void start_call(ConvCall *call, Opened *opened, int activation, double slope=LEAKY_SLOPE) noexcept nogil:
     """A call of the first two arrays that have been opened."""
     call.source, call.factor, call.out, call.bias = &opened.array[0].view, &opened.array[1].view, NULL, NULL
-    call.activation, call.slope, call.adds = activation, LEAKY_SLOPE, False
+    call.activation, call.slope, call.adds = activation, slope, False
 
 
 # ---- what is known -----------------------------------------------------------------------------------
@@ -393,10 +393,11 @@ cdef class PackedConv:
     Attributes
     ----------
     weight, bias : ndarray, read-only copies; bias may be None
-    stride, padding, dilation, groups, activation, algorithm : as given
+    stride, padding, dilation, groups, activation, algorithm, negative_slope : as given
     """
 
     cdef readonly object weight, bias, stride, padding, dilation, groups, activation, algorithm
+    cdef readonly double negative_slope
     cdef object find, otherwise, dtype
     cdef int spatial_rank, activation_code
     cdef PackedWeight packed
@@ -404,11 +405,12 @@ cdef class PackedConv:
     cdef list shapes         # `Known`, by shape of the input
     cdef int next_shape
 
-    def __cinit__(self, find, otherwise, weight, bias, stride, padding, dilation, groups, activation, algorithm):
+    def __cinit__(self, find, otherwise, weight, bias, stride, padding, dilation, groups, activation, algorithm,
+                  double negative_slope):
         self.find, self.otherwise = find, otherwise
         self.weight, self.bias, self.dtype = weight, bias, weight.dtype
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.activation, self.algorithm = activation, algorithm
+        self.activation, self.algorithm, self.negative_slope = activation, algorithm, negative_slope
         self.activation_code = ACTIVATIONS[activation]
         self.spatial_rank = weight.ndim - 2
         self.shapes = [None] * SHAPES
@@ -456,7 +458,7 @@ cdef class PackedConv:
                     known = self.known(&key, input)
                     if adds and not known.plan.can_add:
                         return None
-                    start_call(&call, &opened, self.activation_code)
+                    start_call(&call, &opened, self.activation_code, self.negative_slope)
                     call.factor, call.adds = &self.opened.array[0].view, adds
                     if self.bias is not None:
                         call.bias = self.opened.array[1].view.data
@@ -471,7 +473,7 @@ cdef class PackedConv:
         if result is not None:
             return result
         return self.otherwise(self.spatial_rank, input, self.weight, self.bias, self.stride, self.padding, self.dilation,
-                              self.groups, self.activation, self.algorithm, out)
+                              self.groups, self.activation, self.algorithm, out, self.negative_slope)
 
     def add_to(self, out, input):
         """Add the convolution of `input`, bias too, to what `out` holds, and apply the activation to the sum.

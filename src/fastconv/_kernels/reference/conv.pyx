@@ -11,7 +11,7 @@ import numpy as np
 from cpython.exc cimport PyErr_CheckSignals
 
 from fastconv._kernels.engine.arrays cimport exported, real
-from fastconv._kernels.engine.conv_pass cimport LEAKY_SLOPE, ConvCall, ConvPass, bias_array
+from fastconv._kernels.engine.conv_pass cimport ConvCall, ConvPass, bias_array
 from fastconv._kernels.engine.fc_api cimport FC_FLOAT32, FC_LEAKY_RELU, FC_RELU, FC_RELU6
 
 
@@ -46,18 +46,18 @@ cdef inline int64_t source(const Geometry *g, int axis, int64_t output, int64_t 
     return position if position < g.input_size[axis] else -1
 
 
-cdef double activated(double x, int activation) noexcept nogil:
+cdef double activated(double x, int activation, double slope) noexcept nogil:
     if activation == FC_RELU:
         return 0 if x < 0 else x
     if activation == FC_LEAKY_RELU:
-        return LEAKY_SLOPE * x if x < 0 else x
+        return slope * x if x < 0 else x
     if activation == FC_RELU6:
         return 0 if x < 0 else 6 if x > 6 else x
     return x
 
 
 cdef int forward(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :, :, :] weight, const real[:] bias,
-                 real[:, :, :, :, :] out, int activation) except -1:
+                 real[:, :, :, :, :] out, int activation, double slope) except -1:
     """output[n, k, o] = activation(bias[k] + sum over c, t of input[n, c, source(o, t)] * weight[k, c, t])."""
     cdef int64_t n, k, c, od, oh, ow, kd, kh, kw, z, y, x
     cdef int64_t depth = g.in_channels // g.groups, first
@@ -83,7 +83,7 @@ cdef int forward(Geometry g, const real[:, :, :, :, :] input, const real[:, :, :
                                         x = source(&g, 2, ow, kw)
                                         if x >= 0:
                                             total += <double>input[n, first + c, z, y, x] * weight[k, c, kd, kh, kw]
-                        out[n, k, od, oh, ow] = <real>activated(total + bias[k], activation)
+                        out[n, k, od, oh, ow] = <real>activated(total + bias[k], activation, slope)
     return 0
 
 
@@ -159,7 +159,7 @@ cdef int run(ConvPass plan, const ConvCall *call, const real[:] of_dtype) except
         return weight_gradient[real](g, source, factor, out)
     if plan.forward:
         return forward[real](g, source, factor, np.zeros(g.out_channels, np.asarray(out).dtype) if bias is None else bias,
-                             out, call.activation)
+                             out, call.activation, call.slope)
     # with a bias, of the input's channels, it is a transposed convolution
     array = np.asarray(out)
     total = np.zeros(array.shape, np.float64)

@@ -18,12 +18,12 @@ from fastconv.graph.operators.elementwise import FLOATS
 from fastconv.graph.operators.windows import Windows, windows
 from fastconv.runtime import get_precision
 
-#: Activations that a convolution applies as it stores, by their names there.
-ACTIVATED: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
-    None: lambda x: x,
-    "relu": functional.relu,
+#: Activations that a convolution applies as it stores, by their names there; with the slope that one has.
+ACTIVATED: dict[str | None, Callable[[np.ndarray, float], np.ndarray]] = {
+    None: lambda x, slope: x,
+    "relu": lambda x, slope: functional.relu(x),
     "leaky_relu": functional.leaky_relu,
-    "relu6": functional.relu6,
+    "relu6": lambda x, slope: functional.relu6(x),
 }
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -69,15 +69,15 @@ def _conv(
     pads: Sequence[int] = (),
     strides: Sequence[int] = (),
     activation: str | None = None,
+    negative_slope: float = 0.01,
 ) -> np.ndarray:
     """Windows of x times the weight, plus bias; and what fusion has put here: a sum, and an activation."""
     where = _windows(x.shape, weight.shape, auto_pad, dilations, kernel_shape, pads, strides)
     conv, numbers = CONV[len(where.kernel)], (where.stride, where.padding, where.dilation, group)
-    if added is None:
-        return conv(x, weight, bias, *numbers, activation=activation)
     result = conv(x, weight, bias, *numbers)
-    np.add(result, added, out=result)
-    return ACTIVATED[activation](result)
+    if added is not None:
+        np.add(result, added, out=result)
+    return ACTIVATED[activation](result, negative_slope)
 
 
 def _geometry(x: Signature, weight: Signature, attributes: dict[str, Any]) -> ConvGeometry:
@@ -120,8 +120,12 @@ def _conv_kernel(
     told = {name: attributes.get(name, ()) for name in ("dilations", "kernel_shape", "pads", "strides")}
     where = _windows(x.shape, weight.shape, attributes.get("auto_pad", "NOTSET"), **told)
     numbers = (where.stride, where.padding, where.dilation, geometry.groups, attributes.get("activation"))
-    held = None if bias is None else bias.value
-    packed = keep((weight.value, held), numbers, lambda: packed_conv(weight.value, held, *numbers))
+    slope, held = attributes.get("negative_slope", 0.01), None if bias is None else bias.value
+    packed = keep(
+        (weight.value, held),
+        (*numbers, slope),
+        lambda: packed_conv(weight.value, held, *numbers, slope=slope),
+    )
 
     def kernel(x: np.ndarray, *others: Any) -> None:
         packed(x, others[-1])
@@ -275,7 +279,7 @@ def pass_of(
     operator: str, x: Signature, weight: Signature, attributes: dict[str, Any]
 ) -> tuple[ConvGeometry, str] | None:
     """Geometry and direction of a convolution, if the kernels serve it: what `conv_info` tells of."""
-    told = {name: value for name, value in attributes.items() if name != "activation"}
+    told = {name: value for name, value in attributes.items() if name not in ("activation", "negative_slope")}
     if operator == "Conv":
         return _geometry(x, weight, told), "forward"
     geometry = _transposed_geometry(x, weight, **told)[0] if operator == "ConvTranspose" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -197,29 +197,37 @@ def _pad_source(mode: str, size: int, before: int, after: int) -> tuple[np.ndarr
     return source[:before], source[before:]
 
 
-def _pad_into(
-    x: np.ndarray, out: np.ndarray, margins: Sequence[tuple[int, int]], mode: str, value: Any
-) -> None:
+#: Writes an array into the middle of another one, and a value, or what is there already, around it.
+Margins = Callable[[np.ndarray, np.ndarray, Any], None]
+
+
+def _filling(
+    shape: tuple[int, ...], padded: tuple[int, ...], margins: Sequence[tuple[int, int]], mode: str
+) -> Margins:
     """Margins cut off where they are negative, then x in the middle, then the margins, axis by axis."""
     kept = tuple(
-        slice(max(0, -before), size - max(0, -after)) for size, (before, after) in zip(x.shape, margins)
+        slice(max(0, -before), size - max(0, -after)) for size, (before, after) in zip(shape, margins)
     )
-    inner = [slice(max(0, before), size - max(0, after)) for size, (before, after) in zip(out.shape, margins)]
-    out[tuple(inner)] = x[kept]
+    inner = tuple(
+        slice(max(0, before), size - max(0, after)) for size, (before, after) in zip(padded, margins)
+    )
+    steps: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []  # a margin, and what it repeats
     for axis, (before, after) in enumerate(margins):
-        before, after = max(0, before), max(0, after)
-        if before or after:
-            outer = tuple(inner[axis + 1 :])
-            first = along(axis, slice(0, before)) + outer
-            last = along(axis, slice(out.shape[axis] - after, None)) + outer
-            if mode == "constant":
-                out[first] = value
-                out[last] = value
-            else:
-                size = out.shape[axis] - before - after
-                low, high = _pad_source(mode, size, before, after)
-                out[first] = out[along(axis, low + before) + outer]
-                out[last] = out[along(axis, high + before) + outer]
+        before, after, outer = max(0, before), max(0, after), inner[axis + 1 :]
+        source = (np.empty(0, np.intp),) * 2
+        if mode != "constant" and (before or after):
+            source = _pad_source(mode, padded[axis] - before - after, before, after)
+        places = (slice(0, before), slice(padded[axis] - after, None))
+        for size, place, of in zip((before, after), places, source):
+            if size:
+                steps.append((along(axis, place) + outer, along(axis, of + before) + outer))
+
+    def fill(x: np.ndarray, out: np.ndarray, value: Any) -> None:
+        out[inner] = x[kept]
+        for place, of in steps:
+            out[place] = value if mode == "constant" else out[of]
+
+    return fill
 
 
 def _check_pad(shape: tuple[int, ...], margins: Sequence[tuple[int, int]], mode: str) -> tuple[int, ...]:
@@ -253,7 +261,7 @@ def _pad(
     shape = _check_pad(x.shape, margins, mode)
     check_memory(shape, x.dtype)
     out = np.empty(shape, x.dtype)
-    _pad_into(x, out, margins, mode, _pad_value(constant_value, x.dtype))
+    _filling(x.shape, shape, margins, mode)(x, out, _pad_value(constant_value, x.dtype))
     return out
 
 
@@ -279,12 +287,14 @@ def _pad_kernel(
     assert pads is not None
     if pads.value is None or (axes is not None and axes.value is None):
         return None
+    assert output.shape is not None
     margins = _margins(len(x.shape), pads.value, None if axes is None else axes.value)
+    fill = _filling(x.shape, output.shape, margins, mode)
 
     def kernel(x: np.ndarray, pads: np.ndarray, *others: np.ndarray | None) -> None:
         value, out = (others[0] if len(others) > 1 else None), others[-1]
         assert out is not None
-        _pad_into(x, out, margins, mode, _pad_value(value, x.dtype))
+        fill(x, out, _pad_value(value, x.dtype))
 
     return kernel
 

@@ -50,15 +50,14 @@ def _ufunc(function: np.ufunc, dtype: Any = None) -> Operator:
     def bind(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
         if dtype is None and output.dtype not in FLOATS:
             return None  # NumPy may compute in a wider type
-        return _quiet(function)
+        return _writer(function)
 
     return Operator(compute, infer, bind=bind, overwrites=(0, 1) if function.nin == 2 else (0,))
 
 
-def _quiet(function: Callable[..., Any]) -> Kernel:
+def _writer(function: Callable[..., Any]) -> Kernel:
     def kernel(*arrays: np.ndarray) -> None:
-        with np.errstate(all="ignore"):
-            function(*arrays[:-1], out=arrays[-1])  # by position, NumPy warns for its maximum and minimum
+        function(*arrays[:-1], out=arrays[-1])  # by position, NumPy warns for its maximum and minimum
 
     return kernel
 
@@ -93,7 +92,7 @@ def _divide(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _divide_kernel(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
-    return _quiet(np.divide) if output.dtype in FLOATS else None
+    return _writer(np.divide) if output.dtype in FLOATS else None
 
 
 def _power(a: np.ndarray, b: np.ndarray) -> Any:
@@ -111,6 +110,18 @@ def _power(a: np.ndarray, b: np.ndarray) -> Any:
         return np.power(a, b.astype(a.dtype) if b.dtype.kind != a.dtype.kind else b).astype(
             a.dtype, copy=False
         )
+
+
+def _power_kernel(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
+    """Squares and square roots, written where they belong."""
+    base, exponent = signatures[0], signatures[1].value
+    functions: dict[float, Callable[..., Any]] = {2.0: lambda a, out: np.multiply(a, a, out), 0.5: np.sqrt}
+    if base.dtype not in FLOATS or not isinstance(exponent, np.ndarray) or exponent.size != 1:
+        return None
+    function = functions.get(float(exponent.reshape(())) if exponent.dtype.kind in "iuf" else 0.0)
+    if function is None or base.shape != output.shape:
+        return None
+    return lambda a, b, out: function(a, out)
 
 
 def _modulo(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> Any:
@@ -147,7 +158,7 @@ def _fold(function: np.ufunc, mean: bool = False) -> Operator:
     def bind(keep: Keep, signatures: list[Signature], output: Signature) -> Kernel | None:
         if output.dtype not in FLOATS or len(signatures) != 2 or mean:
             return None
-        return _quiet(function)
+        return _writer(function)
 
     return Operator(compute, infer, bind=bind, overwrites=(0, 1))
 
@@ -280,7 +291,7 @@ OPERATORS: dict[str, Operator] = {
     "Sub": _ufunc(np.subtract),
     "Mul": _ufunc(np.multiply),
     "Div": Operator(_divide, _same_dtype, bind=_divide_kernel, overwrites=(0, 1)),
-    "Pow": Operator(_power, _same_dtype),
+    "Pow": Operator(_power, _same_dtype, bind=_power_kernel, overwrites=(0,)),
     "Mod": Operator(_modulo, _same_dtype),
     "BitShift": Operator(_shift, _same_dtype),
     "Sum": _fold(np.add),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.graph.keep import Keep
 from fastconv.graph.operator import Operator, Signature, like_first
 from fastconv.graph.operators.axes import along, axes_of, axis_of, integer, integers
 from fastconv.graph.operators.elementwise import FLOATS
@@ -138,19 +139,31 @@ def _reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: int)
 def _reduce(function: Reduction, in_float: bool = False) -> Operator:
     """An operator that reduces axes; `in_float` is of those that compute with fractions of integers, too."""
 
-    def compute(
-        x: np.ndarray, axes: np.ndarray | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-    ) -> np.ndarray:
-        gone = _axes(x.ndim, axes, noop_with_empty_axes)
-        shape = _reduced_shape(x.shape, gone, keepdims)
+    def reduced(x: np.ndarray, gone: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
         wide = x
         if x.dtype.kind in "iub":
             wide = x.astype(np.float64) if in_float else x
         elif x.dtype not in FLOATS:
             wide = x.astype(np.float32)
-        with np.errstate(all="ignore"):
-            result = function(wide, gone).astype(x.dtype, copy=False).reshape(shape)
+        result = function(wide, gone).astype(x.dtype, copy=False).reshape(shape)
         return np.array(result) if result.base is x or result is x else result
+
+    def compute(
+        x: np.ndarray, axes: np.ndarray | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+    ) -> np.ndarray:
+        gone = _axes(x.ndim, axes, noop_with_empty_axes)
+        with np.errstate(all="ignore"):
+            return reduced(x, gone, _reduced_shape(x.shape, gone, keepdims))
+
+    def prepare(
+        keep: Keep, signatures: list[Signature | None], *, keepdims: int = 1, noop_with_empty_axes: int = 0
+    ) -> Callable[..., np.ndarray] | None:
+        x, axes = [*signatures, None][:2]
+        if x is None or x.shape is None or (axes is not None and axes.value is None):
+            return None
+        gone = _axes(len(x.shape), None if axes is None else axes.value, noop_with_empty_axes)
+        shape = _reduced_shape(x.shape, gone, keepdims)
+        return lambda x, *axes: reduced(x, gone, shape)
 
     def infer(
         x: Signature, axes: Signature | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
@@ -162,7 +175,7 @@ def _reduce(function: Reduction, in_float: bool = False) -> Operator:
     def flops(signatures: list[Signature], output: Signature, **attributes: Any) -> int:
         return signatures[0].size
 
-    return Operator(compute, infer, shaped_by=(1,), flops=flops)
+    return Operator(compute, infer, shaped_by=(1,), prepare=prepare, flops=flops)
 
 
 # ---- where the extremes are ---------------------------------------------------------------------------
