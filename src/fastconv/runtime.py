@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -146,7 +146,7 @@ def get_include() -> str:
     >>> os.path.exists(os.path.join(fastconv.get_include(), "fastconv.h"))
     True
     """
-    return str(Path(__file__).with_name("include"))
+    return os.path.join(os.path.dirname(__file__), "include")
 
 
 def config() -> dict[str, object]:
@@ -178,10 +178,11 @@ def show_config() -> None:
 def cpu_name() -> str:
     """What this machine's processor calls itself."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() == "model name":
+                    return value.strip()
     except OSError:
         pass
     return platform.processor() or platform.machine()

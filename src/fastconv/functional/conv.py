@@ -6,10 +6,9 @@ framework: the kernel is not flipped. `weight[..., ::-1]`, `[..., ::-1, ::-1]` a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from inspect import signature
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from fastconv._kernels.conv.direct import ACTIVATIONS
 from fastconv._kernels.conv.door import Door
 from fastconv._kernels.engine.conv_pass import ConvPass
 from fastconv.algorithm import DIRECTIONS, check_activation, check_algorithm, plan
-from fastconv.functional.case import Case
 from fastconv.geometry import (
     ConvGeometry,
     as_array,
@@ -226,8 +224,7 @@ def conv3d(
     return _door(3, input, weight, bias, stride, padding, dilation, groups, activation, algorithm, out)
 
 
-@dataclass(frozen=True)
-class ConvInfo:
+class ConvInfo(NamedTuple):
     """What `conv_info` tells of a call."""
 
     algorithm: str
@@ -310,6 +307,8 @@ def _line_info(line: str, others: tuple[Any, ...]) -> ConvInfo:
         name, default = parameter.name, parameter.default
         if type(value) is not type(default) or value != default:
             raise ValueError(f"{name}={value!r}: must not be given beside the line {line!r}")
+    from fastconv.functional.case import Case  # few calls are lines
+
     case = Case.parse(line)
     geometry = case.geometry
     if not isinstance(geometry, ConvGeometry):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastconv.geometry.arrays import DTYPES, check_allocation, layout_hint
 from fastconv.geometry.numbers import (
@@ -18,8 +17,7 @@ from fastconv.geometry.numbers import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ConvGeometry:
+class ConvGeometry(NamedTuple):
     """A convolution in numbers. Channels are totals over all groups; triples are (D, H, W)."""
 
     spatial_rank: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from fastconv.geometry.numbers import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PoolGeometry:
+class PoolGeometry(NamedTuple):
     """A pooling in numbers; triples are (D, H, W)."""
 
     spatial_rank: int

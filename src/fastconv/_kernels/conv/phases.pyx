@@ -11,7 +11,6 @@ Channels of the parts are ordered group, phase (along D, H, W), channel of the g
 the axes that are split; the others are left as they are.
 """
 
-import dataclasses
 from math import prod
 
 from libc.stdint cimport int64_t
@@ -34,8 +33,8 @@ def unit_stride(geometry):
     phases = prod(map(min, geometry.stride, geometry.kernel))
     kernel = tuple(-(-k // s) for k, s in zip(geometry.kernel, geometry.stride))
     size = tuple(o + k - 1 for o, k in zip(geometry.output_size, kernel))
-    return dataclasses.replace(
-        geometry, in_channels=geometry.in_channels * phases, kernel=kernel, stride=(1, 1, 1),
+    return geometry._replace(
+        in_channels=geometry.in_channels * phases, kernel=kernel, stride=(1, 1, 1),
         input_size=choose(size, geometry.input_size), before=choose((0, 0, 0), geometry.before))
 
 

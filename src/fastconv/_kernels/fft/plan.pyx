@@ -16,7 +16,6 @@ Cooley & Tukey, "An algorithm for the machine calculation of complex Fourier ser
 Mathieu et al., "Fast training of convolutional networks through FFTs", arXiv:1312.5851.
 """
 
-import dataclasses
 from itertools import product
 from math import prod
 
@@ -116,7 +115,7 @@ cdef class FftPlan(Subconvolutions):
 
     def compute_again(self, source, weight, bias, out, activation, slope):
         """An image whose output is not finite."""
-        one = dataclasses.replace(self.geometry, n=1, batched=True, spatial_rank=3)
+        one = self.geometry._replace(n=1, batched=True, spatial_rank=3)
         if np.isfinite(source).all() and np.isfinite(weight).all():  # too large for a transform, maybe not for a sum
             DensePlan(one, self.direction).run(source, weight, bias, out, activation, slope)
             return

@@ -4,7 +4,6 @@ grad_weight[k, c] is the correlation of input channel c with channel k of grad_o
 walk, input channels are the batch, images the terms of a sum. Its spectra are held until the last image has been added.
 """
 
-import dataclasses
 
 import numpy as np
 
@@ -58,11 +57,11 @@ cdef class FftWeightGradientPlan(ConvPass):
 
     def compute_again(self, input, grad_output, out):
         """What is not finite, counted image by image."""
-        whole = dataclasses.replace(self.geometry, batched=True, spatial_rank=3)
+        whole = self.geometry._replace(batched=True, spatial_rank=3)
         if np.isfinite(input).all() and np.isfinite(grad_output).all():  # too large for a transform, maybe not for a sum
             WeightGradientPlan(whole, self.direction).run(input, grad_output, None, out)
             return
-        plan = FftWeightGradientPlan(dataclasses.replace(whole, n=1), self.direction)
+        plan = FftWeightGradientPlan(whole._replace(n=1), self.direction)
 
         def convolve(input, grad_output):
             return plan.run(input, grad_output, None, np.empty(out.shape, np.float32))

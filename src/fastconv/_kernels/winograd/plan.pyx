@@ -23,7 +23,6 @@ image whose output is not finite everywhere is therefore computed again by the d
 then stand exactly where that puts them, and the image's bits still depend on nothing but the image.
 """
 
-import dataclasses
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -90,7 +89,7 @@ cdef class WinogradPlan(Subconvolutions):
                 f"algorithm='winograd': needs stride 1 and a kernel at least 2 wide and of at most {MOST_PIECES} pieces "
                 f"of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
         self.tile = self.form = tile
-        self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
+        self.direct = DensePlan(geometry._replace(n=1, batched=True), direction)
 
     cdef int run_views(self, const ConvCall *call) except -1 nogil:
         cdef size_t held

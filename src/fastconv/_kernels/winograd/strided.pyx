@@ -5,7 +5,6 @@ images at a time, if there are many. They are moved once; the products are those
 the taps.
 """
 
-import dataclasses
 from math import prod
 
 from libc.stdint cimport int64_t
@@ -66,11 +65,11 @@ cdef struct Blocks:                      # the images of a batch whose phases ar
 cdef list describe_blocks(Blocks *b, object geometry):
     """Returns the geometries of stride 1: of a block, and of the last one if that is smaller."""
     check_served(geometry)
-    unit = dataclasses.replace(unit_stride(geometry), n=1, batched=True)
+    unit = unit_stride(geometry)._replace(n=1, batched=True)
     describe_phases(&b.phases, geometry)
     b.n, b.groups, b.channels = geometry.n, geometry.groups, unit.in_channels
     most = max(1, min(geometry.n, BLOCK_ELEMENTS // prod(unit.input_shape)))
-    geometries = [dataclasses.replace(unit, n=n) for n in (most, geometry.n % most) if n]
+    geometries = [unit._replace(n=n) for n in (most, geometry.n % most) if n]
     b.elements = set_sizes(b.size, geometries[0].input_shape, unit.spatial_rank)
     b.weight_elements = set_sizes(b.weight_size, unit.weight_shape, unit.spatial_rank)
     return geometries
@@ -104,7 +103,7 @@ cdef class StridedWinogradPlan(Subconvolutions):
         for unit in units:
             for axis in range(3):  # the strides that the weight was split by
                 unit.form = unit.form << 20 | self.blocks.phases.step[axis]
-        self.direct = DensePlan(dataclasses.replace(geometry, n=1, batched=True), direction)
+        self.direct = DensePlan(geometry._replace(n=1, batched=True), direction)
         self.joins_all = all(
             s == 1 or k >= s and s * (e + k_s - 1) - before >= size for s, k, k_s, e, before, size in
             zip(geometry.stride, geometry.kernel, unit_stride(geometry).kernel, geometry.output_size, geometry.before,
