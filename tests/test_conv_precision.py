@@ -47,11 +47,19 @@ def long_double_conv(input: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def convolution(channels: int, data: str, dtype: type) -> Problem:
     generator = np.random.default_rng(3)
     input = generator.standard_normal((1, channels, 15, 17)).astype(dtype)
+    weight = generator.standard_normal((16, channels, 3, 3)).astype(dtype)
+    half = channels // 2
     if data == "rectified":  # as a ReLU leaves it: half of the products add no error
         input = np.maximum(input, 0)
     elif data == "uniform":
         input = generator.random(input.shape).astype(dtype)
-    weight = generator.standard_normal((16, channels, 3, 3)).astype(dtype)
+    elif data == "badly scaled":
+        input *= (10 ** generator.uniform(-3, 3, (channels, 1, 1))).astype(dtype)
+    elif data == "one outweighs all":
+        input[:, half] *= 1000
+    elif data == "cancelling":
+        input[:, half:] = -1.001 * input[:, :half]
+        weight[:, half:] = weight[:, :half]
     exact = long_double_conv(input, weight)
     plain = np.zeros(exact.shape, dtype)
     for c, y, x in itertools.product(range(channels), range(3), range(3)):
@@ -71,6 +79,37 @@ def test_precision_is_that_of_plain_accumulation(
     input, weight = case.operands
     for layout in ("C", "channels_last"):
         case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data", ["badly scaled", "one outweighs all", "cancelling"])
+@pytest.mark.parametrize("channels", [48, 64, 128])
+@pytest.mark.parametrize("algorithm", ["auto", "winograd"])
+def test_precision_holds_for_data_that_rounds_badly(
+    isa: str, algorithm: str, channels: int, data: str, dtype: type
+) -> None:
+    """Likewise, where tiles of other sizes are taken for more channels."""
+    case = convolution(channels, data, dtype)
+    input, weight = case.operands
+    for layout in ("C", "channels_last"):
+        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+
+
+@pytest.mark.parametrize("data", ["normal", "rectified", "badly scaled", "one outweighs all", "cancelling"])
+@pytest.mark.parametrize("channels", [48, 64, 128])
+@pytest.mark.parametrize("algorithm", ["auto", "winograd"])
+def test_input_gradients_are_as_precise_as_plain_accumulation(
+    isa: str, algorithm: str, channels: int, data: str
+) -> None:
+    """A convolution is the input gradient of one with the channels changed over and the kernel turned."""
+    case = convolution(channels, data, np.float32)
+    source, weight = case.operands
+    turned = np.ascontiguousarray(weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1])
+    for layout in ("C", "channels_last"):
+        grad_output = lay_out(source, layout, 1)
+        case.check(
+            fastconv.grad.conv2d_input(case.exact.shape, turned, grad_output, padding=2, algorithm=algorithm)
+        )
 
 
 @cache
@@ -114,7 +153,10 @@ def strided_convolution(channels: int, kernel: int, stride: int, dtype: type) ->
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (40, 5, 2), (40, 4, 2), (40, 4, 1)])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride"),
+    [(3, 11, 4), (40, 5, 2), (40, 4, 2), (40, 4, 1), (64, 5, 2), (64, 5, 1), (64, 4, 1)],
+)
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "sliding", "winograd"])
 def test_precision_with_strides(
     isa: str, algorithm: str, channels: int, kernel: int, stride: int, dtype: type

@@ -8,8 +8,9 @@ At precision "highest" the rms error is at most twice that of adding up one by o
 - depthwise serves one input channel per group, or 2 or 4 and as many outputs.
 - winograd serves kernels at least 2 wide, and wider than their stride, without dilation where that is not 1.
   F(2, 3) and F(3, 2) keep that bound on dense inputs (and may exceed it where nearly all are zero: they round
-  by the tile, not by the window); F(4, 3), which takes precision "high", errs by at most 1e-5 of the output's
-  rms.
+  by the tile, not by the window). F(4, 3) keeps it from 64 channels on, its products added up in short
+  chunks (and may exceed it where the last channel outweighs all others, which one by one round alone); at
+  precision "high" it serves any, and errs by at most 1e-5 of the output's rms.
 - col2im serves input gradients of stride 1 with small planes, and kernels up to 64 wide.
 - fft serves kernels of at least 9 taps. It works in float64 and rounds float32 results once, whole numbers
   below 2^24 to themselves; float64 results are not exact for whole numbers either. Its error is relative to
@@ -58,8 +59,13 @@ DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
 #: round as much as plain accumulation does over a few hundred.
 TERMS_FOR_TILE_4 = 576
 
-#: Products that Winograd's weight gradient adds up in one go, at most.
+#: Products that Winograd adds up in one go, at most.
 WINOGRAD_CHUNK = 128
+
+#: Sums over so many channels take F(4, 3) at precision "highest", too. Its rms error over that of adding up
+#: one by one (3x3; the worst of normal, rectified, uniform, badly scaled and cancelling data, and of one
+#: channel that outweighs the others): 2.4 at 32 channels, 1.8 at 64, 1.6 at 128, 1.7 at 256.
+TILE_4_CHANNELS = 64
 
 #: Taps per axis of a Winograd tile with so many outputs.
 WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
@@ -201,9 +207,23 @@ def _winograd_tiles(geometry: ConvGeometry, size: tuple[int, ...], tile: int) ->
 
 def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int:
     """Outputs per axis of a Winograd tile: what takes the fewest products at the precision."""
+    small = precision == "highest" and _depth(geometry, direction) < TILE_4_CHANNELS
     geometry = unit_stride(geometry)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    return _best_tile(geometry, size, (2, 3) if precision == "highest" else (4, 2, 3))
+    return _best_tile(geometry, size, (2, 3) if small else (4, 2, 3))
+
+
+def _depth(geometry: ConvGeometry, direction: str) -> int:
+    """Channels that an output, or an element of an input's gradient, sums over."""
+    channels = geometry.in_channels if direction == "forward" else geometry.out_channels
+    return channels // geometry.groups
+
+
+def _winograd_chunk(geometry: ConvGeometry, direction: str, tile: int, precision: str) -> int:
+    """How many products are added up in one go: F(4, 3) magnifies the error of such a sum."""
+    if tile != 4 or precision != "highest":
+        return WINOGRAD_CHUNK
+    return min(WINOGRAD_CHUNK, max(32, _depth(geometry, direction) // 2))
 
 
 def _winograd_products(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
@@ -444,10 +464,11 @@ def plan(geometry: ConvGeometry, direction: str, algorithm: str, precision: str)
 
 
 def _winograd_options(geometry: ConvGeometry, direction: str, precision: str) -> tuple[int, ...]:
-    """Outputs of a tile, and the products that a weight gradient adds up in one go."""
+    """Outputs of a tile, and the products that are added up in one go."""
     if direction == "weight_gradient":
         return winograd_weight_tile(geometry), winograd_weight_chunk(geometry)
-    return (winograd_tile(geometry, direction, precision),)
+    tile = winograd_tile(geometry, direction, precision)
+    return tile, _winograd_chunk(geometry, direction, tile, precision)
 
 
 def _weight_gradient_plan(geometry: ConvGeometry, direction: str, algorithm: str) -> ConvPass:

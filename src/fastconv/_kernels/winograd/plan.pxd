@@ -13,6 +13,7 @@ from fastconv._kernels.winograd.tasks cimport WinogradCall
 
 cdef class WinogradPlan(Subconvolutions):
     cdef int tile
+    cdef int64_t chunk               # products of a point that are added up in one go
     cdef int64_t form                # of a weight packed for this plan: the tile, and whatever a subclass does to it
     cdef readonly DensePlan direct   # of one image: for those that are not finite
 

@@ -76,19 +76,21 @@ def serves(geometry):
 
 
 cdef class WinogradPlan(Subconvolutions):
-    """One geometry by F(`tile`, r), in one direction: F(2, 3), F(4, 3) or F(3, 2).
+    """One geometry by F(`tile`, r), in one direction: F(2, 3), F(4, 3) or F(3, 2); of each point's products at most `chunk`
+    are added up in one go.
 
     Raises ValueError if the geometry is none that the algorithm serves.
     """
 
     serves = staticmethod(serves)
 
-    def __cinit__(self, geometry, direction, int tile=2):
+    def __cinit__(self, geometry, direction, int tile=2, int64_t chunk=128):
         if not serves(geometry):
             raise ValueError(
                 f"algorithm='winograd': needs stride 1 and a kernel at least 2 wide and of at most {MOST_PIECES} pieces "
                 f"of 3x3, not kernel {geometry.kernel}, stride {geometry.stride} (D, H, W)")
         self.tile = self.form = tile
+        self.chunk = min(chunk, CHUNK)
         self.direct = DensePlan(geometry._replace(n=1, batched=True), direction)
 
     cdef int run_views(self, const ConvCall *call) except -1 nogil:
@@ -117,7 +119,7 @@ cdef class WinogradPlan(Subconvolutions):
         tile_bytes = d.depth * t.piece_count * t.transform.points * itemsize
         # the depth is cut by the geometry alone, for it decides the order of summation
         call.depth = min(d.depth, max(LEAST_CHANNELS, divide_up(d.depth, divide_up(d.depth * t.piece_count, CHUNK))))
-        call.cut = even_block(call.depth * t.piece_count, CHUNK)
+        call.cut = even_block(call.depth * t.piece_count, self.chunk)
         call.few_tiles = t.count <= d.channels and divide_up(d.channels, kernel.gemm.max_columns) * d.groups >= threads
         call.tile_rows = call.few_tiles or channels_last
         call.first = 0

@@ -95,10 +95,11 @@ cdef class StridedWinogradPlan(Subconvolutions):
     cdef bint joins_all                  # the phases are all of grad_input
     serves = staticmethod(serves)
 
-    def __cinit__(self, geometry, direction, int tile=2):
+    def __cinit__(self, geometry, direction, int tile=2, int64_t chunk=128):
         cdef WinogradPlan unit
         cdef int axis
-        units = [WinogradPlan(unit_geometry, direction, tile) for unit_geometry in describe_blocks(&self.blocks, geometry)]
+        units = [WinogradPlan(unit_geometry, direction, tile, chunk)
+                 for unit_geometry in describe_blocks(&self.blocks, geometry)]
         self.unit, self.last_unit = units[0], units[len(units) - 1]
         for unit in units:
             for axis in range(3):  # the strides that the weight was split by
