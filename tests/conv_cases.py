@@ -160,6 +160,10 @@ class ConvCase:
         """Whether that algorithm serves this case; small integers are exact in float32 alone."""
         return math.prod(self.kernel) >= 9
 
+    def is_exact(self, depth: int) -> bool:
+        """Whether results are equal to the bit; not where Winograd's F(4, 3) serves sums over many channels."""
+        return self.exact and not (self.for_winograd and depth >= 64)
+
     @property
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of the fastconv call; one number where all axes agree."""

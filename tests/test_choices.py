@@ -17,7 +17,7 @@ CHOICES = {
     "conv2d c64 56x56 k64 3x3 p1": ("winograd", "winograd", "winograd"),
     "conv2d c512 7x7 k512 3x3 p1": ("winograd", "winograd", "winograd"),
     "conv2d c128 56x56 k128 3x3 s2 p1": ("sliding", "sliding", "direct"),
-    "conv2d c64 27x27 k192 5x5 p2": ("sliding", "sliding", "winograd"),
+    "conv2d c64 27x27 k192 5x5 p2": ("winograd", "winograd", "winograd"),
     "conv2d c64 56x56 k256 1x1": ("direct", "direct", "direct"),
     "conv2d c3 224x224 k64 7x7 s2 p3": ("sliding", "sliding", "direct"),  # first layer
     "conv2d c64 128x128 k3 3x3 p1": ("sliding", "sliding", "direct"),  # three outputs
@@ -28,7 +28,7 @@ CHOICES = {
     "conv1d c64 16000 k64 2": ("sliding", "sliding", "direct"),
     "conv1d c64 16000 k64 2 d512": ("sliding", "sliding", "direct"),  # two taps far apart
     "conv1d c256 1000 k256 3 p1": ("winograd", "winograd", "winograd"),
-    "conv2d c64 64x64 k64 3x3 p6 d6": ("sliding", "sliding", "direct"),
+    "conv2d c64 64x64 k64 3x3 p6 d6": ("winograd", "winograd", "direct"),
     "conv2d c1 191x4 k96 1x2 p0x1": ("direct", "sliding", "direct"),  # narrow columns
     "conv2d c31 16x18 k45 14x16 p7x0": ("sliding", "col2im", "direct"),  # a kernel like the picture
     "conv2d c64 9x9 k100 9x9": ("direct", "direct", "direct"),  # one output

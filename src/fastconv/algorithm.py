@@ -77,6 +77,9 @@ WINOGRAD_TAPS = {2: 3, 3: 2, 4: 3}
 WINOGRAD_PRODUCT = 1.1
 TRANSFORM_PRODUCTS = {"forward": 24, "input_gradient": 24, "weight_gradient": 40}
 
+#: Transforming a weight takes as long as multiplying it with so many tiles. (Measured on planes of 4x4.)
+WEIGHT_TILES = 5
+
 #: With strides more must be gained: how many times fewer products than taps.
 STRIDED_GAIN = {"forward": 1.5, "input_gradient": 1.3, "weight_gradient": 2.3}
 
@@ -210,7 +213,7 @@ def winograd_tile(geometry: ConvGeometry, direction: str, precision: str) -> int
     small = precision == "highest" and _depth(geometry, direction) < TILE_4_CHANNELS
     geometry = unit_stride(geometry)
     size = geometry.output_size if direction == "forward" else geometry.input_size
-    return _best_tile(geometry, size, (2, 3) if small else (4, 2, 3))
+    return _best_tile(geometry, size, (2, 3) if small else (4, 2, 3), WEIGHT_TILES)
 
 
 def _depth(geometry: ConvGeometry, direction: str) -> int:
@@ -235,8 +238,16 @@ def _winograd_products(geometry: ConvGeometry, size: tuple[int, ...], tile: int)
     return count
 
 
-def _best_tile(geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...]) -> int:
-    return min(choice, key=lambda tile: _winograd_products(geometry, size, tile))
+def _best_tile(
+    geometry: ConvGeometry, size: tuple[int, ...], choice: tuple[int, ...], weight_tiles: int = 0
+) -> int:
+    """The tile of fewest products, if the weights' transforms cost as much as those of so many tiles."""
+
+    def products(tile: int) -> float:
+        found = _winograd_products(geometry, size, tile)
+        return found * (1 + weight_tiles / _winograd_tiles(geometry, size, tile))
+
+    return min(choice, key=products)
 
 
 def winograd_weight_chunk(geometry: ConvGeometry) -> int:

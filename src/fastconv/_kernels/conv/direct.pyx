@@ -37,6 +37,13 @@ ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, 
 cdef int64_t STRIP_BYTES = in_l2(256 * 1024)
 cdef int64_t TASK_FLOPS = 200_000_000
 
+# What it costs to pack an element of a window, and to read one of a weight, in products. (Measured; the first as in
+# algorithm.py.)
+cdef double PACKED_PRODUCTS = 50
+cdef double READ_PRODUCTS = 10
+cdef double WEIGHT_PRODUCTS = 20  # and to pack one
+cdef int64_t TASKS = 4  # for each thread: with so many it does not matter who is late
+
 
 cdef bint meets_no_padding(const fc_window *w) noexcept nogil:
     """Whether all windows lie within the source."""
@@ -62,6 +69,30 @@ cdef Chunks chunks(const Dense *d) noexcept nogil:
     return c
 
 
+cdef void share(DirectCall *call, int64_t panels, int64_t threads) noexcept nogil:
+    """Strips and parts for several threads: what lets them end soonest.
+
+    Each part of a strip packs all of its pixels, each strip reads all weights, and several of them need these packed before
+    they begin; threads that have nothing left to do cost more than any of it.
+    """
+    cdef const Dense *d = call.dense
+    cdef int64_t least = call.strips, strips, parts, i, few
+    cdef double packed = 0 if call.reads_pixels else PACKED_PRODUCTS / d.channels
+    cdef double rows, columns, cost, best = -1
+    for strips in range(least, min(panels, least + threads - 1) + 1):
+        rows = min(1.0, divide_up(panels, strips) * call.pixel_width / <double>d.pixels)
+        few = divide_up(threads, strips * d.groups)
+        for i in range(1, 3):
+            parts = min(call.channel_panels, i * few)
+            columns = divide_up(call.channel_panels, parts) / <double>call.channel_panels
+            cost = divide_up(d.groups * strips * parts, threads) * (
+                rows * (columns + packed) + columns * READ_PRODUCTS / d.pixels)
+            if not call.keeps_weights:
+                cost += WEIGHT_PRODUCTS / d.pixels * (columns if strips == 1 else 1)
+            if best < 0 or cost < best:
+                best, call.strips, call.parts = cost, strips, parts
+
+
 cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
     """Tile shape, strips and parts. None of it decides a sum, only who computes which outputs when."""
     cdef const Dense *d = call.dense
@@ -77,18 +108,19 @@ cdef void set_blocking(DirectCall *call, int64_t threads) noexcept nogil:
         call.channel_width = even_block(d.channels, kernel.gemm.max_rows)
         call.channel_panels = divide_up(d.channels, call.channel_width)
 
-    # strips: as long as their panels stay in cache, and enough tasks to keep the threads even
+    # strips: as long as their panels stay in cache
     panels = divide_up(d.pixels, call.pixel_width)
     call.strip = max(4, STRIP_BYTES // (call.chunk.channels * call.chunk.taps * call.pixel_width * call.itemsize))
     call.strips = divide_up(panels, call.strip)
-    if threads > 1 and call.strips > 1:
+    call.parts = 1
+    if threads > 1 and call.strips * d.groups < TASKS * threads:
+        share(call, panels, threads)
+    elif call.strips > 1:
         call.strips = min(panels, divide_up(call.strips, threads) * threads)
     call.strip = divide_up(panels, call.strips) * call.pixel_width
     call.strips = divide_up(d.pixels, call.strip)
-    call.parts = max(divide_up(4 * threads, call.strips * d.groups) if threads > 1 else 1,
-                     <int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)))
-    call.parts = max(1, min(call.parts, call.channel_panels,
-                            divide_up(d.channels, 64 if call.strips > 1 else call.channel_width)))
+    call.parts = max(call.parts, min(<int64_t>(d.flops / (<double>TASK_FLOPS * call.strips * d.groups)),
+                                     call.channel_panels, divide_up(d.channels, 64)))
 
 
 cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *what) except -1 nogil:
@@ -121,6 +153,7 @@ cdef int run_dense(const Dense *d, int64_t part, bint forward, const ConvCall *w
     call.reads_pixels = (not call.pixels_are_rows and call.window.step[2] * call.window.stride[4] == 1
                          and meets_no_padding(&call.window))
     call.whole = is_whole(&call.window)
+    call.keeps_weights = weight.packed != NULL
     set_blocking(&call, worker_threads(d.flops))
     call.weights.width = call.channel_width
     call.weights.padded = call.pixels_are_rows
@@ -143,6 +176,7 @@ cdef dict dense_info(const Dense *d, const fc_kernels *kernel, bint channels_las
     call.kernel = kernel
     call.itemsize = kernel.item
     call.pixels_are_rows = (channels_last or d.pixels == d.n) and fill_panels(d.channels, call.kernel.gemm.max_columns)
+    call.reads_pixels = call.keeps_weights = False
     set_blocking(&call, worker_threads(d.flops))
     tasks = d.groups * call.strips * call.parts
     return {

@@ -50,6 +50,8 @@ cdef int64_t HELD_BYTES = in_l2(768 << 10)  # transformed inputs of a panel of t
 cdef int64_t MOST_PIECES = 64      # of a kernel: they deepen a product that is not cut between them
 cdef int64_t BLOCK_BYTES = 5 << 20 # transformed inputs of a block of tiles
 cdef int64_t BLOCK_TILES = 256     # whose sums, for one panel of channels, stay in L2
+cdef int64_t KEPT_BYTES = 4 << 20  # transformed weights that are kept: to read more from memory takes longer than to
+                                   # transform those that they are made of, of which there are up to four times fewer
 cdef int64_t LEAST_TILES = 28      # of a block of many, if tiles are rows
 
 
@@ -185,15 +187,15 @@ cdef class WinogradPlan(Subconvolutions):
                           work(tiles_task, d.groups * call.blocks * call.parts, 2.0 * transformed * call.tiles.count))
 
     cdef int run_few_tiles(self, WinogradCall *call, const View *weight) except -1 nogil:
-        """By weights that are there as they are wanted, if they are packed; else each task transforms its own, which are
-        read once and so need not be written down."""
+        """By weights that are there as they are wanted, if they are packed and not too large; else each task transforms
+        its own, which are read once and so need not be written down."""
         cdef const Dense *d = call.dense
         cdef int64_t transformed = d.groups * transformed_weights(call)
         cdef Form form = self.form_of(call)
         cdef Lease panels
         cdef bint filled = False
         call.u = NULL
-        if weight.packed == NULL:
+        if weight.packed == NULL or transformed * call.tiles.itemsize > KEPT_BYTES:
             return self.run_blocks(call)
         lease(&panels, weight, &form, transformed * call.tiles.itemsize)
         call.u = panels.memory
