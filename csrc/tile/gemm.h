@@ -66,7 +66,7 @@ INLINE vec finish_vector(vec sum, vec before, const fc_finish *finish, int row, 
 INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, real *c, const int64_t *row_offset,
                       int columns, const fc_finish *finish)
 {
-    enum { TRIPLES = (ROWS + 2) / 3, FEW_ROWS = 4, AHEAD = 16 };
+    enum { TRIPLES = (ROWS + 2) / 3 };
     const int64_t across = a.step * (int64_t)sizeof(real);
     const char *triple[TRIPLES];  /* of rows: no more than an address and its offset, once and twice, are needed */
     UNROLL
@@ -94,10 +94,6 @@ INLINE void gemm_tile(int rows, int vectors, int64_t depth, left a, right b, rea
         vec column[MOST_VECTORS];
         UNROLL
         for (int v = 0; v < vectors; v++) column[v] = load(row + v * LANES);
-        if (rows <= FEW_ROWS && (!b.offset || a.step)) {  /* B takes longer to come than to multiply */
-            UNROLL
-            for (int v = 0; v < vectors; v++) __builtin_prefetch(row + (AHEAD * vectors + v) * LANES);
-        }
         if (b.panel) {
             UNROLL
             for (int v = 0; v < vectors; v++) {

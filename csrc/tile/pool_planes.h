@@ -47,7 +47,6 @@ INLINE void average_side_by_side(int whole, real *out, const real *source, const
             UNROLL
             for (int v = 0; v < SIDE_BY_SIDE; v++) {
                 const vec x = whole ? load(row + v * LANES) : load_first(row + v * LANES, clamp_lane(planes - v * LANES));
-                if (whole) __builtin_prefetch(row + (SIDE_BY_SIDE + v) * LANES);  /* of the next planes: far apart */
                 UNROLL
                 for (int n = 0; n < PARTS; n++) sum[v * PARTS + n] += widen(x, n);
             }
