@@ -161,7 +161,7 @@ class ConvCase:
         return math.prod(self.kernel) >= 9
 
     def is_exact(self, depth: int) -> bool:
-        """Whether results are equal to the bit; not where Winograd's F(4, 3) serves sums over many channels."""
+        """Whether results are equal to the bit; not where F(4, 3) serves sums over many channels."""
         return self.exact and not (self.for_winograd and depth >= 64)
 
     @property

@@ -169,7 +169,15 @@ class Graph(Nodes):
         first = arrays[0] if len(arrays) == 1 else None
         if isinstance(first, Mapping):
             arrays, named = (), {**first, **named}
+        in_order = self._in_order(arrays, named) if named or len(arrays) != len(self.inputs) else arrays
+        sizes: dict[str, tuple[int, str]] = {}
+        return [_checked(value, array, sizes) for value, array in zip(self.inputs, in_order)]
+
+    def _in_order(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        """Arrays by position and by name in the order of the inputs, of which none may be missing."""
         names = [value.name for value in self.inputs]
+        if not arrays and named.keys() == set(names):
+            return [named[name] for name in names]
         if len(arrays) > len(names):
             raise TypeError(
                 f"{len(arrays)} arrays given; the graph has {len(names)} inputs: {', '.join(names)}"
@@ -184,8 +192,7 @@ class Graph(Nodes):
         missing = [name for name in names if name not in given]
         if missing:
             raise TypeError(f"input {', '.join(map(repr, missing))}: not given")
-        sizes: dict[str, tuple[int, str]] = {}
-        return [_checked(value, given[value.name], sizes) for value in self.inputs]
+        return [given[name] for name in names]
 
 
 def _made_again(*told: Any) -> Graph:

@@ -242,6 +242,20 @@ def cast(x: np.ndarray, *, to: Any, saturate: int = 1, round_mode: str = "up") -
         return x.astype(dtype)
 
 
+def _cast_prepared(
+    keep: Keep, signatures: list[Signature | None], *, to: Any, **attributes: Any
+) -> Callable[..., np.ndarray] | None:
+    """Between numbers that NumPy itself has: nothing is left to ask."""
+    x, dtype = signatures[0], np.dtype(to)
+    if (
+        x is None
+        or x.dtype is None
+        or not all(d.isbuiltin == 1 and d.kind in "biuf" for d in (x.dtype, dtype))
+    ):
+        return None
+    return lambda x: x.astype(dtype)
+
+
 def _cast_power(x: np.ndarray, dtype: np.dtype, saturate: bool, round_mode: str) -> np.ndarray:
     """The nearest power of two, or the one above or below; nothing below 2**-127 nor above 2**127."""
     if round_mode not in ("up", "down", "nearest"):
@@ -336,7 +350,7 @@ OPERATORS: dict[str, Operator] = {
     "IsNaN": _ufunc(np.isnan, bool),
     "IsInf": _unary(_isinf, bool),
     "Where": Operator(_where, _where_signature),
-    "Cast": Operator(cast, _cast_signature),
+    "Cast": Operator(cast, _cast_signature, prepare=_cast_prepared),
     "CastLike": Operator(_cast_like),
     "BitCast": Operator(_bit_cast, _cast_signature),
     "Identity": Operator(_identity, is_view=True),
