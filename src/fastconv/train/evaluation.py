@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.data import DataError, Dataset
 from fastconv.functional import softmax
-from fastconv.train.model import Model, batch_size
+from fastconv.train.model import Model
 
 #: Of a standard normal, what lies within this of 0 is 95%.
 Z95 = 1.959963984540054
@@ -260,7 +260,7 @@ def evaluate(
     to_model = np.array([model.classes.index(name) for name in dataset.classes], np.int64)
     chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
     votes, labels, readable = [], [], []
-    step = batch_size(model.net, model.input_shape)
+    step = model.batch_size
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
         x, y, kept = dataset.take(part)

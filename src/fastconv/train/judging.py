@@ -19,7 +19,7 @@ from fastconv.terminal import CommandError, need, open_console, printable, write
 from fastconv.train.command import accuracy_line, one_line, say
 from fastconv.train.evaluation import Evaluation
 from fastconv.train.evaluation import evaluate as measure
-from fastconv.train.model import Model, batch_size
+from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import GALLERY, PICTURE
 from fastconv.train.settings import Settings
@@ -78,7 +78,7 @@ def judged(
     model: Model, paths: Iterable[str]
 ) -> Iterator[tuple[list[str], np.ndarray, list[tuple[str, str]]]]:
     """Files in groups: names, votes (n, K), and those that could not be read with the reason."""
-    step = min(TOGETHER, batch_size(model.net, model.input_shape))
+    step = min(TOGETHER, model.batch_size)
     good: list[str] = []
     failed: list[tuple[str, str]] = []
     arrays: list[np.ndarray] = []
