@@ -109,7 +109,7 @@ def test_classes_that_the_model_does_not_know(trained: Trained, tmp_path: object
 def test_how_many_go_through_together_is_found_out_once(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It follows from the net alone: a model that judges one sample at a time must not pay for it each time."""
+    """It follows from the net alone: who judges one sample at a time must not pay for it each time."""
     found = trained.model
     model = Model(found.net, found.spec, found.classes, found.preprocessing)
     assert model.batch_size == BATCH_SIZE

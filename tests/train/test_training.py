@@ -335,3 +335,10 @@ def test_learning_that_diverges_leaves_nothing(data_file: str, tmp_path: Path) -
     with pytest.raises(FloatingPointError):
         train(open_dataset(data_file), settings, output=tmp_path / "m.fcn")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_call_that_is_refused_leaves_nothing_to_go_on_with(data_file: str, tmp_path: Path) -> None:
+    """Nothing was learned: the next training is not told of one that was not finished."""
+    with pytest.raises(TypeError, match="progress='yes'"):
+        train(open_dataset(data_file), QUICK, output=tmp_path / "m.fcn", progress="yes")  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []

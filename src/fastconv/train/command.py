@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastconv import nn
 from fastconv.data import Augmentation, Dataset, open_dataset
+from fastconv.nn.progress import spoken
 from fastconv.tables import table
 from fastconv.terminal import CommandError, open_console, printable, write_fault
 from fastconv.train import named
@@ -19,7 +20,6 @@ from fastconv.train.evaluation import Evaluation
 from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import MODEL
-from fastconv.train.progress import spoken
 from fastconv.train.settings import Settings
 from fastconv.train.training import Lesson, Trained, finish, open_lesson
 from fastconv.train.unfinished import Unfinished
@@ -195,7 +195,7 @@ def _show_trained(console: Console, lesson: Lesson, trained: Trained, output: st
     elif history.stopped_early:
         say(console, f"Stopped after {len(history)} epochs: the held-out loss has not fallen any more.")
     seconds = sum(history.seconds)
-    samples = len(history) * len(lesson.learned_from)
+    samples = len(history) * lesson.samples
     say(
         console, f"{len(history)} epochs in {spoken(seconds)}: {samples / max(seconds, 1e-9):,.0f} samples/s."
     )

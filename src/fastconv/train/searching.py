@@ -13,6 +13,7 @@ from typing import Any
 
 from fastconv.data import Augmentation
 from fastconv.nn.archive import write_whole
+from fastconv.nn.progress import spoken
 from fastconv.runtime import get_num_threads
 from fastconv.tables import table
 from fastconv.terminal import CommandError, need, open_console, write_fault
@@ -22,7 +23,6 @@ from fastconv.train.halving import Found, Plan, Row
 from fastconv.train.halving import search as find
 from fastconv.train.model_file import check_can_save
 from fastconv.train.options import MODEL, PARALLEL
-from fastconv.train.progress import spoken
 from fastconv.train.settings import Settings
 from fastconv.train.space import KNOBS, Candidate, Space
 

@@ -462,13 +462,13 @@ class Layer:
 
     def arguments(self) -> dict[str, Any]:
         """What `__init__` was given, by name, as far as it is kept; no generators, `*layers` as a tuple."""
-        names = _declared(type(self))
+        names = _declared(self)
         return {name: _argument(self, name) for name in names if name != "rng" and hasattr(self, name)}
 
     def __repr__(self) -> str:
         shown: list[str] = []
         given = self.arguments()
-        for name, parameter in _declared(type(self)).items():
+        for name, parameter in _declared(self).items():
             if name not in given:
                 continue
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
@@ -487,10 +487,14 @@ class Layer:
         raise AttributeError(f"{type(self).__name__}.{name}: a layer does not change; make a new one")
 
 
-@lru_cache(256)
-def _declared(kind: type) -> Mapping[str, inspect.Parameter]:
-    """What `__init__` takes; kept, as finding it is most of the cost of a `repr`."""
-    return inspect.signature(kind).parameters
+def _declared(layer: Layer) -> Mapping[str, inspect.Parameter]:
+    """What `__init__` takes."""
+    kind: Any = type(layer)  # mypy does not see that a class can be a key
+    return _signature(kind).parameters
+
+
+#: Kept, as finding it is most of the cost of a `repr`.
+_signature = lru_cache(256)(inspect.signature)
 
 
 def _are_arrays(example: tuple[Any, ...]) -> bool:
