@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -410,6 +411,37 @@ def test_evaluate_refuses(model_file: str, data_file: str, folder: Path, refusal
         "evaluate", model_file, data_file, "--picture", "a.png", "--gallery", "./a.png"
     )
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (("train", "{data}", *QUICK), "{here}/model.fcn.part/settings.json"),
+        (("evaluate", "{model}", "{data}"), "--picture evaluation.png"),
+        (("search", "{data}", "--jobs", "1"), "{here}/model.fcn.search/plan.json"),
+    ],
+    ids=("train", "evaluate", "search"),
+)
+def test_a_full_disk(
+    arguments: tuple[str, ...],
+    start: str,
+    data_file: str,
+    model_file: str,
+    own_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told of the file that has no room: the system names none, and output is not to blame."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    assert cli.main([each.format(data=data_file, model=model_file) for each in arguments]) == 2
+    line = capsys.readouterr().err
+    command = arguments[0]
+    assert line == f"fastconv {command}: error: {start.format(here=own_folder)}: No space left on device\n"
+    assert not [name for _, _, names in os.walk(".") for name in names]
 
 
 # ---- extras --------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from fastconv.explain.cases import cases_of
 from fastconv.explain.gradients import LEARNED
 from fastconv.explain.steps import Match
 from fastconv.explain.walking import Map, Walk
-from fastconv.terminal import need
-from fastconv.train.pictures import save_figure
+from fastconv.terminal import need, save_figure
 from fastconv.xo import two_decimals
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def draw(
     axes = parts[-1].subplots(1, 3)
     _curve(axes[0], seen, right)
     _tricky(axes[1:], seen)
-    save_figure(figure, os.fspath(path))
+    save_figure(figure, path)
 
 
 def _rounded(value: float) -> str:

@@ -6,14 +6,23 @@ import argparse
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from fastconv import nn
 from fastconv.data import Augmentation, Dataset, open_dataset
 from fastconv.nn.progress import spoken
 from fastconv.tables import table
-from fastconv.terminal import CommandError, open_console, printable, write_fault
+from fastconv.terminal import (
+    CommandError,
+    open_console,
+    option_of,
+    printable,
+    shown,
+    taken,
+    taken_for,
+    write_fault,
+    writing,
+)
 from fastconv.train import named
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation
@@ -21,14 +30,12 @@ from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import MODEL
 from fastconv.train.settings import Settings
+from fastconv.train.space import KNOBS
 from fastconv.train.training import Lesson, Trained, finish, open_lesson
 from fastconv.train.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-#: Knobs of the example's stack of layers, which are another way to say --net.
-KNOBS = ("features", "feature_size", "pool", "stride", "neurons", "depth")
 
 #: Options of `open_dataset`.
 DATA_OPTIONS = (
@@ -38,11 +45,6 @@ DATA_OPTIONS = (
 
 #: Of what was skipped, so many are named.
 SHOWN = 5
-
-
-def option_of(name: str) -> str:
-    """A setting's name on the command line."""
-    return "--" + name.replace("_", "-")
 
 
 @contextmanager
@@ -64,13 +66,6 @@ def one_line() -> Iterator[None]:
         raise CommandError(f"not enough memory: {error}" if str(error) else "not enough memory") from None
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
-
-
-def shown(value: Any) -> str:
-    """A setting's value as it is typed."""
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def say(console: Console, *lines: str) -> None:
@@ -129,7 +124,8 @@ def train(arguments: argparse.Namespace) -> None:
             raise CommandError(f"--lr {settings.rate:g}{typed}: learning failed: {error}") from None
         _show_trained(console, lesson, trained, output)
         if report is not None:
-            report.write(trained)
+            with writing("--report", given["report"]):
+                report.write(trained)
             say(console, f"Page about the training: {given['report']}")
     if trained.interrupted:
         raise KeyboardInterrupt
@@ -137,7 +133,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def data_options(given: dict[str, Any]) -> dict[str, Any]:
     """What the options tell `open_dataset`."""
-    options = {name: given[name] for name in DATA_OPTIONS if name in given}
+    options = taken(given, DATA_OPTIONS)
     if "colour" in given and "grey" in given:
         raise CommandError("--grey: contradicts --colour")
     if "colour" in given or "grey" in given:
@@ -160,15 +156,18 @@ def _report_of(given: dict[str, Any]) -> Any:
 
 def _settings(given: dict[str, Any], unfinished: Unfinished, dataset: Dataset) -> Settings:
     """What the options say; of a training that is gone on with, what they leave out is as it was begun."""
-    told = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
-    varied = {field.name: given[field.name] for field in fields(Augmentation) if field.name in given}
-    knobs = {name: given[name] for name in KNOBS if name in given}
+    knobs = taken(given, KNOBS)
     if knobs:
         if given.get("net", "deck") != "deck":
             name = next(iter(knobs))
             raise CommandError(f"{option_of(name)} {shown(knobs[name])}: contradicts --net; say it there")
-        told["net"] = named.deck(dataset.preprocessing.shape, **knobs)
-    begun = unfinished.settings() if "resume" in given else Settings()
+        given = {**given, "net": named.deck(dataset.preprocessing.shape, **knobs)}
+    return settings_from(given, unfinished.settings() if "resume" in given else Settings())
+
+
+def settings_from(given: dict[str, Any], begun: Settings) -> Settings:
+    """Settings that the options change, those of augmentation among them."""
+    told, varied = taken_for(Settings, given), taken_for(Augmentation, given)
     if varied:
         before = begun.augmentation.to_json() if begun.augmentation else {}
         told["augmentation"] = Augmentation.from_json({**before, **varied})

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv.data import Dataset, open_dataset
 from fastconv.functional import softmax
 from fastconv.tables import table
-from fastconv.terminal import CommandError, need, open_console, printable, write_fault
+from fastconv.terminal import CommandError, counting, need, open_console, picture_fault, printable, writing
 from fastconv.train.command import accuracy_line, one_line, say
 from fastconv.train.evaluation import Evaluation
 from fastconv.train.evaluation import evaluate as measure
@@ -192,7 +192,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
                 raise CommandError(f"--held-out: {given['data']} is not what the model was trained with")
             settings = Settings.from_json(model.record["settings"])
             held_out = dataset.split(settings.held_out, settings.seed)[1]
-        found = measure(model, dataset, held_out, progress=_progress())
+        with counting("samples") as progress:
+            found = measure(model, dataset, held_out, progress=progress)
         if not len(found.labels):
             raise CommandError(f"{given['data']}: none of its samples can be read")
         told = {
@@ -218,10 +219,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             return
         from fastconv.train.pictures import draw_evaluation, draw_mistakes
 
-        draw_evaluation(pictures[0], found)
+        with writing("--picture", pictures[0]):
+            draw_evaluation(pictures[0], found)
         written = [f"Confusion and calibration: {pictures[0]}"]
         if len(found.mistakes()):
-            draw_mistakes(pictures[1], found, dataset)
+            with writing("--gallery", pictures[1]):
+                draw_mistakes(pictures[1], found, dataset)
             written.append(f"The surest mistakes: {pictures[1]}")
         if "json" not in given:
             say(console, *written)
@@ -243,27 +246,13 @@ def _picture_files(given: dict[str, Any]) -> tuple[str, str] | None:
     need("matplotlib.figure", "matplotlib")
     paths = given.get("picture", PICTURE), given.get("gallery", GALLERY)
     for option, path in zip(("--picture", "--gallery"), paths):
-        fault = write_fault(path, [given["model"], given["data"]], "model or the data")
-        if fault is None and os.path.splitext(path)[1].lower() not in (".png", ".svg", ".pdf"):
-            fault = "must end in .png, .svg or .pdf"
+        fault = picture_fault(path, [given["model"], given["data"]], "model or the data")
         if fault is not None:
             typed = "" if option[2:] in given else " (the default; --no-pictures draws none)"
             raise CommandError(f"{option} {path}{typed}: {fault}")
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
         raise CommandError(f"--gallery {paths[1]}: is the file that --picture writes")
     return paths
-
-
-def _progress() -> Any:
-    """A counter on a terminal's standard error; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, count: int) -> None:
-        sys.stderr.write(f"\r{done:,} of {count:,}" + ("\r\x1b[K" if done == count else ""))
-        sys.stderr.flush()
-
-    return tell
 
 
 def report(found: Evaluation) -> list[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastconv.data import Dataset
-from fastconv.nn.archive import write_whole
-from fastconv.terminal import need, printable
+from fastconv.terminal import need, printable, save_figure
 from fastconv.train.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -30,15 +27,6 @@ READABLE = 25
 CHOICES = 6
 
 INK, GREY = "#1b4f8a", "#808080"
-
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure; it appears whole or not at all. The ending says the format."""
-    made = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a name may have characters that the font lacks
-        figure.savefig(made, format=os.path.splitext(path)[1][1:].lower(), facecolor="white")
-    write_whole(os.path.realpath(path), lambda file: file.write(made.getvalue()))
 
 
 def draw_evaluation(path: str, found: Evaluation) -> None:

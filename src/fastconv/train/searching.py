@@ -8,16 +8,15 @@ import io
 import math
 import os
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from fastconv.data import Augmentation
 from fastconv.nn.archive import write_whole
 from fastconv.nn.progress import spoken
 from fastconv.runtime import get_num_threads
 from fastconv.tables import table
-from fastconv.terminal import CommandError, need, open_console, write_fault
-from fastconv.train.command import accuracy_line, data_options, one_line, say
+from fastconv.terminal import CommandError, need, open_console, picture_fault, taken, write_fault, writing
+from fastconv.train.command import accuracy_line, data_options, one_line, say, settings_from
 from fastconv.train.errors import SettingError
 from fastconv.train.halving import Found, Plan, Row
 from fastconv.train.halving import search as find
@@ -75,10 +74,12 @@ def search(arguments: argparse.Namespace) -> None:
         say(console, f"Model written to {output}")
         if "table" in given:
             text = _csv(found).encode("utf-8", "backslashreplace")
-            write_whole(os.path.realpath(given["table"]), lambda file: file.write(text))
+            with writing("--table", given["table"]):
+                write_whole(os.path.realpath(given["table"]), lambda file: file.write(text))
             say(console, f"All trials: {given['table']}")
         if picture is not None:
-            _draw(picture, found)
+            with writing("--picture", picture):
+                _draw(picture, found)
             say(console, f"Picture of all trials: {picture}")
 
 
@@ -93,9 +94,8 @@ def _files(given: dict[str, Any], output: str) -> str | None:
     for option, path in wanted.items():
         if path is None:
             continue
-        fault = write_fault(path, [given["data"]], "data")
-        if fault is None and option == "--picture" and not path.lower().endswith((".png", ".svg", ".pdf")):
-            fault = "must end in .png, .svg or .pdf"
+        check = picture_fault if option == "--picture" else write_fault
+        fault = check(path, [given["data"]], "data")
         if fault is not None:
             raise CommandError(f"{option} {path}: {fault}")
     if picture is not None:
@@ -105,17 +105,13 @@ def _files(given: dict[str, Any], output: str) -> str | None:
 
 def _plan(given: dict[str, Any]) -> Plan:
     """What the options say."""
-    choices = {name: given[name] for name in (*KNOBS, "lr") if name in given}
-    names = {field.name for field in fields(Settings)} - {"lr", "epochs", "net", "augmentation"}
-    told = {name: given[name] for name in names if name in given}
-    varied = {field.name: given[field.name] for field in fields(Augmentation) if field.name in given}
-    if varied:
-        told["augmentation"] = Augmentation.from_json(varied)
-    settings = Settings(**told)
+    numbers = taken(given, ("trials", "epochs", "eta"))
+    space = Space(**taken(given, (*KNOBS, "lr")))
+    of_all = {name: value for name, value in given.items() if name not in ("lr", "epochs")}
+    settings = settings_from(of_all, Settings())
     if settings.held_out > 0.4:
         raise SettingError("held_out", settings.held_out, "must be at most 0.4: as much again measures")
-    numbers = {name: given[name] for name in ("trials", "epochs", "eta") if name in given}
-    return Plan(space=Space(**choices), settings=settings, **numbers)
+    return Plan(space=space, settings=settings, **numbers)
 
 
 def _tell(row: Row, candidate: Candidate) -> None:
