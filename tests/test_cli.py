@@ -543,7 +543,7 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
         assert (tmp_path / f"a{ending}").read_bytes().startswith(start)
     with pytest.raises(ValueError, match=r"a\.txt': must end in \.png, \.svg or \.pdf"):
         terminal.save_figure(figure, tmp_path / "a.txt")
-    with pytest.raises(OSError, match="nowhere/a.png") as caught:
+    with pytest.raises(OSError, match=r"nowhere/a\.png") as caught:
         terminal.save_figure(figure, tmp_path / "nowhere" / "a.png")
     assert caught.value.errno == errno.ENOENT
 
