@@ -441,7 +441,7 @@ def test_a_full_disk(
     line = capsys.readouterr().err
     command = arguments[0]
     assert line == f"fastconv {command}: error: {start.format(here=own_folder)}: No space left on device\n"
-    assert not [name for _, _, names in os.walk(".") for name in names]
+    assert os.listdir() == []
 
 
 # ---- extras --------------------------------------------------------------------------------------------

@@ -262,6 +262,10 @@ def test_an_unfinished_training_is_not_overwritten(data_file: str, tmp_path: Pat
     output = begun(tmp_path, data_file)
     with pytest.raises(SettingError, match="not finished: resume goes on, restart forgets"):
         train(open_dataset(data_file), QUICK, output=output)
+    with pytest.raises(SettingError, match="restart=True: contradicts resume"):
+        train(open_dataset(data_file), QUICK, output=output, resume=True, restart=True)
+    with pytest.raises(SettingError, match="restart=True: needs the output"):
+        train(open_dataset(data_file), QUICK, restart=True)
     assert train(open_dataset(data_file), QUICK, output=output, restart=True).held_out is not None
     assert os.listdir(tmp_path) == ["m.fcn"]
 

@@ -93,10 +93,9 @@ def train(arguments: argparse.Namespace) -> None:
     fault = write_fault(output, [given["data"]], "data")
     if fault is not None:
         raise CommandError(f"--output {output}: {fault}")
-    if "resume" in given and "restart" in given:
-        raise CommandError("--restart: contradicts --resume")
     with one_line():
         unfinished = Unfinished(output)
+        unfinished.check_begin("resume" in given, "restart" in given)
         report = _report_of(given)
         dataset = open_dataset(given["data"], **data_options(given))
         settings = _settings(given, unfinished, dataset)

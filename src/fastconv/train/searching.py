@@ -85,8 +85,6 @@ def search(arguments: argparse.Namespace) -> None:
 
 def _files(given: dict[str, Any], output: str) -> str | None:
     """Where the picture goes, if one is drawn. Files that cannot be written are refused at once."""
-    if "resume" in given and "restart" in given:
-        raise CommandError("--restart: contradicts --resume")
     if "no_picture" in given and "picture" in given:
         raise CommandError(f"--picture {given['picture']}: contradicts --no-picture")
     picture: str | None = None if "no_picture" in given else given.get("picture", PARALLEL)

@@ -63,6 +63,8 @@ class Lesson:
         Data of their own to measure with; without it those that the data set itself sets aside.
     split : (ndarray of int, ndarray of int), optional
         What is learned from and what is held out; without it as the settings say.
+    fitted : bool, default False
+        The data set has been `fitted` to what is learned from: many lessons on one split share that.
 
     Attributes
     ----------
@@ -87,6 +89,7 @@ class Lesson:
         settings: Settings,
         test: Dataset | None = None,
         split: tuple[np.ndarray, np.ndarray] | None = None,
+        fitted: bool = False,
     ) -> None:
         if len(dataset.classes) < 2:
             raise DataError(
@@ -101,7 +104,7 @@ class Lesson:
             net = named.words(dataset.preprocessing.shape)
         self._check_shape(dataset)
         spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
-        self.dataset = dataset.fitted(self.learned_from)
+        self.dataset = dataset if fitted else dataset.fitted(self.learned_from)
         self.spec = spec_of(net, self.dataset.preprocessing.shape)
         self.test = self.dataset.test if test is None else test
         weights, self._order = np.random.default_rng(settings.seed).spawn(2)
@@ -325,10 +328,12 @@ def train(
     unfinished = None if output is None else Unfinished(output)
     if unfinished is None:
         if resume or restart:
-            raise SettingError("resume", True, "needs the output, beside which there is what to go on with")
+            name = "resume" if resume else "restart"
+            raise SettingError(name, True, "needs the output, beside which there is what to go on with")
         return Lesson(dataset, settings or Settings(), test).run(
             progress=progress, on_step=on_step, on_epoch=on_epoch
         )
+    unfinished.check_begin(resume, restart)
     if settings is None:
         settings = unfinished.settings() if resume else Settings()
     lesson = open_lesson(dataset, settings, test, unfinished, resume=resume, restart=restart)
@@ -346,11 +351,7 @@ def open_lesson(
 ) -> Lesson:
     """Prepare a training whose checkpoints are kept; arguments and errors are those of `train`."""
     check_can_save()
-    if resume and restart:
-        raise SettingError("restart", True, "contradicts resume")
-    if unfinished.exists and not (resume or restart):
-        rule = f"{unfinished.path} has a training that was not finished: resume goes on, restart forgets it"
-        raise SettingError("output", unfinished.path.removesuffix(".part"), rule)
+    unfinished.check_begin(resume, restart)
     lesson = Lesson(dataset, settings, test)
     if resume:
         unfinished.check(settings, lesson.dataset)
@@ -366,7 +367,6 @@ def finish(
 ) -> Trained:
     """Run a training, write its model to `output`, and clear away what going on would have needed."""
     if not resume:
-        unfinished.forget()
         unfinished.begin(lesson.settings, lesson.dataset)
     try:
         trained = lesson.run(unfinished, **options)
