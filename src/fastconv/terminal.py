@@ -12,7 +12,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -301,6 +301,54 @@ def _ending_fault(path: str, endings: tuple[str, ...] = PICTURES) -> str | None:
     if os.path.splitext(path)[1].lower() in endings:
         return None
     return f"must end in {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))}"
+
+
+def check_files(
+    wanted: Mapping[str, str | None],
+    inputs: Iterable[str],
+    what: str,
+    endings: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    note: Callable[[str], str] = lambda option: "",
+) -> None:
+    """Refuse what cannot be written before anything is computed.
+
+    Parameters
+    ----------
+    wanted : dict of str
+        The files by the option that asks for them; None is none.
+    inputs, what
+        As `write_fault`.
+    endings : dict of tuple of str, optional
+        Of options that pictures are drawn for: the endings that these may have.
+    note : function of str, optional
+        What is to be said about an option whose file is refused.
+
+    Raises
+    ------
+    CommandError
+        Naming option and file; also where two options name one file.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import check_files
+    >>> check_files({"--output": "a.fcn", "--report": "./a.fcn"}, [], "data")
+    Traceback (most recent call last):
+      ...
+    fastconv.terminal.CommandError: --report ./a.fcn: is the file that --output writes
+    """
+    inputs, taken_by = list(inputs), dict[str, str]()
+    for option, path in wanted.items():
+        if path is None:
+            continue
+        if option in endings:
+            fault = picture_fault(path, inputs, what, endings[option])
+        else:
+            fault = write_fault(path, inputs, what)
+        if fault is None:
+            other = taken_by.setdefault(os.path.realpath(path), option)
+            fault = None if other == option else f"is the file that {other} writes"
+        if fault is not None:
+            raise CommandError(f"{option} {path}{note(option)}: {fault}")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

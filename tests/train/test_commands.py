@@ -230,6 +230,7 @@ def test_a_report_changes_no_bit(data_file: str, capsys: pytest.CaptureFixture[s
         ("-o .", "--output .: is a directory"),
         ("-o /no/such/folder/m.fcn", "--output /no/such/folder/m.fcn: no such directory"),
         ("--report /no/such/page.html", "--report"),
+        ("--report ./model.fcn", "--report ./model.fcn: is the file that --output writes"),
     ],
 )
 def test_train_refuses_in_one_line(

@@ -249,6 +249,20 @@ def test_search_from_the_command_line(
     assert json.loads(json.dumps(told)) == told
 
 
+def test_search_tells_what_it_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = pictures(60, 5)
+    spoiled = x.astype(np.float32)
+    spoiled[[7, 30], 2, 3] = np.nan
+    np.savez("nan.npz", x=spoiled, y=y)
+    assert cli.main(["search", "nan.npz", "--trials", "1", *SMALL, "--jobs", "1", "--no-picture"]) == 0
+    said = capsys.readouterr().out
+    assert "Skipped, as they cannot be read: 2." in said
+    assert "nan.npz:30: the value at (2, 3) is nan" in said
+
+
 def is_there(group: int) -> bool:
     """Whether any process of a group still is."""
     try:
@@ -335,6 +349,10 @@ def test_ctrl_c_in_the_middle_of_a_trial(
         ("--jobs 1000", "--jobs 1000"),
         ("--resume", "nothing to go on with"),
         ("--picture x.txt", "--picture x.txt: must end in"),
+        ("-o a.png --picture ./a.png", "--picture ./a.png: is the file that --output writes"),
+        ("--picture a.png --table a.png", "--table a.png: is the file that --picture writes"),
+        ("--picture a.png --no-picture", "--picture a.png: contradicts --no-picture"),
+        ("--resume --restart", "--restart: contradicts resume"),
         ("--test nowhere", "nowhere: No such file"),
     ],
 )

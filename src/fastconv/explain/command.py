@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,7 @@ from fastconv.explain.order import OrderSensitivity, order_sensitivity
 from fastconv.explain.page import write_page
 from fastconv.explain.sources import HAND_MADE, Source, open_source
 from fastconv.geometry import axis_number
-from fastconv.terminal import (
-    CommandError,
-    counting,
-    need,
-    picture_fault,
-    printable,
-    taken,
-    write_fault,
-    writing,
-)
+from fastconv.terminal import PICTURES, CommandError, check_files, counting, need, printable, taken, writing
 from fastconv.train import Settings, parse_net, spec_of
 from fastconv.train.command import data_options, one_line
 
@@ -67,13 +57,7 @@ def _targets(given: dict[str, Any], model: str, file: str | None) -> dict[str, s
     """What is written, by the option that asks for it; refused before anything is computed."""
     targets = {f"--{name}": given[name] for name in ("output", "png") if name in given} or {"--output": PAGE}
     inputs = [each for each in (file, None if model == HAND_MADE else model) if each is not None]
-    for option, path in targets.items():
-        check = picture_fault if option == "--png" else write_fault
-        fault = check(path, inputs, "input")
-        if fault is not None:
-            raise CommandError(f"{option} {path}: {fault}")
-    if len({os.path.realpath(path) for path in targets.values()}) < len(targets):
-        raise CommandError(f"--png {given['png']}: is the file that --output writes")
+    check_files(targets, inputs, "input", {"--png": PICTURES})
     if "png" in given:
         need("matplotlib", "matplotlib")
     return targets
@@ -146,9 +130,7 @@ def _picture_of(given: dict[str, Any]) -> str | None:
             raise CommandError(f"--output {given['output']}: contradicts --no-picture")
         return None
     path: str = given.get("output", PICTURE)
-    fault = picture_fault(path, [given["data"]], "data")
-    if fault is not None:
-        raise CommandError(f"--output {path}: {fault}")
+    check_files({"--output": path}, [given["data"]], "data", {"--output": PICTURES})
     need("matplotlib", "matplotlib")
     return path
 

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv.interop.files import read_arrays, read_input
 from fastconv.nn.archive import write_members, write_whole
 from fastconv.runtime import get_num_threads, set_num_threads
-from fastconv.terminal import CommandError, need, picture_fault, printable, write_fault, writing
+from fastconv.terminal import CommandError, check_files, need, printable, writing
 
 if TYPE_CHECKING:
     from fastconv.graph import Graph
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         In one line, what is wrong.
     """
     if arguments.output is not None:
-        _refuse("--output", arguments.output, write_fault(arguments.output, [arguments.model], "model"))
+        check_files({"--output": arguments.output}, [arguments.model], "model")
     graph = load(arguments.model)
     given = _inputs(graph, arguments)
     try:
@@ -126,11 +126,6 @@ def _save(path: str, outputs: dict[str, Any]) -> None:
         write_whole(os.path.realpath(path), lambda file: write_members(file, arrays))
 
 
-def _refuse(option: str, path: str, fault: str | None) -> None:
-    if fault is not None:
-        raise CommandError(f"{option} {path}: {fault}")
-
-
 def _told(name: str, output: Any) -> dict[str, Any]:
     """An output for other programs: JSON has no numbers that are not finite."""
     if not isinstance(output, np.ndarray):
@@ -196,8 +191,7 @@ def show(arguments: argparse.Namespace) -> None:
         In one line, what is wrong.
     """
     if arguments.picture is not None:
-        fault = picture_fault(arguments.picture, [arguments.model], "model", (".svg",))
-        _refuse("--picture", arguments.picture, fault)
+        check_files({"--picture": arguments.picture}, [arguments.model], "model", {"--picture": (".svg",)})
     graph = load(arguments.model)
     shapes = shapes_by_name(graph, arguments.shape)
     try:

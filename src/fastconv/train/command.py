@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,13 @@ from fastconv.nn.progress import spoken
 from fastconv.tables import table
 from fastconv.terminal import (
     CommandError,
+    check_files,
     open_console,
     option_of,
     printable,
     shown,
     taken,
     taken_for,
-    write_fault,
     writing,
 )
 from fastconv.train import named
@@ -74,6 +74,13 @@ def say(console: Console, *lines: str) -> None:
         console.print(printable(line), markup=False, soft_wrap=True)
 
 
+def say_skipped(console: Console, skipped: Sequence[tuple[str, str]]) -> None:
+    """Print what could not be read, if anything."""
+    if skipped:
+        say(console, f"Skipped, as they cannot be read: {len(skipped):,}.")
+        say(console, *(f"  {name}: {why}" for name, why in skipped[:SHOWN]))
+
+
 # ---- train ---------------------------------------------------------------------------------------------
 
 
@@ -90,9 +97,7 @@ def train(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     console = open_console()
     output = given.get("output", MODEL)
-    fault = write_fault(output, [given["data"]], "data")
-    if fault is not None:
-        raise CommandError(f"--output {output}: {fault}")
+    check_files({"--output": output, "--report": given.get("report")}, [given["data"]], "data")
     with one_line():
         unfinished = Unfinished(output)
         unfinished.check_begin("resume" in given, "restart" in given)
@@ -145,9 +150,6 @@ def data_options(given: dict[str, Any]) -> dict[str, Any]:
 def _report_of(given: dict[str, Any]) -> Any:
     if "report" not in given:
         return None
-    fault = write_fault(given["report"], [given["data"]], "data")
-    if fault is not None:
-        raise CommandError(f"--report {given['report']}: {fault}")
     from fastconv.train.report import Report
 
     return Report(given["report"])
@@ -203,10 +205,7 @@ def _show_trained(console: Console, lesson: Lesson, trained: Trained, output: st
         say(console, f"Held out: {accuracy_line(trained.held_out)}.")
     if trained.test is not None:
         say(console, f"Test: {accuracy_line(trained.test)}.")
-    skipped = lesson.dataset.skipped
-    if skipped:
-        say(console, f"Skipped, as they cannot be read: {len(skipped):,}.")
-        say(console, *(f"  {name}: {why}" for name, why in skipped[:SHOWN]))
+    say_skipped(console, lesson.dataset.skipped)
     say(console, f"Model written to {output}")
     if trained.interrupted:
         say(console, "The same command with --resume goes on.")

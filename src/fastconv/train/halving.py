@@ -123,6 +123,8 @@ class Found:
         Of the best, from the last rung.
     test : Evaluation
         On samples that no choice was made with.
+    skipped : list of (name, reason)
+        What could not be read.
     """
 
     candidates: list[Candidate]
@@ -130,6 +132,7 @@ class Found:
     best: Row
     model: Model
     test: Evaluation
+    skipped: list[tuple[str, str]]
 
 
 def search(
@@ -213,7 +216,7 @@ def search(
     save_model(output, model)
     rows = list(table.rows.values())
     table.forget()
-    return Found(candidates, rows, best, model, found)
+    return Found(candidates, rows, best, model, found, fitted.skipped)
 
 
 class Splits:

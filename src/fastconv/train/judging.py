@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,8 +14,17 @@ import numpy as np
 from fastconv.data import Dataset, open_dataset
 from fastconv.functional import softmax
 from fastconv.tables import table
-from fastconv.terminal import CommandError, counting, need, open_console, picture_fault, printable, writing
-from fastconv.train.command import accuracy_line, one_line, say
+from fastconv.terminal import (
+    PICTURES,
+    CommandError,
+    check_files,
+    counting,
+    need,
+    open_console,
+    printable,
+    writing,
+)
+from fastconv.train.command import accuracy_line, one_line, say, say_skipped
 from fastconv.train.evaluation import Evaluation
 from fastconv.train.evaluation import evaluate as measure
 from fastconv.train.model import Model
@@ -206,9 +214,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(json.dumps(told))
         else:
             say(console, *report(found))
-            if dataset.skipped:
-                say(console, f"Skipped, as they cannot be read: {len(dataset.skipped):,}.")
-                say(console, *(f"  {name}: {why}" for name, why in dataset.skipped[:SHOWN]))
+            say_skipped(console, dataset.skipped)
             if known and held_out is None:
                 count = model.record.get("learned_from")
                 say(
@@ -245,13 +251,13 @@ def _picture_files(given: dict[str, Any]) -> tuple[str, str] | None:
         return None
     need("matplotlib.figure", "matplotlib")
     paths = given.get("picture", PICTURE), given.get("gallery", GALLERY)
-    for option, path in zip(("--picture", "--gallery"), paths):
-        fault = picture_fault(path, [given["model"], given["data"]], "model or the data")
-        if fault is not None:
-            typed = "" if option[2:] in given else " (the default; --no-pictures draws none)"
-            raise CommandError(f"{option} {path}{typed}: {fault}")
-    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
-        raise CommandError(f"--gallery {paths[1]}: is the file that --picture writes")
+
+    def note(option: str) -> str:
+        return "" if option[2:] in given else " (the default; --no-pictures draws none)"
+
+    wanted = dict(zip(("--picture", "--gallery"), paths))
+    inputs = [given["model"], given["data"]]
+    check_files(wanted, inputs, "model or the data", dict.fromkeys(wanted, PICTURES), note)
     return paths
 
 

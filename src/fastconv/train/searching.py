@@ -15,8 +15,8 @@ from fastconv.nn.archive import write_whole
 from fastconv.nn.progress import spoken
 from fastconv.runtime import get_num_threads
 from fastconv.tables import table
-from fastconv.terminal import CommandError, need, open_console, picture_fault, taken, write_fault, writing
-from fastconv.train.command import accuracy_line, data_options, one_line, say, settings_from
+from fastconv.terminal import PICTURES, CommandError, check_files, need, open_console, taken, writing
+from fastconv.train.command import accuracy_line, data_options, one_line, say, say_skipped, settings_from
 from fastconv.train.errors import SettingError
 from fastconv.train.halving import Found, Plan, Row
 from fastconv.train.halving import search as find
@@ -71,6 +71,7 @@ def search(arguments: argparse.Namespace) -> None:
             f"learning rate {best.lr:.4g}, {found.best.parameters:,} parameters.",
         )
         say(console, f"On samples that no choice was made with: {accuracy_line(found.test)}.")
+        say_skipped(console, found.skipped)
         say(console, f"Model written to {output}")
         if "table" in given:
             text = _csv(found).encode("utf-8", "backslashreplace")
@@ -89,13 +90,7 @@ def _files(given: dict[str, Any], output: str) -> str | None:
         raise CommandError(f"--picture {given['picture']}: contradicts --no-picture")
     picture: str | None = None if "no_picture" in given else given.get("picture", PARALLEL)
     wanted = {"--output": output, "--picture": picture, "--table": given.get("table")}
-    for option, path in wanted.items():
-        if path is None:
-            continue
-        check = picture_fault if option == "--picture" else write_fault
-        fault = check(path, [given["data"]], "data")
-        if fault is not None:
-            raise CommandError(f"{option} {path}: {fault}")
+    check_files(wanted, [given["data"]], "data", {"--picture": PICTURES})
     if picture is not None:
         need("matplotlib.figure", "matplotlib")
     return picture
@@ -108,7 +103,7 @@ def _plan(given: dict[str, Any]) -> Plan:
     of_all = {name: value for name, value in given.items() if name not in ("lr", "epochs")}
     settings = settings_from(of_all, Settings())
     if settings.held_out > 0.4:
-        raise SettingError("held_out", settings.held_out, "must be at most 0.4: as much again measures")
+        raise SettingError("held_out", settings.held_out, "must be at most 0.4: it is put aside twice")
     return Plan(space=space, settings=settings, **numbers)
 
 
