@@ -28,6 +28,9 @@ CHOICES = 6
 
 INK, GREY = "#1b4f8a", "#808080"
 
+#: Under numbers that lines run across.
+PAPER = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+
 
 def draw_evaluation(path: str, found: Evaluation) -> None:
     """Draw the confusion matrix, and how often the model is right beside how sure it is.
@@ -146,7 +149,7 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
 def draw_search(
     path: str, columns: dict[str, list[float]], rungs: list[int], logarithmic: Iterable[str]
 ) -> None:
-    """Draw trials as lines across parallel axes, one axis per knob; the last axis gives the colour.
+    """Draw trials as lines across parallel axes, one axis per knob; the last, a share, gives the colour.
 
     Parameters
     ----------
@@ -171,10 +174,10 @@ def draw_search(
     axes = figure.subplots()
     names, logs = list(columns), set(logarithmic)
     places = {name: _places(values, name in logs) for name, values in columns.items()}
-    colors = matplotlib.colormaps["viridis"]
+    colors = matplotlib.colormaps["viridis_r"]  # what is best is darkest: yellow is hardly seen on white
     for trial in np.argsort([-1.0 if np.isnan(v) else v for v in columns[names[-1]]], kind="stable"):
         heights = [places[name][trial] for name in names]
-        color = "#b0b0b0" if np.isnan(heights[-1]) else colors(heights[-1])
+        color = "#b0b0b0" if np.isnan(heights[-1]) else colors(0.1 + 0.9 * heights[-1])
         heights = [0.0 if np.isnan(height) else height for height in heights]
         jitter = 0.012 * ((trial * 7919) % 11 - 5)  # choices that are equal lie beside each other
         few = [len(set(columns[name])) <= CHOICES for name in names[:-1]]
@@ -187,14 +190,15 @@ def draw_search(
             shown = [shown[0], shown[-1]]
         for value in shown:
             height = places[name][columns[name].index(value)]
-            axes.text(i + 0.03, height, f"{value:.4g}", fontsize=8, va="center", color="#202020")
+            text = f"{value:.1%}" if name == names[-1] else f"{value:.3g}"
+            axes.text(i + 0.04, height, text, fontsize=8, va="center", color="#202020", bbox=PAPER, zorder=4)
     axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_yticks([])
     axes.set_ylim(-0.1, 1.1)
     axes.set_xlim(-0.1, len(names) - 0.6)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Trials; the lighter the better, the wider the longer it was trained", fontsize=11)
+    axes.set_title("Trials; the darker the better, the wider the longer it was trained", fontsize=11)
     save_figure(figure, path)
 
 
