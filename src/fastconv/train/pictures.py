@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Mistakes that are drawn, and how many stand side by side.
 MOST_MISTAKES, PER_ROW = 40, 8
 
+#: Inches above the mistakes.
+HEADING = 0.5
+
 #: Classes whose names and numbers can be read in a matrix.
 READABLE = 25
 
@@ -126,8 +129,11 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
     chosen = wrong[:MOST_MISTAKES]
     rows, columns = max(1, math.ceil(len(chosen) / PER_ROW)), min(PER_ROW, max(3, len(chosen)))
     figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
-        figsize=(1.7 * columns, 2.25 * rows + 0.5), dpi=120, layout="constrained"
+        figsize=(1.7 * columns, 2.1 * rows + HEADING), dpi=120
     )
+    # places that are known need no layout to be solved, which took longer than all the rest
+    top = 1 - (HEADING + 0.4) / figure.get_figheight()
+    figure.subplots_adjust(left=0.02, right=0.98, bottom=0.01, top=top, wspace=0.12, hspace=0.35)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
     for each in axes:
         each.set_axis_off()
@@ -139,7 +145,12 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
         file = _name(os.path.basename(found.names[index]), 16)
         each.set_title(f"{_name(is_, 12)} taken for {_name(taken, 12)}\n{sure:.0%}  {file}", fontsize=7)
     shown = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
-    figure.suptitle(f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}", fontsize=11)
+    figure.suptitle(
+        f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}",
+        fontsize=11,
+        va="center",
+        y=1 - HEADING / 2 / figure.get_figheight(),
+    )
     save_figure(figure, path)
 
 
