@@ -26,8 +26,8 @@ WIDTH, LAYER, LOWER = 13.0, 1.5, 3.2
 #: Maps that are drawn of a layer, layers that are drawn, and classes with a line.
 MOST_MAPS, MOST_LAYERS, MOST_CLASSES = 16, 40, 5
 
-#: Cells up to which a map's numbers are written into it.
-READABLE = 81
+#: Cells up to which a map's numbers are written into it: in smaller ones they would run into each other.
+READABLE = 25
 
 COLOURS, GAP = "RdBu_r", "#d9d9d9"
 DASHES = ("-", "--", ":", "-.", (0, (8, 2, 2, 2)))
@@ -132,8 +132,7 @@ def _maps(axes: Axes, shown: Map, most: float, told: Callable[[float], str]) -> 
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 ink = "white" if abs(value) > 0.6 * most else "#303030"
-                size = 4.6 if len(values) > 7 else 5.4
-                axes.text(column, row, told(value), ha="center", va="center", fontsize=size, color=ink)
+                axes.text(column, row, told(value), ha="center", va="center", fontsize=5.4, color=ink)
 
 
 def _histogram(axes: Axes, shown: Map) -> None:
