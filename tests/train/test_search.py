@@ -322,6 +322,20 @@ def test_ctrl_c_keeps_what_was_tried(
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
+def test_ctrl_c_before_anything_was_tried(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is promised that is not there."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fastconv.train.searching.find", interrupt)
+    assert cli.main(["search", data_file]) == 130
+    assert "--resume" not in capsys.readouterr().out
+
+
 def test_ctrl_c_in_the_middle_of_a_trial(
     data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

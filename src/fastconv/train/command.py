@@ -25,7 +25,6 @@ from fastconv.terminal import (
 )
 from fastconv.train import named
 from fastconv.train.errors import SettingError
-from fastconv.train.evaluation import Evaluation
 from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import MODEL
@@ -202,20 +201,13 @@ def _show_trained(console: Console, lesson: Lesson, trained: Trained, output: st
     if best is not None:
         say(console, f"Kept: epoch {best + 1}, where the held-out loss was lowest.")
     if trained.held_out is not None:
-        say(console, f"Held out: {accuracy_line(trained.held_out)}.")
+        say(console, f"Held out: {trained.held_out.line}.")
     if trained.test is not None:
-        say(console, f"Test: {accuracy_line(trained.test)}.")
+        say(console, f"Test: {trained.test.line}.")
     say_skipped(console, lesson.dataset.skipped)
     say(console, f"Model written to {output}")
     if trained.interrupted:
         say(console, "The same command with --resume goes on.")
-
-
-def accuracy_line(evaluation: Evaluation) -> str:
-    """How many are right, and what shares that speaks for."""
-    low, high = evaluation.interval
-    right, count = int(evaluation.right.sum()), len(evaluation.labels)
-    return f"{right:,} of {count:,} right: {evaluation.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
 
 
 # ---- show ----------------------------------------------------------------------------------------------

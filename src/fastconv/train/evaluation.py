@@ -122,6 +122,21 @@ class Evaluation:
         return wilson(int(self.right.sum()), len(self.labels))
 
     @property
+    def line(self) -> str:
+        """How many are right, and what shares that speaks for.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv.train import Evaluation
+        >>> Evaluation(("X", "O"), np.array([0, 0, 1]), np.array([[2.0, 0], [0, 1], [0, 3]])).line
+        '2 of 3 right: 66.67% (95% interval 20.77% to 93.85%)'
+        """
+        low, high = self.interval
+        right, count = int(self.right.sum()), len(self.labels)
+        return f"{right:,} of {count:,} right: {self.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
+
+    @property
     def loss(self) -> float:
         """Mean cross-entropy; NaN of none."""
         if not len(self.labels):

@@ -24,7 +24,7 @@ from fastconv.terminal import (
     printable,
     writing,
 )
-from fastconv.train.command import accuracy_line, one_line, say, say_skipped
+from fastconv.train.command import one_line, say, say_skipped
 from fastconv.train.evaluation import Evaluation
 from fastconv.train.evaluation import evaluate as measure
 from fastconv.train.model import Model
@@ -263,7 +263,7 @@ def _picture_files(given: dict[str, Any]) -> tuple[str, str] | None:
 
 def report(found: Evaluation) -> list[str]:
     """What a model is worth, in lines."""
-    lines = [f"{accuracy_line(found)}.", f"Mean loss {found.loss:.4g}.", ""]
+    lines = [f"{found.line}.", f"Mean loss {found.loss:.4g}.", ""]
     rows = [("class", "samples", "precision", "recall")]
     for name, count, precision, recall in zip(
         found.classes, found.confusion.sum(axis=1), found.precision, found.recall

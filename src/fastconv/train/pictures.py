@@ -56,11 +56,7 @@ def draw_evaluation(path: str, found: Evaluation) -> None:
     axes = figure.subplots(1, 2, width_ratios=(side, 5.0))
     _confusion(axes[0], found)
     _reliability(axes[1], found)
-    low, high = found.interval
-    figure.suptitle(
-        f"{int(found.right.sum()):,} of {len(found.labels):,} right: {found.accuracy:.2%} "
-        f"(95% interval {low:.2%} to {high:.2%})"
-    )
+    figure.suptitle(found.line)
     save_figure(figure, path)
 
 

@@ -126,11 +126,7 @@ class Report:
         record = trained.model.record
         lines = [f"Net: {trained.model.spec}", f"Learned from {record['learned_from']:,} samples."]
         if trained.held_out is not None:
-            low, high = trained.held_out.interval
-            lines.append(
-                f"Held out: {trained.held_out.accuracy:.2%} of {len(trained.held_out.labels):,} right "
-                f"(95% interval {low:.2%} to {high:.2%})."
-            )
+            lines.append(f"Held out: {trained.held_out.line}.")
         if trained.interrupted:
             lines.append("Interrupted before its last epoch.")
         return lines

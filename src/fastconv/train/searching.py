@@ -16,9 +16,9 @@ from fastconv.nn.progress import spoken
 from fastconv.runtime import get_num_threads
 from fastconv.tables import table
 from fastconv.terminal import PICTURES, CommandError, check_files, need, open_console, taken, writing
-from fastconv.train.command import accuracy_line, data_options, one_line, say, say_skipped, settings_from
+from fastconv.train.command import data_options, one_line, say, say_skipped, settings_from
 from fastconv.train.errors import SettingError
-from fastconv.train.halving import Found, Plan, Row
+from fastconv.train.halving import Found, Plan, Row, Table
 from fastconv.train.halving import search as find
 from fastconv.train.model_file import check_can_save
 from fastconv.train.options import MODEL, PARALLEL
@@ -61,7 +61,8 @@ def search(arguments: argparse.Namespace) -> None:
         except FloatingPointError as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
-            say(console, "What was tried until now is kept: the same command with --resume goes on.")
+            if Table(output).exists:
+                say(console, "What was tried until now is kept: the same command with --resume goes on.")
             raise
         say(console, "", *_results(found), "")
         best = found.candidates[found.best.trial]
@@ -70,7 +71,7 @@ def search(arguments: argparse.Namespace) -> None:
             f"Best: {best.spec}",
             f"learning rate {best.lr:.4g}, {found.best.parameters:,} parameters.",
         )
-        say(console, f"On samples that no choice was made with: {accuracy_line(found.test)}.")
+        say(console, f"On samples that no choice was made with: {found.test.line}.")
         say_skipped(console, found.skipped)
         say(console, f"Model written to {output}")
         if "table" in given:
