@@ -324,6 +324,14 @@ def test_data_that_cannot_be_learned_from(data_file: str, tmp_path: Path) -> Non
     np.savez(tmp_path / "single.npz", x=x, y=[0] * 11 + [1])
     with pytest.raises(DataError, match="1 sample"):
         train(open_dataset(tmp_path / "single.npz"), QUICK)
+    x, y = pictures(30, 0)
+    for part, words in ((0, "no sample to take statistics from"), (1, "none of the 6 samples held out can")):
+        np.savez(tmp_path / "whole.npz", x=x, y=y)
+        spoiled = x.astype(np.float32)
+        spoiled[open_dataset(tmp_path / "whole.npz").split(QUICK.held_out, QUICK.seed)[part]] = np.nan
+        np.savez(tmp_path / "nan.npz", x=spoiled, y=y)
+        with pytest.raises(DataError, match=rf"nan\.npz: {words}"):
+            train(open_dataset(tmp_path / "nan.npz"), QUICK, output=tmp_path / "m.fcn")
     with pytest.raises(SpecError, match="do not fit"):
         train(open_dataset(data_file), QUICK.replaced(net="conv 3 20, fc"), output=tmp_path / "m.fcn")
     with pytest.raises(SettingError, match="batch=1"):

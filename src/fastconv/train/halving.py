@@ -200,7 +200,7 @@ def search(
     rng = np.random.default_rng(plan.settings.seed)
     # refuses what no net can learn
     fitted = Lesson(dataset, plan.settings.replaced(net="fc"), split=splits.choosing).dataset
-    shape, classes = dataset.preprocessing.shape, len(dataset.classes)
+    shape, classes = fitted.preprocessing.shape, len(dataset.classes)
     candidates = [plan.space.draw(rng, shape, classes) for _ in range(plan.trials)]
     table.begin(plan, dataset, has_test, resume=resume)
     work = _Work(path, options, plan, candidates, table.path, has_test)

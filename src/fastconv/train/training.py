@@ -105,6 +105,7 @@ class Lesson:
         self._check_shape(dataset)
         spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
         self.dataset = dataset if fitted else dataset.fitted(self.learned_from)
+        self._check_held_out()
         self.spec = spec_of(net, self.dataset.preprocessing.shape)
         self.test = self.dataset.test if test is None else test
         weights, self._order = np.random.default_rng(settings.seed).spawn(2)
@@ -118,6 +119,12 @@ class Lesson:
                 f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as "
                 "channels, conv N 1 is an embedding that is learned"
             )
+
+    def _check_held_out(self) -> None:
+        """One of them at least can be read, or nothing could be chosen; mostly it is the first."""
+        held_out, data = self.held_out, self.dataset
+        if not any(len(data.batch(held_out[i : i + 1])[1]) for i in range(len(held_out))):
+            raise DataError(f"{data.path}: none of the {len(held_out):,} samples held out can be read")
 
     def _check_batch_norm(self) -> None:
         """Batch norm cannot learn from one sample."""
