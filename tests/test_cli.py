@@ -533,3 +533,58 @@ def test_drawing() -> None:
 def test_printable() -> None:
     """Control characters become escapes, letters stay."""
     assert terminal.printable("é\t\x1b[0m") == "é\\t\\x1b[0m"
+
+
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ending says the format; what cannot be written leaves the old file, and names it."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    for ending, start in ((".png", b"\x89PNG"), (".SVG", b"<?xml"), (".pdf", b"%PDF")):
+        terminal.save_figure(figure, tmp_path / f"a{ending}")
+        assert (tmp_path / f"a{ending}").read_bytes().startswith(start)
+    with pytest.raises(ValueError, match=r"a\.txt': must end in \.png, \.svg or \.pdf"):
+        terminal.save_figure(figure, tmp_path / "a.txt")
+    with pytest.raises(OSError, match=r"nowhere/a\.png") as caught:
+        terminal.save_figure(figure, tmp_path / "nowhere" / "a.png")
+    assert caught.value.errno == errno.ENOENT
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    (tmp_path / "a.png").write_text("old")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.png'$"):
+        terminal.save_figure(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["a.SVG", "a.pdf", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("new.png", None),
+        ("new.PDF", None),
+        ("new", "must end in .png, .svg or .pdf"),
+        ("here.txt.gif", "must end in .png, .svg or .pdf"),
+        ("input.png", "would overwrite the data"),
+        ("nowhere/new.txt", "no such directory: {}/nowhere"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn(
+    path: str, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("input.png").touch()
+    wanted = fault and fault.format(tmp_path)
+    assert terminal.picture_fault(path, ["./input.png"], "data") == wanted
+    assert terminal.picture_fault("new.png", endings=(".svg",)) == "must end in .svg"
+
+
+def test_counting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that is gone at the end; where nobody looks, none."""
+    with terminal.counting("orders") as tell:
+        assert tell is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with terminal.counting("orders") as tell:
+        assert tell is not None
+        tell(3, 1200)
+    assert capsys.readouterr().err == "\r3 of 1,200 orders\r\x1b[K"

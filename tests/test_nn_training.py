@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -447,6 +448,29 @@ def test_lines_if_a_bar_is_asked_for_but_rich_is_missing(capsys, monkeypatch) ->
     monkeypatch.setitem(sys.modules, "rich", None)
     fit_points(epochs=2, progress=True)
     assert capsys.readouterr().err.startswith("epoch 1/2  loss ")
+
+
+def test_what_was_done_before_took_no_time_of_now(monkeypatch) -> None:
+    """Speed and time left of a training that goes on are those since then; the first batch counts, too."""
+    from fastconv.nn import progress
+
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    for batches in (5, None):
+        shown = progress.open_progress(False, 10, batches)
+        clock.now += 60  # a checkpoint is read
+        shown.begin(4, 20)
+        for done in (21, 22):
+            clock.now += 2
+            shown.batch(done, 8, 0.5)
+        assert shown.speed == 4
+        if batches is None:  # how long an epoch is shows when one is over
+            assert math.isnan(shown.left)
+            for done in (23, 24, 25):
+                clock.now += 2
+                shown.batch(done, 8, 0.5)
+            shown.epoch(5, "")
+        assert shown.left == 2 * (28 if batches else 25)
 
 
 def test_importing_nn_does_not_import_extras(run_python) -> None:

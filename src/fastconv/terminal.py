@@ -1,20 +1,28 @@
-"""What every command shares: refusing in one line, asking for an extra, drawing pictures with characters."""
+"""What every command shares: refusing in one line, asking for an extra, files written, pictures drawn."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
-from types import ModuleType
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console
+
+#: Endings of pictures that commands draw.
+PICTURES = (".png", ".svg", ".pdf")
 
 
 #: What carries out a command.
@@ -120,6 +128,55 @@ class SettingError(ValueError):
         return type(self), (self.name, self.value, self.rule)
 
 
+# ---- what was typed ------------------------------------------------------------------------------------
+
+
+def taken(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Of the options given, those of these names.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import taken
+    >>> taken({"seed": 3, "json": True}, ("seed", "epochs"))
+    {'seed': 3}
+    """
+    return {name: given[name] for name in names if name in given}
+
+
+def taken_for(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options given, those that are fields of a dataclass."""
+    return taken(given, (field.name for field in fields(kind)))
+
+
+def option_of(name: str) -> str:
+    """A setting's name on the command line.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import option_of
+    >>> option_of("weight_decay")
+    '--weight-decay'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def shown(value: Any) -> str:
+    """A setting's value as it is typed.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import shown
+    >>> shown((8, 16)), shown(0.001)
+    ('8,16', '0.001')
+    """
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# ---- what is printed -----------------------------------------------------------------------------------
+
+
 def open_console() -> Console:
     """A console on standard output: colours on a terminal, elsewhere text without control characters."""
     made: Console = need("rich.console", "rich").Console(highlight=False)
@@ -147,6 +204,33 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() and can_print(c) else c.encode("unicode_escape").decode() for c in text
     )
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A line on standard error that counts, gone at the end; None where that is no terminal.
+
+    Parameters
+    ----------
+    what : str
+        What is counted, behind the numbers: "3 of 21 orders".
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def tell(done: int, count: int) -> None:
+        sys.stderr.write(f"\r{done:,} of {count:,} {what}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+# ---- files ---------------------------------------------------------------------------------------------
 
 
 def write_fault(path: str, inputs: Iterable[str] = (), what: str = "picture to be judged") -> str | None:
@@ -186,6 +270,120 @@ def write_fault(path: str, inputs: Iterable[str] = (), what: str = "picture to b
     if target in map(os.path.realpath, inputs):
         return f"would overwrite the {what}"
     return None
+
+
+def picture_fault(
+    path: str,
+    inputs: Iterable[str] = (),
+    what: str = "picture to be judged",
+    endings: tuple[str, ...] = PICTURES,
+) -> str | None:
+    """Why no picture can be drawn into that file, if that can be told without trying.
+
+    Parameters
+    ----------
+    path, inputs, what
+        As `write_fault`.
+    endings : tuple of str
+        Of formats that can be drawn.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import picture_fault
+    >>> picture_fault("new.PNG"), picture_fault("new.txt")
+    (None, 'must end in .png, .svg or .pdf')
+    """
+    fault = write_fault(path, inputs, what)
+    return fault or _ending_fault(path, endings)
+
+
+def _ending_fault(path: str, endings: tuple[str, ...] = PICTURES) -> str | None:
+    if os.path.splitext(path)[1].lower() in endings:
+        return None
+    return f"must end in {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))}"
+
+
+def check_files(
+    wanted: Mapping[str, str | None],
+    inputs: Iterable[str],
+    what: str,
+    endings: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    note: Callable[[str], str] = lambda option: "",
+) -> None:
+    """Refuse what cannot be written before anything is computed.
+
+    Parameters
+    ----------
+    wanted : dict of str
+        The files by the option that asks for them; None is none.
+    inputs, what
+        As `write_fault`.
+    endings : dict of tuple of str, optional
+        Of options that pictures are drawn for: the endings that these may have.
+    note : function of str, optional
+        What is to be said about an option whose file is refused.
+
+    Raises
+    ------
+    CommandError
+        Naming option and file; also where two options name one file.
+
+    Examples
+    --------
+    >>> from fastconv.terminal import check_files
+    >>> check_files({"--output": "a.fcn", "--report": "./a.fcn"}, [], "data")
+    Traceback (most recent call last):
+      ...
+    fastconv.terminal.CommandError: --report ./a.fcn: is the file that --output writes
+    """
+    inputs, taken_by = list(inputs), dict[str, str]()
+    for option, path in wanted.items():
+        if path is None:
+            continue
+        if option in endings:
+            fault = picture_fault(path, inputs, what, endings[option])
+        else:
+            fault = write_fault(path, inputs, what)
+        if fault is None:
+            other = taken_by.setdefault(os.path.realpath(path), option)
+            fault = None if other == option else f"is the file that {other} writes"
+        if fault is not None:
+            raise CommandError(f"{option} {path}{note(option)}: {fault}")
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure of Matplotlib; it appears whole or not at all. The ending says the format.
+
+    Raises
+    ------
+    ValueError
+        The file's name has another ending than those of `PICTURES`.
+    OSError
+        The file cannot be written; one that was there before is still whole.
+    """
+    from fastconv.nn.archive import write_whole  # `fastconv --help` draws nothing
+
+    name = os.fsdecode(path)
+    fault = _ending_fault(name)
+    if fault is not None:
+        raise ValueError(f"path={name!r}: {fault}")
+    made = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name may have characters that the font lacks
+        figure.savefig(made, format=os.path.splitext(name)[1][1:].lower(), facecolor="white")
+    write_whole(os.path.realpath(name), lambda file: file.write(made.getvalue()))
+
+
+@contextlib.contextmanager
+def writing(option: str, path: str) -> Iterator[None]:
+    """What keeps a file from being written, such as a full disk, becomes one line that names the option."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{option} {path}: {error.strerror or error}") from None
+
+
+# ---- pictures of characters ----------------------------------------------------------------------------
 
 
 def draw(picture: np.ndarray) -> list[str]:

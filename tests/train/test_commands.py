@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -57,7 +58,7 @@ def test_train_says_what_it_does(data_file: str, capsys: pytest.CaptureFixture[s
     assert f"Net: {NET}" in said
     assert re.search(r"Held out: \d+ of 18 right: [\d.]+% \(95% interval [\d.]+% to [\d.]+%\)\.", said)
     assert "Model written to model.fcn" in said
-    assert re.search(r"epoch 2/3  loss [\d.]+, [\d.]+% right; .*samples/s, [\d.]+ s left", errors)
+    assert re.search(r"epoch 2/3  loss [\d.]+, [\d.]+% right; .*; [\d,]+ a second, [\d.]+ s left", errors)
     assert os.listdir() == ["model.fcn"]
     assert load_model("model.fcn").record["settings"]["epochs"] == 3
 
@@ -82,7 +83,9 @@ def test_a_terminal_gets_a_bar(data_file: str, own_folder: Path) -> None:
     os.close(outer)
     assert process.wait(60) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
-    assert re.search(r"epoch 3/3 ━+ 0\.0 s left +[\d.]+% right +held out [\d.]+% +[\d,]+/s", text)
+    assert re.search(
+        r"epoch 3/3 ━+ 0\.0 s left +[\d,]+/s loss [\d.]+, [\d.]+% right; validation [\d.]+", text
+    )
 
 
 def test_a_folder_of_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +150,55 @@ def test_a_report_is_a_page_of_its_own(data_file: str, capsys: pytest.CaptureFix
     assert "Updates" in page
 
 
+def broken_off(data: str, *options: str) -> None:
+    """A training of ten epochs whose first three are done."""
+
+    def cut(state: object) -> None:
+        if state.epoch == 3:  # type: ignore[attr-defined]
+            raise RuntimeError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fastconv.train.report.Report.step", lambda self, state: cut(state))
+        with pytest.raises(RuntimeError):
+            cli.main(["train", data, *QUICK, "--epochs", "10", "--report", "page.html", *options])
+
+
+@pytest.mark.parametrize("batch", ["16", "72"])
+def test_what_goes_on_counts_from_where_it_was(
+    batch: str, data_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ranges are known from the fourth epoch on, and say so; figures and times are those of all ten."""
+    broken_off(data_file, "--batch", batch)
+    capsys.readouterr()
+    said, errors = run(
+        capsys,
+        "train",
+        data_file,
+        *QUICK,
+        "--epochs",
+        "10",
+        "--batch",
+        batch,
+        "--resume",
+        "--report",
+        "page.html",
+    )
+    assert re.findall(r"^epoch +(\d+)/10 ", errors, re.MULTILINE) == [str(n) for n in range(4, 11)]
+    assert said.count("\n10 epochs in ") == 1
+    page = Path("page.html").read_text()
+    over_time, ranges = page.split("Ranges of activations")
+    ends = re.compile(r">(\d+)</text><text [^>]*>epoch (\d+)<")
+    assert set(ends.findall(over_time)) == {("1", "10")}
+    assert set(ends.findall(ranges)) == {("4", "10")}
+    record = load_model("model.fcn").record
+    assert record["seconds"] == pytest.approx(sum(record["history"]["seconds"]), abs=1e-3)
+    # from weights that it has not seen, the report must not tell how far a step went
+    updates = page.split("Updates")[1]
+    assert min(line.count(",") for line in re.findall(r'points="([^"]*)"', updates)) == (
+        7 if batch == "16" else 6
+    )
+
+
 def test_a_report_changes_no_bit(data_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "train", data_file, *QUICK, "-o", "a.fcn")
     run(capsys, "train", data_file, *QUICK, "-o", "b.fcn", "--report", "page.html")
@@ -178,6 +230,7 @@ def test_a_report_changes_no_bit(data_file: str, capsys: pytest.CaptureFixture[s
         ("-o .", "--output .: is a directory"),
         ("-o /no/such/folder/m.fcn", "--output /no/such/folder/m.fcn: no such directory"),
         ("--report /no/such/page.html", "--report"),
+        ("--report ./model.fcn", "--report ./model.fcn: is the file that --output writes"),
     ],
 )
 def test_train_refuses_in_one_line(
@@ -358,6 +411,37 @@ def test_evaluate_refuses(model_file: str, data_file: str, folder: Path, refusal
     assert "--picture writes" in refusal(
         "evaluate", model_file, data_file, "--picture", "a.png", "--gallery", "./a.png"
     )
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (("train", "{data}", *QUICK), "{here}/model.fcn.part/settings.json"),
+        (("evaluate", "{model}", "{data}"), "--picture evaluation.png"),
+        (("search", "{data}", "--jobs", "1"), "{here}/model.fcn.search/plan.json"),
+    ],
+    ids=("train", "evaluate", "search"),
+)
+def test_a_full_disk(
+    arguments: tuple[str, ...],
+    start: str,
+    data_file: str,
+    model_file: str,
+    own_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told of the file that has no room: the system names none, and output is not to blame."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    assert cli.main([each.format(data=data_file, model=model_file) for each in arguments]) == 2
+    line = capsys.readouterr().err
+    command = arguments[0]
+    assert line == f"fastconv {command}: error: {start.format(here=own_folder)}: No space left on device\n"
     assert os.listdir() == []
 
 

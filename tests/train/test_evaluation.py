@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastconv.data import DataError, open_dataset
-from fastconv.train import Evaluation, Trained, evaluate, wilson
+from fastconv.train import Evaluation, Model, Trained, evaluate, wilson
+from fastconv.train.model import BATCH_SIZE
 
 from .conftest import pictures
 
@@ -103,3 +104,15 @@ def test_classes_that_the_model_does_not_know(trained: Trained, tmp_path: object
     data = open_dataset(f"{tmp_path}/other.npz", preprocessing=trained.model.preprocessing)
     with pytest.raises(DataError, match=r"class '3' is none that the model knows: 0, 1, 2"):
         evaluate(trained.model, data)
+
+
+def test_how_many_go_through_together_is_found_out_once(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It follows from the net alone: who judges one sample at a time must not pay for it each time."""
+    found = trained.model
+    model = Model(found.net, found.spec, found.classes, found.preprocessing)
+    assert model.batch_size == BATCH_SIZE
+    monkeypatch.setattr("fastconv.nn.summary", None)
+    assert model.votes(np.zeros((3, 1, 8, 8), np.float32)).shape == (3, 3)
+    assert model.batch_size == BATCH_SIZE

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fastconv import cli
-from fastconv.data import open_dataset
+from fastconv.data import Dataset, open_dataset
 from fastconv.train import (
     Candidate,
     Found,
@@ -26,6 +26,7 @@ from fastconv.train import (
     Settings,
     Space,
     SpecError,
+    halving,
     load_model,
     search,
 )
@@ -151,9 +152,47 @@ def test_going_on_after_a_break(whole: tuple[Path, Found], data_file: str, tmp_p
         search(
             data_file, Plan(space=SPACE, trials=5, settings=Settings()), tmp_path / "best.fcn", resume=True
         )
+    with pytest.raises(SettingError, match="restart=True: contradicts resume"):
+        search(data_file, PLAN, tmp_path / "best.fcn", resume=True, restart=True)
+    with pytest.raises(SettingError, match="other data or other options"):  # another part would measure
+        search(data_file, PLAN, tmp_path / "best.fcn", resume=True, test=data_file)
     found, _ = found_in(tmp_path, data_file, resume=True)
     assert plain(found.rows) == plain(whole[1].rows)
     assert os.listdir(tmp_path) == ["best.fcn"]
+
+
+def test_a_folder_that_is_damaged(data_file: str, tmp_path: Path) -> None:
+    """Lines that are none are left out; a plan that is none is said to be damaged."""
+    folder = tmp_path / "best.fcn.search"
+    plan = Plan(space=SPACE, trials=1, epochs=1, settings=PLAN.settings)
+
+    def stop(*_: object) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        search(data_file, plan, tmp_path / "best.fcn", on_row=stop)
+    row = json.loads((folder / "trials.jsonl").read_text())
+    for bad in (b"null", b"[]", b"{", json.dumps({**row, "trial": 7}).encode(), b"\xff"):
+        with (folder / "trials.jsonl").open("ab") as file:
+            file.write(bad + b"\n")
+    told = (folder / "plan.json").read_text()
+    for text in ("", "[]", '{"version": 2}', '{"version": 1}'):
+        (folder / "plan.json").write_text(text)
+        with pytest.raises(SettingError, match=r"plan\.json is damaged .*: restart, which forgets it"):
+            search(data_file, plan, tmp_path / "best.fcn", resume=True)
+    (folder / "plan.json").write_text(told)
+    found = search(data_file, plan, tmp_path / "best.fcn", resume=True)
+    assert [row.trial for row in found.rows] == [0]
+
+
+def test_statistics_are_taken_once(data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All trials learn from the same samples: a vocabulary for each would be most of the work."""
+    calls: list[object] = []
+    fitted = Dataset.fitted
+    monkeypatch.setattr(Dataset, "fitted", lambda self, *rest: calls.append(rest) or fitted(self, *rest))
+    plan = Plan(space=SPACE, trials=3, epochs=1, settings=PLAN.settings)
+    search(data_file, plan, tmp_path / "best.fcn")
+    assert len(calls) == 1
 
 
 def test_a_trial_that_fails_is_the_last(data_file: str, tmp_path: Path) -> None:
@@ -210,6 +249,20 @@ def test_search_from_the_command_line(
     assert json.loads(json.dumps(told)) == told
 
 
+def test_search_tells_what_it_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = pictures(60, 5)
+    spoiled = x.astype(np.float32)
+    spoiled[[7, 30], 2, 3] = np.nan
+    np.savez("nan.npz", x=spoiled, y=y)
+    assert cli.main(["search", "nan.npz", "--trials", "1", *SMALL, "--jobs", "1", "--no-picture"]) == 0
+    said = capsys.readouterr().out
+    assert "Skipped, as they cannot be read: 2." in said
+    assert "nan.npz:30: the value at (2, 3) is nan" in said
+
+
 def is_there(group: int) -> bool:
     """Whether any process of a group still is."""
     try:
@@ -219,18 +272,31 @@ def is_there(group: int) -> bool:
     return True
 
 
-def test_ctrl_c_keeps_what_was_tried(data_file: str, tmp_path: Path) -> None:
-    """With processes at work: one line more, exit code 130, nobody left behind; and --resume goes on."""
-    arguments = [sys.executable, "-c", COMMAND, "search", data_file, "-o", "b.fcn", "--trials", "80"]
+def trials_of(path: Path) -> list[dict[str, str]]:
+    """A table of all trials without the time they took."""
+    with path.open(newline="") as file:
+        return [
+            {name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)
+        ]
+
+
+def test_ctrl_c_keeps_what_was_tried(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With processes at work: one line more, exit code 130, nobody left behind; and --resume goes on.
+
+    What was tried is not tried again, and the end is that of a search without a break.
+    """
+    wanted = ["search", data_file, "--trials", "30", *SMALL, "--no-picture"]
     process = subprocess.Popen(
-        [*arguments, "--jobs", "2", *SMALL], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        [sys.executable, "-c", COMMAND, *wanted, "-o", "b.fcn", "--jobs", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     rows = tmp_path / "b.fcn.search" / "trials.jsonl"
     for _ in range(3000):
         if rows.exists() and rows.read_bytes().count(b"\n") > 8:
             break
-        time.sleep(0.02)
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -241,6 +307,47 @@ def test_ctrl_c_keeps_what_was_tried(data_file: str, tmp_path: Path) -> None:
             break
         time.sleep(0.02)
     assert not is_there(process.pid)
+    done = len([line for line in rows.read_bytes().splitlines() if line])
+
+    monkeypatch.chdir(tmp_path)
+    tried: list[object] = []
+    monkeypatch.setattr(halving, "_try", lambda task, once=halving._try: tried.append(task) or once(task))
+    for name, more in (("b", ["--resume"]), ("w", [])):
+        assert cli.main([*wanted, "-o", f"{name}.fcn", "--jobs", "1", "--table", f"{name}.csv", *more]) == 0
+        whole = 30 + 15 + 7
+        assert len(tried) == (whole - done if more else whole)
+        tried.clear()
+    assert trials_of(Path("b.csv")) == trials_of(Path("w.csv"))
+    one, two = (load_model(f"{name}.fcn").net.state_dict() for name in "bw")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_ctrl_c_before_anything_was_tried(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is promised that is not there."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fastconv.train.searching.find", interrupt)
+    assert cli.main(["search", data_file]) == 130
+    assert "--resume" not in capsys.readouterr().out
+
+
+def test_ctrl_c_in_the_middle_of_a_trial(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process alone: half a trial is none, and no assertion is what a user sees."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastconv.train.training.evaluate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search(data_file, PLAN, tmp_path / "best.fcn")
+    assert os.listdir(tmp_path / "best.fcn.search") == ["plan.json"]
 
 
 @pytest.mark.parametrize(
@@ -256,6 +363,10 @@ def test_ctrl_c_keeps_what_was_tried(data_file: str, tmp_path: Path) -> None:
         ("--jobs 1000", "--jobs 1000"),
         ("--resume", "nothing to go on with"),
         ("--picture x.txt", "--picture x.txt: must end in"),
+        ("-o a.png --picture ./a.png", "--picture ./a.png: is the file that --output writes"),
+        ("--picture a.png --table a.png", "--table a.png: is the file that --picture writes"),
+        ("--picture a.png --no-picture", "--picture a.png: contradicts --no-picture"),
+        ("--resume --restart", "--restart: contradicts resume"),
         ("--test nowhere", "nowhere: No such file"),
     ],
 )

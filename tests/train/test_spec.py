@@ -90,7 +90,7 @@ def test_same_seed_same_weights() -> None:
     [
         ("", "is empty"),
         ("conv 8 3,, fc", "item 2, '' (character 10): is empty"),
-        ("conv 8", "item 1, 'conv 8' (character 1): its size is missing: conv FEATURES SIZE"),
+        ("conv 8", "item 1, 'conv 8' (character 1): lacks its size: conv FEATURES SIZE"),
         ("conv 8 3, rleu", "item 2, 'rleu' (character 11): no such word; did you mean relu?"),
         ("conv x 3, fc", "features x: must be a whole number from 1"),
         ("conv 0 3, fc", "features 0: must be"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv import nn
+from fastconv import cli, nn
 from fastconv.data import Augmentation, DataError, Dataset, open_dataset
 from fastconv.train import Lesson, SettingError, Settings, SpecError, Trained, load_model, train
 
@@ -192,10 +192,7 @@ def test_killed_at_any_moment(data_file: str, tmp_path: Path) -> None:
         more = ("--resume",)
     assert not broken.exists()
     for output, options in ((broken, more), (whole, ())):
-        done = subprocess.run(
-            command(data_file, output, *options), capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        assert cli.main(command(data_file, output, *options)[3:]) == 0
     assert states_equal(load_model(broken).net, load_model(whole).net)
     assert sorted(os.listdir(tmp_path)) == ["broken.fcn", "whole.fcn"]
 
@@ -262,6 +259,10 @@ def test_an_unfinished_training_is_not_overwritten(data_file: str, tmp_path: Pat
     output = begun(tmp_path, data_file)
     with pytest.raises(SettingError, match="not finished: resume goes on, restart forgets"):
         train(open_dataset(data_file), QUICK, output=output)
+    with pytest.raises(SettingError, match="restart=True: contradicts resume"):
+        train(open_dataset(data_file), QUICK, output=output, resume=True, restart=True)
+    with pytest.raises(SettingError, match="restart=True: needs the output"):
+        train(open_dataset(data_file), QUICK, restart=True)
     assert train(open_dataset(data_file), QUICK, output=output, restart=True).held_out is not None
     assert os.listdir(tmp_path) == ["m.fcn"]
 
@@ -323,6 +324,14 @@ def test_data_that_cannot_be_learned_from(data_file: str, tmp_path: Path) -> Non
     np.savez(tmp_path / "single.npz", x=x, y=[0] * 11 + [1])
     with pytest.raises(DataError, match="1 sample"):
         train(open_dataset(tmp_path / "single.npz"), QUICK)
+    x, y = pictures(30, 0)
+    for part, words in ((0, "no sample to take statistics from"), (1, "none of the 6 samples held out can")):
+        np.savez(tmp_path / "whole.npz", x=x, y=y)
+        spoiled = x.astype(np.float32)
+        spoiled[open_dataset(tmp_path / "whole.npz").split(QUICK.held_out, QUICK.seed)[part]] = np.nan
+        np.savez(tmp_path / "nan.npz", x=spoiled, y=y)
+        with pytest.raises(DataError, match=rf"nan\.npz: {words}"):
+            train(open_dataset(tmp_path / "nan.npz"), QUICK, output=tmp_path / "m.fcn")
     with pytest.raises(SpecError, match="do not fit"):
         train(open_dataset(data_file), QUICK.replaced(net="conv 3 20, fc"), output=tmp_path / "m.fcn")
     with pytest.raises(SettingError, match="batch=1"):
@@ -334,4 +343,11 @@ def test_learning_that_diverges_leaves_nothing(data_file: str, tmp_path: Path) -
     settings = Settings(net="fc 8, elu, fc", lr=1e30, optimizer="sgd", epochs=5)
     with pytest.raises(FloatingPointError):
         train(open_dataset(data_file), settings, output=tmp_path / "m.fcn")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_call_that_is_refused_leaves_nothing_to_go_on_with(data_file: str, tmp_path: Path) -> None:
+    """Nothing was learned: the next training is not told of one that was not finished."""
+    with pytest.raises(TypeError, match="progress='yes'"):
+        train(open_dataset(data_file), QUICK, output=tmp_path / "m.fcn", progress="yes")  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == []

@@ -254,7 +254,11 @@ class Dataset:
             step = len(numbers) / min(len(numbers), STATISTICS)
             numbers = numbers[(np.arange(min(len(numbers), STATISTICS)) * step).astype(np.int64)]
         samples = self._raws(numbers) if learns_from_raw else self._compacts(numbers)
-        preprocessing = self.preprocessing.fitted(samples, self._normalise)
+        try:
+            preprocessing = self.preprocessing.fitted(samples, self._normalise)
+        except DataError as error:  # it knows samples alone, not whose they are
+            path = shown(self.path)
+            raise DataError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
         test = self.test and self.test._with(preprocessing)
         return self._with(preprocessing, test)
 

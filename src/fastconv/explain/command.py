@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +16,7 @@ from fastconv.explain.order import OrderSensitivity, order_sensitivity
 from fastconv.explain.page import write_page
 from fastconv.explain.sources import HAND_MADE, Source, open_source
 from fastconv.geometry import axis_number
-from fastconv.terminal import CommandError, need, printable, write_fault
+from fastconv.terminal import PICTURES, CommandError, check_files, counting, need, printable, taken, writing
 from fastconv.train import Settings, parse_net, spec_of
 from fastconv.train.command import data_options, one_line
 
@@ -42,10 +38,8 @@ def explain(arguments: argparse.Namespace) -> None:
     known = {name: given[name] for name in ("classes", "label", "mean", "std") if name in given}
     source = open_source(model, file, **known)
     for option, path in targets.items():
-        try:
+        with writing(option, path):
             _write(option, path, source)
-        except OSError as error:
-            raise CommandError(f"{option} {path}: {error.strerror or error}") from None
 
 
 def _named(given: dict[str, Any]) -> tuple[str, str | None]:
@@ -63,16 +57,9 @@ def _targets(given: dict[str, Any], model: str, file: str | None) -> dict[str, s
     """What is written, by the option that asks for it; refused before anything is computed."""
     targets = {f"--{name}": given[name] for name in ("output", "png") if name in given} or {"--output": PAGE}
     inputs = [each for each in (file, None if model == HAND_MADE else model) if each is not None]
-    for option, path in targets.items():
-        fault = write_fault(path, inputs, "input")
-        if fault is not None:
-            raise CommandError(f"{option} {path}: {fault}")
-    if len({os.path.realpath(path) for path in targets.values()}) < len(targets):
-        raise CommandError(f"--png {given['png']}: is the file that --output writes")
+    check_files(targets, inputs, "input", {"--png": PICTURES})
     if "png" in given:
         need("matplotlib", "matplotlib")
-        if os.path.splitext(given["png"])[1].lower() not in (".png", ".svg", ".pdf"):
-            raise CommandError(f"--png {given['png']}: must end in .png, .svg or .pdf")
     return targets
 
 
@@ -104,17 +91,14 @@ def order(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     picture = _picture_of(given)
     with one_line():
-        axis, settings = (
-            given.get("axis", -1),
-            Settings(**{"net": "deck", "epochs": EPOCHS, **_taken(given, "net", "epochs", "seed")}),
-        )
+        axis = given.get("axis", -1)
+        settings = Settings(net="deck", epochs=EPOCHS).replaced(**taken(given, ("net", "epochs", "seed")))
         X, y, groups, dataset = _samples(given)
         where = axis_number("axis", axis, X.ndim - 1) + 1
         if X.shape[where] < 2:
             raise CommandError(f"--axis {axis}: has {X.shape[where]} place; samples are {X.shape[1:]}")
         make, spec = _maker(settings, dataset, X.shape[1:])
-        told = _taken(given, "margin", "seed")
-        with _progress() as on_round:
+        with counting("orders") as on_round:
             found = order_sensitivity(
                 make,
                 X,
@@ -125,10 +109,11 @@ def order(arguments: argparse.Namespace) -> None:
                 cv=given.get("folds", 3),
                 control=fully_connected(X.shape[1:], len(dataset.classes), epochs=settings.epochs),
                 on_round=on_round,
-                **told,
+                **taken(given, ("margin", "seed")),
             )
         if picture is not None:
-            found.draw(picture)
+            with writing("--output", picture):
+                found.draw(picture)
     if given.get("json"):
         print(json.dumps({"axis": axis, "net": spec, **_told(found)}))
         return
@@ -138,10 +123,6 @@ def order(arguments: argparse.Namespace) -> None:
         print(f"Picture written to {printable(picture)}")
 
 
-def _taken(given: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: given[name] for name in names if name in given}
-
-
 def _picture_of(given: dict[str, Any]) -> str | None:
     """Where the picture goes, or None; refused before anything is computed."""
     if given.get("no_picture"):
@@ -149,11 +130,7 @@ def _picture_of(given: dict[str, Any]) -> str | None:
             raise CommandError(f"--output {given['output']}: contradicts --no-picture")
         return None
     path: str = given.get("output", PICTURE)
-    fault = write_fault(path, [given["data"]], "data")
-    if fault is None and os.path.splitext(path)[1].lower() not in (".png", ".svg", ".pdf"):
-        fault = "must end in .png, .svg or .pdf"
-    if fault is not None:
-        raise CommandError(f"--output {path}: {fault}")
+    check_files({"--output": path}, [given["data"]], "data", {"--output": PICTURES})
     need("matplotlib", "matplotlib")
     return path
 
@@ -180,23 +157,6 @@ def _maker(settings: Settings, dataset: Dataset, shape: tuple[int, ...]) -> tupl
 
     make(0)  # a spec that does not fit is refused before anything is trained
     return make, spec
-
-
-def _count_rounds(done: int, rounds: int) -> None:
-    sys.stderr.write(f"\rtrained {done} of {rounds} orders")
-    sys.stderr.flush()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """One line on standard error that counts the rounds, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, rounds: None
-        return
-    try:
-        yield _count_rounds
-    finally:
-        sys.stderr.write("\n")
 
 
 def _told(found: OrderSensitivity) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
+from fastconv.interop.options import numbers
 from fastconv.terminal import Run, add_command
 from fastconv.train.options import DATA, NETWORK, SAMPLES, add_groups, count
 
@@ -45,13 +45,6 @@ examples:
 PAGE, PICTURE = "explain.html", "order.png"
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number or several with commas between") from None
-
-
 EXPLAINED: dict[str, dict[str, dict[str, Any]]] = {
     "files": {
         "--model": {"metavar": "FILE", "help": "the model, if it is not the first argument"},
@@ -65,11 +58,11 @@ EXPLAINED: dict[str, dict[str, dict[str, Any]]] = {
             "help": "names of the classes, one a line",
         },
         "--mean": {
-            "type": _numbers,
+            "type": numbers,
             "metavar": "N[,N,N]",
             "help": "of ONNX: subtracted from pixels (0 to 1)",
         },
-        "--std": {"type": _numbers, "metavar": "N[,N,N]", "help": "of ONNX: what divides them then"},
+        "--std": {"type": numbers, "metavar": "N[,N,N]", "help": "of ONNX: what divides them then"},
     },
 }
 

@@ -13,6 +13,7 @@ from fastconv import nn
 from fastconv.explain.learner import Learner, fully_connected
 from fastconv.geometry import axis_number, real_number, whole_number
 from fastconv.tables import table
+from fastconv.train.evaluation import Z95
 
 if TYPE_CHECKING:
     import os
@@ -22,9 +23,6 @@ MATTERS, EQUIVALENT, OPEN = "order matters", "equivalent within the margin", "in
 
 #: A p of at most this speaks against chance.
 LEVEL = 0.05
-
-#: The normal distribution's two-sided 95%.
-Z95 = 1.959963984540054
 
 #: A fold of cross-validation: who is learned from, and who is judged.
 Fold = tuple[np.ndarray, np.ndarray]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastconv.explain.order import OrderSensitivity
-from fastconv.terminal import need
-from fastconv.train.pictures import save_figure
+from fastconv.terminal import need, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,4 +55,4 @@ def draw_order(path: str | os.PathLike[str], found: OrderSensitivity) -> None:
     axes[1].set_xlabel("accuracy on examples that were not learned from; grey: the margin")
     ends = " to ".join(f"{end:+.2%}" for end in found.interval)
     figure.suptitle(f"{found.verdict}: drop {found.drop:+.2%} ({ends}), p = {found.p:.3f}")
-    save_figure(figure, os.fspath(path))
+    save_figure(figure, path)

@@ -13,8 +13,7 @@ from fastconv.explain.cases import cases_of
 from fastconv.explain.gradients import LEARNED
 from fastconv.explain.steps import Match
 from fastconv.explain.walking import Map, Walk
-from fastconv.terminal import need
-from fastconv.train.pictures import save_figure
+from fastconv.terminal import need, save_figure
 from fastconv.xo import two_decimals
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ WIDTH, LAYER, LOWER = 13.0, 1.5, 3.2
 #: Maps that are drawn of a layer, layers that are drawn, and classes with a line.
 MOST_MAPS, MOST_LAYERS, MOST_CLASSES = 16, 40, 5
 
-#: Cells up to which a map's numbers are written into it.
-READABLE = 81
+#: Cells up to which a map's numbers are written into it: in smaller ones they would run into each other.
+READABLE = 25
 
 COLOURS, GAP = "RdBu_r", "#d9d9d9"
 DASHES = ("-", "--", ":", "-.", (0, (8, 2, 2, 2)))
@@ -86,7 +85,7 @@ def draw(
     axes = parts[-1].subplots(1, 3)
     _curve(axes[0], seen, right)
     _tricky(axes[1:], seen)
-    save_figure(figure, os.fspath(path))
+    save_figure(figure, path)
 
 
 def _rounded(value: float) -> str:
@@ -133,8 +132,7 @@ def _maps(axes: Axes, shown: Map, most: float, told: Callable[[float], str]) -> 
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 ink = "white" if abs(value) > 0.6 * most else "#303030"
-                size = 4.6 if len(values) > 7 else 5.4
-                axes.text(column, row, told(value), ha="center", va="center", fontsize=size, color=ink)
+                axes.text(column, row, told(value), ha="center", va="center", fontsize=5.4, color=ink)
 
 
 def _histogram(axes: Axes, shown: Map) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv.interop.files import read_arrays, read_input
 from fastconv.nn.archive import write_members, write_whole
 from fastconv.runtime import get_num_threads, set_num_threads
-from fastconv.terminal import CommandError, need, printable
+from fastconv.terminal import CommandError, check_files, need, printable, writing
 
 if TYPE_CHECKING:
     from fastconv.graph import Graph
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         In one line, what is wrong.
     """
     if arguments.output is not None:
-        _check_writable("--output", arguments.output, arguments.model)
+        check_files({"--output": arguments.output}, [arguments.model], "model")
     graph = load(arguments.model)
     given = _inputs(graph, arguments)
     try:
@@ -122,25 +122,8 @@ def _save(path: str, outputs: dict[str, Any]) -> None:
         for name, each in outputs.items()
         if isinstance(each, np.ndarray)
     }
-    try:
+    with writing("--output", path):
         write_whole(os.path.realpath(path), lambda file: write_members(file, arrays))
-    except OSError as error:
-        raise CommandError(f"--output {path}: {error.strerror or error}") from None
-
-
-def _check_writable(option: str, path: str, model: str) -> None:
-    """Refuse a file that cannot be written before anything is computed."""
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    fault = None
-    if os.path.isdir(target):
-        fault = "is a directory"
-    elif not os.path.isdir(folder):
-        fault = f"no such directory: {folder}"
-    elif target == os.path.realpath(model):
-        fault = "is the model"
-    if fault is not None:
-        raise CommandError(f"{option} {path}: {fault}")
 
 
 def _told(name: str, output: Any) -> dict[str, Any]:
@@ -208,7 +191,7 @@ def show(arguments: argparse.Namespace) -> None:
         In one line, what is wrong.
     """
     if arguments.picture is not None:
-        _check_writable("--picture", arguments.picture, arguments.model)
+        check_files({"--picture": arguments.picture}, [arguments.model], "model", {"--picture": (".svg",)})
     graph = load(arguments.model)
     shapes = shapes_by_name(graph, arguments.shape)
     try:
@@ -216,13 +199,12 @@ def show(arguments: argparse.Namespace) -> None:
         for line in _declared(graph):
             print(line)
         print("\n".join(map(printable, str(found).splitlines())))
-        if arguments.picture is not None:
-            graph.picture(arguments.picture, shapes)
-    except OSError as error:
-        raise CommandError(f"--picture {arguments.picture}: {error.strerror or error}") from None
+        drawn = "" if arguments.picture is None else graph.picture(None, shapes)
     except (TypeError, ValueError, MemoryError) as error:
         raise CommandError(f"{error} (--shape)" if "give one" in str(error) else str(error)) from None
     if arguments.picture is not None:
+        with writing("--picture", arguments.picture):
+            write_whole(os.path.realpath(arguments.picture), lambda file: file.write(drawn.encode()))
         print(f"Picture written to {printable(arguments.picture)}")
 
 

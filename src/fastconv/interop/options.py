@@ -59,7 +59,7 @@ def add_parsers(subparsers: Any, run: Run, show: Run, bench: Run) -> None:
     parser.add_argument("--json", action="store_true", help="print the outputs as JSON")
     for option, text in (("--mean", "subtracted from"), ("--std", "by which are divided")):
         parser.add_argument(
-            option, type=_numbers, metavar="N[,N,N]", help=f"{text} the pixels, which lie in 0 to 1"
+            option, type=numbers, metavar="N[,N,N]", help=f"{text} the pixels, which lie in 0 to 1"
         )
     parser = _parser(subparsers, "show", "show a model: its layers, shapes, cost", SHOW, SHOW_EXAMPLES, show)
     _add_shape(parser)
@@ -107,7 +107,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """One number, or several with commas between."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -98,9 +98,12 @@ def write_whole(path: str, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.errno is not None:
+            # a full disk names no file, and the one beside `path` says nothing to anybody
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

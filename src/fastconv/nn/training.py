@@ -147,7 +147,7 @@ def fit(
         at any number of threads.
     progress : bool, optional
         False shows nothing. Otherwise a bar (with rich, on a terminal or if True) or about 20 plain lines, on
-        stderr.
+        stderr: how it goes, examples a second, the time that is left.
 
     Returns
     -------
@@ -243,6 +243,7 @@ def fit(
     )
     with open_progress(progress, epochs, source.steps) as shown:
         training.begin()
+        shown.begin(training.done, training.steps)
         try:
             training.run(shown)
         except BaseException as error:
@@ -441,7 +442,7 @@ class _Training:
                 raise type(error)(f"{self.source.names.inputs}: {error}") from error
             tally.add(value, prediction, batch)
             self.steps += 1
-            shown.batch(self.steps)
+            shown.batch(self.steps, batch.size, value)
             if self.on_step is not None:
                 state.batch, state.step, state.loss = number, self.steps - 1, value
                 self.on_step(state)

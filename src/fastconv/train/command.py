@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import argparse
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from fastconv import nn
 from fastconv.data import Augmentation, Dataset, open_dataset
+from fastconv.nn.progress import spoken
 from fastconv.tables import table
-from fastconv.terminal import CommandError, open_console, printable, write_fault
+from fastconv.terminal import (
+    CommandError,
+    check_files,
+    open_console,
+    option_of,
+    printable,
+    shown,
+    taken,
+    taken_for,
+    writing,
+)
 from fastconv.train import named
 from fastconv.train.errors import SettingError
-from fastconv.train.evaluation import Evaluation
 from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import MODEL
-from fastconv.train.progress import spoken
 from fastconv.train.settings import Settings
+from fastconv.train.space import KNOBS
 from fastconv.train.training import Lesson, Trained, finish, open_lesson
 from fastconv.train.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-#: Knobs of the example's stack of layers, which are another way to say --net.
-KNOBS = ("features", "feature_size", "pool", "stride", "neurons", "depth")
 
 #: Options of `open_dataset`.
 DATA_OPTIONS = (
@@ -38,11 +44,6 @@ DATA_OPTIONS = (
 
 #: Of what was skipped, so many are named.
 SHOWN = 5
-
-
-def option_of(name: str) -> str:
-    """A setting's name on the command line."""
-    return "--" + name.replace("_", "-")
 
 
 @contextmanager
@@ -66,17 +67,17 @@ def one_line() -> Iterator[None]:
         raise CommandError(str(error)) from None
 
 
-def shown(value: Any) -> str:
-    """A setting's value as it is typed."""
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def say(console: Console, *lines: str) -> None:
     """Print lines that may hold anything, as they are."""
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def say_skipped(console: Console, skipped: Sequence[tuple[str, str]]) -> None:
+    """Print what could not be read, if anything."""
+    if skipped:
+        say(console, f"Skipped, as they cannot be read: {len(skipped):,}.")
+        say(console, *(f"  {name}: {why}" for name, why in skipped[:SHOWN]))
 
 
 # ---- train ---------------------------------------------------------------------------------------------
@@ -95,13 +96,10 @@ def train(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     console = open_console()
     output = given.get("output", MODEL)
-    fault = write_fault(output, [given["data"]], "data")
-    if fault is not None:
-        raise CommandError(f"--output {output}: {fault}")
-    if "resume" in given and "restart" in given:
-        raise CommandError("--restart: contradicts --resume")
+    check_files({"--output": output, "--report": given.get("report")}, [given["data"]], "data")
     with one_line():
         unfinished = Unfinished(output)
+        unfinished.check_begin("resume" in given, "restart" in given)
         report = _report_of(given)
         dataset = open_dataset(given["data"], **data_options(given))
         settings = _settings(given, unfinished, dataset)
@@ -129,7 +127,8 @@ def train(arguments: argparse.Namespace) -> None:
             raise CommandError(f"--lr {settings.rate:g}{typed}: learning failed: {error}") from None
         _show_trained(console, lesson, trained, output)
         if report is not None:
-            report.write(trained)
+            with writing("--report", given["report"]):
+                report.write(trained)
             say(console, f"Page about the training: {given['report']}")
     if trained.interrupted:
         raise KeyboardInterrupt
@@ -137,7 +136,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def data_options(given: dict[str, Any]) -> dict[str, Any]:
     """What the options tell `open_dataset`."""
-    options = {name: given[name] for name in DATA_OPTIONS if name in given}
+    options = taken(given, DATA_OPTIONS)
     if "colour" in given and "grey" in given:
         raise CommandError("--grey: contradicts --colour")
     if "colour" in given or "grey" in given:
@@ -150,9 +149,6 @@ def data_options(given: dict[str, Any]) -> dict[str, Any]:
 def _report_of(given: dict[str, Any]) -> Any:
     if "report" not in given:
         return None
-    fault = write_fault(given["report"], [given["data"]], "data")
-    if fault is not None:
-        raise CommandError(f"--report {given['report']}: {fault}")
     from fastconv.train.report import Report
 
     return Report(given["report"])
@@ -160,15 +156,18 @@ def _report_of(given: dict[str, Any]) -> Any:
 
 def _settings(given: dict[str, Any], unfinished: Unfinished, dataset: Dataset) -> Settings:
     """What the options say; of a training that is gone on with, what they leave out is as it was begun."""
-    told = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
-    varied = {field.name: given[field.name] for field in fields(Augmentation) if field.name in given}
-    knobs = {name: given[name] for name in KNOBS if name in given}
+    knobs = taken(given, KNOBS)
     if knobs:
         if given.get("net", "deck") != "deck":
             name = next(iter(knobs))
             raise CommandError(f"{option_of(name)} {shown(knobs[name])}: contradicts --net; say it there")
-        told["net"] = named.deck(dataset.preprocessing.shape, **knobs)
-    begun = unfinished.settings() if "resume" in given else Settings()
+        given = {**given, "net": named.deck(dataset.preprocessing.shape, **knobs)}
+    return settings_from(given, unfinished.settings() if "resume" in given else Settings())
+
+
+def settings_from(given: dict[str, Any], begun: Settings) -> Settings:
+    """Settings that the options change, those of augmentation among them."""
+    told, varied = taken_for(Settings, given), taken_for(Augmentation, given)
     if varied:
         before = begun.augmentation.to_json() if begun.augmentation else {}
         told["augmentation"] = Augmentation.from_json({**before, **varied})
@@ -195,30 +194,20 @@ def _show_trained(console: Console, lesson: Lesson, trained: Trained, output: st
     elif history.stopped_early:
         say(console, f"Stopped after {len(history)} epochs: the held-out loss has not fallen any more.")
     seconds = sum(history.seconds)
-    samples = len(history) * len(lesson.learned_from)
+    samples = len(history) * lesson.samples
     say(
         console, f"{len(history)} epochs in {spoken(seconds)}: {samples / max(seconds, 1e-9):,.0f} samples/s."
     )
     if best is not None:
         say(console, f"Kept: epoch {best + 1}, where the held-out loss was lowest.")
     if trained.held_out is not None:
-        say(console, f"Held out: {accuracy_line(trained.held_out)}.")
+        say(console, f"Held out: {trained.held_out.line}.")
     if trained.test is not None:
-        say(console, f"Test: {accuracy_line(trained.test)}.")
-    skipped = lesson.dataset.skipped
-    if skipped:
-        say(console, f"Skipped, as they cannot be read: {len(skipped):,}.")
-        say(console, *(f"  {name}: {why}" for name, why in skipped[:SHOWN]))
+        say(console, f"Test: {trained.test.line}.")
+    say_skipped(console, lesson.dataset.skipped)
     say(console, f"Model written to {output}")
     if trained.interrupted:
         say(console, "The same command with --resume goes on.")
-
-
-def accuracy_line(evaluation: Evaluation) -> str:
-    """How many are right, and what shares that speaks for."""
-    low, high = evaluation.interval
-    right, count = int(evaluation.right.sum()), len(evaluation.labels)
-    return f"{right:,} of {count:,} right: {evaluation.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
 
 
 # ---- show ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.data import DataError, Dataset
 from fastconv.functional import softmax
-from fastconv.train.model import Model, batch_size
+from fastconv.train.model import Model
 
 #: Of a standard normal, what lies within this of 0 is 95%.
 Z95 = 1.959963984540054
@@ -120,6 +120,21 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """What shares the accuracy speaks for, at 95%: see `wilson`."""
         return wilson(int(self.right.sum()), len(self.labels))
+
+    @property
+    def line(self) -> str:
+        """How many are right, and what shares that speaks for.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv.train import Evaluation
+        >>> Evaluation(("X", "O"), np.array([0, 0, 1]), np.array([[2.0, 0], [0, 1], [0, 3]])).line
+        '2 of 3 right: 66.67% (95% interval 20.77% to 93.85%)'
+        """
+        low, high = self.interval
+        right, count = int(self.right.sum()), len(self.labels)
+        return f"{right:,} of {count:,} right: {self.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
 
     @property
     def loss(self) -> float:
@@ -260,7 +275,7 @@ def evaluate(
     to_model = np.array([model.classes.index(name) for name in dataset.classes], np.int64)
     chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
     votes, labels, readable = [], [], []
-    step = batch_size(model.net, model.input_shape)
+    step = model.batch_size
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
         x, y, kept = dataset.take(part)

@@ -19,12 +19,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv.data import Dataset, open_dataset, stratified_split
-from fastconv.nn.archive import write_whole
 from fastconv.runtime import set_num_threads
 from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate
@@ -33,10 +32,7 @@ from fastconv.train.model_file import check_can_save, load_model, save_model
 from fastconv.train.settings import Settings
 from fastconv.train.space import Candidate, Space
 from fastconv.train.training import Lesson
-from fastconv.train.unfinished import fingerprint
-
-#: Version of the folder's contents.
-VERSION = 1
+from fastconv.train.unfinished import Folder, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +49,9 @@ class Plan:
     eta : int, default 3
         One of so many goes on to the next rung, where it has so many times the epochs.
     settings : Settings
-        Of every training, but net, learning rate, epochs and seed. Its `held_out` is the part of each class
-        that choices are made with, and as large a part of its own measures the best at the end, unless the
-        data has samples set aside for that.
+        Of every training, but net, learning rate, epochs and seed. Of each class the part `held_out` is put
+        aside to measure the best at the end, unless there is data for that; and of what is left the same part
+        is what choices are made with.
     """
 
     space: Space
@@ -127,6 +123,8 @@ class Found:
         Of the best, from the last rung.
     test : Evaluation
         On samples that no choice was made with.
+    skipped : list of (name, reason)
+        What could not be read.
     """
 
     candidates: list[Candidate]
@@ -134,6 +132,7 @@ class Found:
     best: Row
     model: Model
     test: Evaluation
+    skipped: list[tuple[str, str]]
 
 
 def search(
@@ -190,6 +189,8 @@ def search(
     if type(jobs) is not int or not 1 <= jobs <= 256:
         raise SettingError("jobs", jobs, "must be a whole number from 1 to 256")
     check_can_save()
+    table = Table(output)
+    table.check_begin(resume, restart)
     path, options = os.fsdecode(data), options or {}
     dataset = open_dataset(path, **options)
     has_test = test is not None or dataset.test is not None
@@ -197,24 +198,25 @@ def search(
     if test is not None:  # refuses what cannot be measured with
         open_dataset(test, preprocessing=dataset.preprocessing, classes=dataset.classes)
     rng = np.random.default_rng(plan.settings.seed)
-    Lesson(dataset, plan.settings.replaced(net="fc"), split=splits.choosing)  # refuses what no net can learn
-    shape, classes = dataset.preprocessing.shape, len(dataset.classes)
+    # refuses what no net can learn
+    fitted = Lesson(dataset, plan.settings.replaced(net="fc"), split=splits.choosing).dataset
+    shape, classes = fitted.preprocessing.shape, len(dataset.classes)
     candidates = [plan.space.draw(rng, shape, classes) for _ in range(plan.trials)]
-    table = Table(output)
-    table.open(plan, dataset, resume=resume, restart=restart)
-    crew = _Crew(_Work(path, options, plan, candidates, table.path, has_test), jobs)
+    table.begin(plan, dataset, has_test, resume=resume)
+    work = _Work(path, options, plan, candidates, table.path, has_test)
+    crew = _Crew(work, _Opened(work, fitted, splits), jobs)
     try:
         best = _halve(plan, candidates, table, crew, on_row)
     finally:
         crew.close()
     model = load_model(table.model_of(best.trial))
-    found = splits.measure(model, dataset, test)
+    found = splits.measure(model, fitted, test)
     record = {**model.record, "test": found.figures(), "search": table.record(plan, candidates)}
     model = Model(model.net, model.spec, model.classes, model.preprocessing, record, model.versions)
     save_model(output, model)
     rows = list(table.rows.values())
     table.forget()
-    return Found(candidates, rows, best, model, found)
+    return Found(candidates, rows, best, model, found, fitted.skipped)
 
 
 class Splits:
@@ -230,12 +232,11 @@ class Splits:
         )
         self.choosing = rest[learned_from], rest[held_out]
 
-    def measure(self, model: Model, dataset: Dataset, test: str | os.PathLike[str] | None) -> Evaluation:
+    def measure(self, model: Model, fitted: Dataset, test: str | os.PathLike[str] | None) -> Evaluation:
         """The model's score on the part that nothing was chosen by."""
         if test is not None:
             other = open_dataset(test, preprocessing=model.preprocessing, classes=model.classes)
             return evaluate(model, other)
-        fitted = dataset.fitted(self.choosing[0])
         if fitted.test is not None:
             return evaluate(model, fitted.test)
         return evaluate(model, fitted, self.test)
@@ -282,34 +283,56 @@ class _Work:
     has_test: bool
 
 
-#: What a process has opened, so that trials need not.
-_opened: dict[str, tuple[_Work, Dataset, Splits]] = {}
+class _Opened(NamedTuple):
+    """What a process has opened; the data are normalised by what is learned from."""
+
+    work: _Work
+    fitted: Dataset
+    splits: Splits
 
 
-def _begin(work: _Work, alone: bool) -> None:
-    """A process opens the data; Ctrl-C is for the one that the user sees."""
-    if not alone:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        set_num_threads(1)
+#: Of this process, where `_try` finds it.
+_opened: list[_Opened] = []
+
+
+def _begin(work: _Work) -> None:
+    """A process of several opens the data; Ctrl-C is for the one that the user sees."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_num_threads(1)
     dataset = open_dataset(work.path, **work.options)
-    _opened["work"] = work, dataset, Splits(dataset, work.plan.settings, work.has_test)
+    splits = Splits(dataset, work.plan.settings, work.has_test)
+    _opened.append(_Opened(work, dataset.fitted(splits.choosing[0]), splits))
+
+
+@contextlib.contextmanager
+def _spared() -> Iterator[None]:
+    """Processes that begin now are not reached by Ctrl-C, not even while they are still importing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _try(task: Task) -> Row:
     """One trial on one rung."""
     trial, rung, epochs, keep = task
-    work, dataset, splits = _opened["work"]
+    work, fitted, splits = _opened[-1]
     plan, candidate = work.plan, work.candidates[trial]
     settings = plan.settings.replaced(
         net=candidate.spec, lr=candidate.lr, epochs=epochs, seed=plan.settings.seed + trial, warmup=0
     )
-    lesson = Lesson(dataset, settings, split=splits.choosing)
+    lesson = Lesson(fitted, settings, split=splits.choosing, fitted=True)
     lesson.test = None
     try:
         trained = lesson.run()
     except FloatingPointError:
         return Row(trial, rung, epochs, None, None, lesson.parameters, 0.0)
-    assert trained.held_out is not None
+    if trained.held_out is None:
+        raise KeyboardInterrupt  # half a trial is none
     if keep:
         save_model(os.path.join(work.folder, f"trial-{trial}.fcn"), trained.model)
     seconds = sum(trained.history.seconds)
@@ -321,10 +344,10 @@ def _try(task: Task) -> Row:
 class _Crew:
     """This process, or several others."""
 
-    def __init__(self, work: _Work, jobs: int) -> None:
+    def __init__(self, work: _Work, opened: _Opened, jobs: int) -> None:
         self._work, self._jobs = work, jobs
         self._pool: ProcessPoolExecutor | None = None
-        self._ready = False
+        _opened.append(opened)
 
     def work(self, table: Table, tasks: list[Task]) -> Iterator[Row]:
         """What comes of tasks; those that the table has are not done again."""
@@ -345,18 +368,16 @@ class _Crew:
         if not tasks:
             return
         if self._jobs == 1:
-            if not self._ready:
-                _begin(self._work, True)
-                self._ready = True
             yield from map(_try, tasks)
             return
         if self._pool is None:
             # a fresh interpreter: a fork would share the threads and locks of this one
             self._pool = ProcessPoolExecutor(
-                self._jobs, get_context("spawn"), initializer=_begin, initargs=(self._work, False)
+                self._jobs, get_context("spawn"), initializer=_begin, initargs=(self._work,)
             )
         try:
-            waiting: set[Future[Row]] = {self._pool.submit(_try, task) for task in tasks}
+            with _spared():
+                waiting: set[Future[Row]] = {self._pool.submit(_try, task) for task in tasks}
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -370,57 +391,43 @@ class _Crew:
             for process in list(getattr(self._pool, "_processes", {}).values()):
                 process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
-        _opened.clear()
+        _opened.pop()
 
 
 # ---- what is kept --------------------------------------------------------------------------------------
 
 
-class Table:
+class Table(Folder):
     """The folder `model.fcn.search`: what was asked for, and a line for each trial that is done."""
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
-        self.output = os.fsdecode(output)
-        self.path = f"{self.output}.search"
+        super().__init__(output, ".search", "search", "plan.json", "trials.jsonl", "trial-*.fcn")
         self.rows: dict[tuple[int, int], Row] = {}
-        self._plan, self._rows = (os.path.join(self.path, name) for name in ("plan.json", "trials.jsonl"))
+        self._rows = os.path.join(self.path, "trials.jsonl")
 
     def model_of(self, trial: int) -> str:
         """Where the model of a trial on the last rung is."""
         return os.path.join(self.path, f"trial-{trial}.fcn")
 
-    def open(self, plan: Plan, dataset: Dataset, *, resume: bool, restart: bool) -> None:
-        """Begin, or read what has been done.
+    def begin(self, plan: Plan, dataset: Dataset, has_test: bool, *, resume: bool) -> None:
+        """Begin anew, or read what has been done.
 
         Raises
         ------
         SettingError
-            There is a search already; nothing to go on with; or one of another plan or data.
+            The search that is there is one of another plan or data, or cannot be read.
         """
-        exists = os.path.exists(self._plan)
-        if exists and not (resume or restart):
-            rule = f"{self.path} has a search that was not finished: resume goes on, restart forgets it"
-            raise SettingError("output", self.output, rule)
-        if resume and not exists:
-            raise SettingError("resume", True, f"nothing to go on with: there is no {self.path}")
-        told = {"version": VERSION, "plan": plan.to_json(), "data": fingerprint(dataset)}
+        told = {"plan": plan.to_json(), "data": fingerprint(dataset), "test": has_test}
         if not resume:
-            self.forget()
-            os.makedirs(self.path, exist_ok=True)
-            data = json.dumps(told, indent=1).encode()
-            write_whole(os.path.realpath(self._plan), lambda file: file.write(data))
+            self.write(told)
             return
-        try:
-            with open(self._plan, "rb") as file:
-                begun = json.load(file)
-        except (RecursionError, ValueError) as error:
-            rule = f"{self._plan} is damaged ({error}): restart, which forgets it"
-            raise SettingError("resume", True, rule) from None
-        if begun != json.loads(json.dumps(told)):
+        with self.read() as begun:
+            same = {name: begun[name] for name in told} == json.loads(json.dumps(told))
+        if not same:
             raise SettingError("resume", True, f"{self.path} was begun with other data or other options")
-        self._read()
+        self._read_rows(plan.trials)
 
-    def _read(self) -> None:
+    def _read_rows(self, trials: int) -> None:
         """Rows that are whole; a process may have been killed as it wrote the last."""
         if not os.path.exists(self._rows):
             return
@@ -428,7 +435,8 @@ class Table:
             for line in file:
                 with contextlib.suppress(TypeError, ValueError):
                     row = Row(**json.loads(line))
-                    self.rows[row.trial, row.rung] = row
+                    if 0 <= row.trial < trials:
+                        self.rows[row.trial, row.rung] = row
 
     def note(self, row: Row) -> None:
         """A trial is done."""
@@ -443,15 +451,3 @@ class Table:
         """All of it for the record of the model."""
         rows = [{**asdict(candidates[row.trial]), **asdict(row)} for row in self.rows.values()]
         return {**plan.to_json(), "rows": rows}
-
-    def forget(self) -> None:
-        """Remove what is ours in the folder, and it, if nothing else is there."""
-        self.rows.clear()
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self.path):
-                own = name in ("plan.json", "trials.jsonl") or name.startswith(
-                    ("trial-", ".trial-", ".plan.json.")
-                )
-                if own and name.endswith((".json", ".jsonl", ".fcn", ".tmp")):
-                    os.unlink(os.path.join(self.path, name))
-            os.rmdir(self.path)

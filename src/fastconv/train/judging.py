@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,11 +14,20 @@ import numpy as np
 from fastconv.data import Dataset, open_dataset
 from fastconv.functional import softmax
 from fastconv.tables import table
-from fastconv.terminal import CommandError, need, open_console, printable, write_fault
-from fastconv.train.command import accuracy_line, one_line, say
+from fastconv.terminal import (
+    PICTURES,
+    CommandError,
+    check_files,
+    counting,
+    need,
+    open_console,
+    printable,
+    writing,
+)
+from fastconv.train.command import one_line, say, say_skipped
 from fastconv.train.evaluation import Evaluation
 from fastconv.train.evaluation import evaluate as measure
-from fastconv.train.model import Model, batch_size
+from fastconv.train.model import Model
 from fastconv.train.model_file import load_model
 from fastconv.train.options import GALLERY, PICTURE
 from fastconv.train.settings import Settings
@@ -78,7 +86,7 @@ def judged(
     model: Model, paths: Iterable[str]
 ) -> Iterator[tuple[list[str], np.ndarray, list[tuple[str, str]]]]:
     """Files in groups: names, votes (n, K), and those that could not be read with the reason."""
-    step = min(TOGETHER, batch_size(model.net, model.input_shape))
+    step = min(TOGETHER, model.batch_size)
     good: list[str] = []
     failed: list[tuple[str, str]] = []
     arrays: list[np.ndarray] = []
@@ -192,7 +200,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
                 raise CommandError(f"--held-out: {given['data']} is not what the model was trained with")
             settings = Settings.from_json(model.record["settings"])
             held_out = dataset.split(settings.held_out, settings.seed)[1]
-        found = measure(model, dataset, held_out, progress=_progress())
+        with counting("samples") as progress:
+            found = measure(model, dataset, held_out, progress=progress)
         if not len(found.labels):
             raise CommandError(f"{given['data']}: none of its samples can be read")
         told = {
@@ -205,9 +214,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(json.dumps(told))
         else:
             say(console, *report(found))
-            if dataset.skipped:
-                say(console, f"Skipped, as they cannot be read: {len(dataset.skipped):,}.")
-                say(console, *(f"  {name}: {why}" for name, why in dataset.skipped[:SHOWN]))
+            say_skipped(console, dataset.skipped)
             if known and held_out is None:
                 count = model.record.get("learned_from")
                 say(
@@ -218,10 +225,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             return
         from fastconv.train.pictures import draw_evaluation, draw_mistakes
 
-        draw_evaluation(pictures[0], found)
+        with writing("--picture", pictures[0]):
+            draw_evaluation(pictures[0], found)
         written = [f"Confusion and calibration: {pictures[0]}"]
         if len(found.mistakes()):
-            draw_mistakes(pictures[1], found, dataset)
+            with writing("--gallery", pictures[1]):
+                draw_mistakes(pictures[1], found, dataset)
             written.append(f"The surest mistakes: {pictures[1]}")
         if "json" not in given:
             say(console, *written)
@@ -242,33 +251,19 @@ def _picture_files(given: dict[str, Any]) -> tuple[str, str] | None:
         return None
     need("matplotlib.figure", "matplotlib")
     paths = given.get("picture", PICTURE), given.get("gallery", GALLERY)
-    for option, path in zip(("--picture", "--gallery"), paths):
-        fault = write_fault(path, [given["model"], given["data"]], "model or the data")
-        if fault is None and os.path.splitext(path)[1].lower() not in (".png", ".svg", ".pdf"):
-            fault = "must end in .png, .svg or .pdf"
-        if fault is not None:
-            typed = "" if option[2:] in given else " (the default; --no-pictures draws none)"
-            raise CommandError(f"{option} {path}{typed}: {fault}")
-    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
-        raise CommandError(f"--gallery {paths[1]}: is the file that --picture writes")
+
+    def note(option: str) -> str:
+        return "" if option[2:] in given else " (the default; --no-pictures draws none)"
+
+    wanted = dict(zip(("--picture", "--gallery"), paths))
+    inputs = [given["model"], given["data"]]
+    check_files(wanted, inputs, "model or the data", dict.fromkeys(wanted, PICTURES), note)
     return paths
-
-
-def _progress() -> Any:
-    """A counter on a terminal's standard error; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, count: int) -> None:
-        sys.stderr.write(f"\r{done:,} of {count:,}" + ("\r\x1b[K" if done == count else ""))
-        sys.stderr.flush()
-
-    return tell
 
 
 def report(found: Evaluation) -> list[str]:
     """What a model is worth, in lines."""
-    lines = [f"{accuracy_line(found)}.", f"Mean loss {found.loss:.4g}.", ""]
+    lines = [f"{found.line}.", f"Mean loss {found.loss:.4g}.", ""]
     rows = [("class", "samples", "precision", "recall")]
     for name, count, precision, recall in zip(
         found.classes, found.confusion.sum(axis=1), found.precision, found.recall

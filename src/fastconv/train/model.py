@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,23 @@ class Model:
         """What the net gets, without the batch: (C, H, W), (C, L) or (C, D, H, W)."""
         return tuple(self.preprocessing.shape)
 
+    @cached_property
+    def batch_size(self) -> int:
+        """How many samples may go through the net together, by what their maps take in memory.
+
+        Examples
+        --------
+        >>> from fastconv.train import Model, parse_net
+        >>> from fastconv.data import ImagePreprocessing
+        >>> spec, shape = "conv 64 3, pool all, fc", (1, 1024, 1024)
+        >>> Model(parse_net(spec, shape, 2), spec, ("X", "O"), ImagePreprocessing(shape=shape)).batch_size
+        1
+        """
+        shape = self.input_shape
+        maps = [row.output_shape for row in nn.summary(self.net, (1, *shape)).rows]
+        largest = max(int(np.prod(each)) for each in (shape, *maps))
+        return max(1, min(BATCH_SIZE, BATCH_BYTES // (4 * largest)))
+
     def votes(self, x: np.ndarray) -> np.ndarray:
         """What the net gives for each class; the largest wins.
 
@@ -86,7 +103,7 @@ class Model:
             raise TypeError(f"x: dtype {x.dtype} must be float32")
         if not len(x):
             return np.empty((0, len(self.classes)), np.float32)
-        found: np.ndarray = nn.predict(self.net, x, batch_size(self.net, self.input_shape))
+        found: np.ndarray = nn.predict(self.net, x, self.batch_size)
         return found
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
@@ -101,17 +118,3 @@ class Model:
         ndarray, shape (N, K), float32
         """
         return softmax(self.votes(x), -1)
-
-
-def batch_size(net: nn.Layer, shape: Sequence[int]) -> int:
-    """How many examples may go through a net together, by what their maps take in memory.
-
-    Examples
-    --------
-    >>> from fastconv import nn
-    >>> from fastconv.train.model import batch_size
-    >>> batch_size(nn.Flatten(), (1, 8, 8)), batch_size(nn.Conv2d(1, 64, 3), (1, 1024, 1024))
-    (256, 1)
-    """
-    largest = max(int(np.prod(row.output_shape)) for row in nn.summary(net, (1, *shape)).rows)
-    return max(1, min(BATCH_SIZE, BATCH_BYTES // (4 * max(largest, int(np.prod(shape))))))

@@ -327,7 +327,9 @@ SEARCH_OPTIONS = {
     "what is chosen from": CHOICES,
     "data": {
         **DATA,
-        "--held-out": _real("PART", "of each class, to choose with; as much again measures (default 0.2)"),
+        "--held-out": _real(
+            "PART", "of each class, to measure the best; of the rest the same part chooses (default 0.2)"
+        ),
     },
     "samples (default: as the data suggests)": SAMPLES,
     "learning": {name: LEARNING[name] for name in FIXED},

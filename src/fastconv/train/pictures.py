@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastconv.data import Dataset
-from fastconv.nn.archive import write_whole
-from fastconv.terminal import need, printable
+from fastconv.terminal import need, printable, save_figure
 from fastconv.train.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -23,6 +20,9 @@ if TYPE_CHECKING:
 #: Mistakes that are drawn, and how many stand side by side.
 MOST_MISTAKES, PER_ROW = 40, 8
 
+#: Inches above the mistakes.
+HEADING = 0.5
+
 #: Classes whose names and numbers can be read in a matrix.
 READABLE = 25
 
@@ -31,14 +31,8 @@ CHOICES = 6
 
 INK, GREY = "#1b4f8a", "#808080"
 
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure; it appears whole or not at all. The ending says the format."""
-    made = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a name may have characters that the font lacks
-        figure.savefig(made, format=os.path.splitext(path)[1][1:].lower(), facecolor="white")
-    write_whole(os.path.realpath(path), lambda file: file.write(made.getvalue()))
+#: Under numbers that lines run across.
+PAPER = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 
 def draw_evaluation(path: str, found: Evaluation) -> None:
@@ -62,11 +56,7 @@ def draw_evaluation(path: str, found: Evaluation) -> None:
     axes = figure.subplots(1, 2, width_ratios=(side, 5.0))
     _confusion(axes[0], found)
     _reliability(axes[1], found)
-    low, high = found.interval
-    figure.suptitle(
-        f"{int(found.right.sum()):,} of {len(found.labels):,} right: {found.accuracy:.2%} "
-        f"(95% interval {low:.2%} to {high:.2%})"
-    )
+    figure.suptitle(found.line)
     save_figure(figure, path)
 
 
@@ -135,8 +125,11 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
     chosen = wrong[:MOST_MISTAKES]
     rows, columns = max(1, math.ceil(len(chosen) / PER_ROW)), min(PER_ROW, max(3, len(chosen)))
     figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
-        figsize=(1.7 * columns, 2.25 * rows + 0.5), dpi=120, layout="constrained"
+        figsize=(1.7 * columns, 2.1 * rows + HEADING), dpi=120
     )
+    # places that are known need no layout to be solved, which took longer than all the rest
+    top = 1 - (HEADING + 0.4) / figure.get_figheight()
+    figure.subplots_adjust(left=0.02, right=0.98, bottom=0.01, top=top, wspace=0.12, hspace=0.35)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
     for each in axes:
         each.set_axis_off()
@@ -148,7 +141,12 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
         file = _name(os.path.basename(found.names[index]), 16)
         each.set_title(f"{_name(is_, 12)} taken for {_name(taken, 12)}\n{sure:.0%}  {file}", fontsize=7)
     shown = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
-    figure.suptitle(f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}", fontsize=11)
+    figure.suptitle(
+        f"{len(wrong):,} of {len(found.labels):,} judged wrong{shown}",
+        fontsize=11,
+        va="center",
+        y=1 - HEADING / 2 / figure.get_figheight(),
+    )
     save_figure(figure, path)
 
 
@@ -158,7 +156,7 @@ def draw_mistakes(path: str, found: Evaluation, dataset: Dataset) -> None:
 def draw_search(
     path: str, columns: dict[str, list[float]], rungs: list[int], logarithmic: Iterable[str]
 ) -> None:
-    """Draw trials as lines across parallel axes, one axis per knob; the last axis gives the colour.
+    """Draw trials as lines across parallel axes, one axis per knob; the last, a share, gives the colour.
 
     Parameters
     ----------
@@ -183,10 +181,10 @@ def draw_search(
     axes = figure.subplots()
     names, logs = list(columns), set(logarithmic)
     places = {name: _places(values, name in logs) for name, values in columns.items()}
-    colors = matplotlib.colormaps["viridis"]
+    colors = matplotlib.colormaps["viridis_r"]  # what is best is darkest: yellow is hardly seen on white
     for trial in np.argsort([-1.0 if np.isnan(v) else v for v in columns[names[-1]]], kind="stable"):
         heights = [places[name][trial] for name in names]
-        color = "#b0b0b0" if np.isnan(heights[-1]) else colors(heights[-1])
+        color = "#b0b0b0" if np.isnan(heights[-1]) else colors(0.1 + 0.9 * heights[-1])
         heights = [0.0 if np.isnan(height) else height for height in heights]
         jitter = 0.012 * ((trial * 7919) % 11 - 5)  # choices that are equal lie beside each other
         few = [len(set(columns[name])) <= CHOICES for name in names[:-1]]
@@ -199,14 +197,15 @@ def draw_search(
             shown = [shown[0], shown[-1]]
         for value in shown:
             height = places[name][columns[name].index(value)]
-            axes.text(i + 0.03, height, f"{value:.4g}", fontsize=8, va="center", color="#202020")
+            text = f"{value:.1%}" if name == names[-1] else f"{value:.3g}"
+            axes.text(i + 0.04, height, text, fontsize=8, va="center", color="#202020", bbox=PAPER, zorder=4)
     axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_yticks([])
     axes.set_ylim(-0.1, 1.1)
     axes.set_xlim(-0.1, len(names) - 0.6)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Trials; the lighter the better, the wider the longer it was trained", fontsize=11)
+    axes.set_title("Trials; the darker the better, the wider the longer it was trained", fontsize=11)
     save_figure(figure, path)
 
 

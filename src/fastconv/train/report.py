@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 
@@ -42,7 +43,8 @@ class Report:
     Notes
     -----
     Activations and gradients are those of the same few samples after every epoch, as in inference; weights
-    are those then, and their updates those of the epoch's last step.
+    are those then, and their updates those of the epoch's last step. Of a training that goes on after a break
+    they are known from there on.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,6 +54,7 @@ class Report:
         self.weights: dict[str, Ranges] = {}
         self.updates: dict[str, Line] = {}
         self._before: dict[str, np.ndarray] = {}
+        self._first: int | None = None
 
     def begin(self, lesson: Lesson) -> None:
         """The training is about to begin."""
@@ -77,10 +80,16 @@ class Report:
         """After an epoch, everything is taken down."""
         net = state.net
         assert isinstance(net, nn.Sequential)
+        if self._first is None:
+            self._first = state.epoch + 1
+            if state.epoch and self._steps == 1:
+                self._before = {}  # what was kept is not what the training has gone on from
         for name, parameter in net.named_parameters().items():
-            value, before = parameter.value, self._before[name]
+            value, before = parameter.value, self._before.get(name)
             self.weights.setdefault(name, Ranges()).note(value)
-            moved = float(np.linalg.norm(value - before)) / max(float(np.linalg.norm(before)), 1e-12)
+            moved = math.nan
+            if before is not None:
+                moved = float(np.linalg.norm(value - before)) / max(float(np.linalg.norm(before)), 1e-12)
             self.updates.setdefault(name, []).append(moved)
         self._keep(net)
         if len(self._x):
@@ -117,11 +126,7 @@ class Report:
         record = trained.model.record
         lines = [f"Net: {trained.model.spec}", f"Learned from {record['learned_from']:,} samples."]
         if trained.held_out is not None:
-            low, high = trained.held_out.interval
-            lines.append(
-                f"Held out: {trained.held_out.accuracy:.2%} of {len(trained.held_out.labels):,} right "
-                f"(95% interval {low:.2%} to {high:.2%})."
-            )
+            lines.append(f"Held out: {trained.held_out.line}.")
         if trained.interrupted:
             lines.append("Interrupted before its last epoch.")
         return lines
@@ -138,13 +143,15 @@ class Report:
             "gradients": dict(reversed(self.gradients.items())),
             "weights": self.weights,
         }
+        first = self._first or 1
         charts: dict[str, list[Chart]] = {"Over the epochs": over_time}
         for title, ranges in bands.items():
             charts[f"Ranges of {title}"] = [
-                Chart(name, {}, Band(each.low, each.mean, each.high)) for name, each in ranges.items()
+                Chart(name, {}, Band(each.low, each.mean, each.high), first=first)
+                for name, each in ranges.items()
             ]
         charts["Updates: how far a step moves, as a part of the weights"] = [
-            Chart(name, {"part": line}, logarithmic=True) for name, line in self.updates.items()
+            Chart(name, {"part": line}, logarithmic=True, first=first) for name, line in self.updates.items()
         ]
         return charts
 

@@ -45,12 +45,13 @@ class Band:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over the epochs, and maybe a band between lowest and highest."""
+    """Lines over the epochs from `first` on, and maybe a band between lowest and highest."""
 
     title: str
     lines: Mapping[str, Line]
     band: Band | None = None
     logarithmic: bool = False
+    first: int = 1
 
 
 def page(title: str, intro: Sequence[str], charts: Mapping[str, Sequence[Chart]]) -> str:
@@ -87,7 +88,7 @@ def _figure(chart: Chart) -> str:
     lines = {name: line for name, line in chart.lines.items() if line}
     columns = list(lines.values()) + ([chart.band.low, chart.band.high] if chart.band else [])
     values = [value for column in columns for value in column if _drawable(value, chart.logarithmic)]
-    scale = _Scale(values, max(map(len, columns)), chart.logarithmic)
+    scale = _Scale(values, max(map(len, columns)), chart.logarithmic, chart.first)
     told = "; ".join(f"{name} {line[-1]:.4g}" for name, line in lines.items())
     if chart.band:
         told = f"{chart.band.low[-1]:.3g} to {chart.band.high[-1]:.3g}, mean {chart.band.mean[-1]:.3g}"
@@ -130,8 +131,8 @@ def _drawable(value: float, logarithmic: bool) -> bool:
 class _Scale:
     """From epochs and values to places in a chart."""
 
-    def __init__(self, values: Sequence[float], epochs: int, logarithmic: bool) -> None:
-        self.logarithmic, self.epochs = logarithmic, epochs
+    def __init__(self, values: Sequence[float], epochs: int, logarithmic: bool, first: int) -> None:
+        self.logarithmic, self.epochs, self.first = logarithmic, epochs, first
         made = [self._on_axis(value) for value in values] or [0.0]
         self.low, self.high = min(made), max(made)
         if self.high - self.low < 1e-12 * max(1.0, abs(self.high)):
@@ -154,10 +155,11 @@ class _Scale:
         """The frame, and the numbers at its ends."""
         ends = [10**end if self.logarithmic else end for end in (self.low, self.high)]
         bottom, width = HEIGHT - BOTTOM, WIDTH - LEFT - RIGHT
+        last = self.first + self.epochs - 1
         return (
             f'<rect class="frame" x="{LEFT}" y="{TOP}" width="{width}" height="{bottom - TOP}"/>'
             f'<text x="{LEFT - 4}" y="{TOP + 9}" text-anchor="end">{ends[1]:.3g}</text>'
             f'<text x="{LEFT - 4}" y="{bottom}" text-anchor="end">{ends[0]:.3g}</text>'
-            f'<text x="{LEFT}" y="{HEIGHT - 8}">1</text>'
-            f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">epoch {self.epochs}</text>'
+            f'<text x="{LEFT}" y="{HEIGHT - 8}">{self.first}</text>'
+            f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">epoch {last}</text>'
         )

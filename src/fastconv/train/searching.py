@@ -8,21 +8,20 @@ import io
 import math
 import os
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from fastconv.data import Augmentation
 from fastconv.nn.archive import write_whole
+from fastconv.nn.progress import spoken
 from fastconv.runtime import get_num_threads
 from fastconv.tables import table
-from fastconv.terminal import CommandError, need, open_console, write_fault
-from fastconv.train.command import accuracy_line, data_options, one_line, say
+from fastconv.terminal import PICTURES, CommandError, check_files, need, open_console, taken, writing
+from fastconv.train.command import data_options, one_line, say, say_skipped, settings_from
 from fastconv.train.errors import SettingError
-from fastconv.train.halving import Found, Plan, Row
+from fastconv.train.halving import Found, Plan, Row, Table
 from fastconv.train.halving import search as find
 from fastconv.train.model_file import check_can_save
 from fastconv.train.options import MODEL, PARALLEL
-from fastconv.train.progress import spoken
 from fastconv.train.settings import Settings
 from fastconv.train.space import KNOBS, Candidate, Space
 
@@ -62,7 +61,8 @@ def search(arguments: argparse.Namespace) -> None:
         except FloatingPointError as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
-            say(console, "What was tried until now is kept: the same command with --resume goes on.")
+            if Table(output).exists:
+                say(console, "What was tried until now is kept: the same command with --resume goes on.")
             raise
         say(console, "", *_results(found), "")
         best = found.candidates[found.best.trial]
@@ -71,33 +71,27 @@ def search(arguments: argparse.Namespace) -> None:
             f"Best: {best.spec}",
             f"learning rate {best.lr:.4g}, {found.best.parameters:,} parameters.",
         )
-        say(console, f"On samples that no choice was made with: {accuracy_line(found.test)}.")
+        say(console, f"On samples that no choice was made with: {found.test.line}.")
+        say_skipped(console, found.skipped)
         say(console, f"Model written to {output}")
         if "table" in given:
             text = _csv(found).encode("utf-8", "backslashreplace")
-            write_whole(os.path.realpath(given["table"]), lambda file: file.write(text))
+            with writing("--table", given["table"]):
+                write_whole(os.path.realpath(given["table"]), lambda file: file.write(text))
             say(console, f"All trials: {given['table']}")
         if picture is not None:
-            _draw(picture, found)
+            with writing("--picture", picture):
+                _draw(picture, found)
             say(console, f"Picture of all trials: {picture}")
 
 
 def _files(given: dict[str, Any], output: str) -> str | None:
     """Where the picture goes, if one is drawn. Files that cannot be written are refused at once."""
-    if "resume" in given and "restart" in given:
-        raise CommandError("--restart: contradicts --resume")
     if "no_picture" in given and "picture" in given:
         raise CommandError(f"--picture {given['picture']}: contradicts --no-picture")
     picture: str | None = None if "no_picture" in given else given.get("picture", PARALLEL)
     wanted = {"--output": output, "--picture": picture, "--table": given.get("table")}
-    for option, path in wanted.items():
-        if path is None:
-            continue
-        fault = write_fault(path, [given["data"]], "data")
-        if fault is None and option == "--picture" and not path.lower().endswith((".png", ".svg", ".pdf")):
-            fault = "must end in .png, .svg or .pdf"
-        if fault is not None:
-            raise CommandError(f"{option} {path}: {fault}")
+    check_files(wanted, [given["data"]], "data", {"--picture": PICTURES})
     if picture is not None:
         need("matplotlib.figure", "matplotlib")
     return picture
@@ -105,17 +99,13 @@ def _files(given: dict[str, Any], output: str) -> str | None:
 
 def _plan(given: dict[str, Any]) -> Plan:
     """What the options say."""
-    choices = {name: given[name] for name in (*KNOBS, "lr") if name in given}
-    names = {field.name for field in fields(Settings)} - {"lr", "epochs", "net", "augmentation"}
-    told = {name: given[name] for name in names if name in given}
-    varied = {field.name: given[field.name] for field in fields(Augmentation) if field.name in given}
-    if varied:
-        told["augmentation"] = Augmentation.from_json(varied)
-    settings = Settings(**told)
+    numbers = taken(given, ("trials", "epochs", "eta"))
+    space = Space(**taken(given, (*KNOBS, "lr")))
+    of_all = {name: value for name, value in given.items() if name not in ("lr", "epochs")}
+    settings = settings_from(of_all, Settings())
     if settings.held_out > 0.4:
-        raise SettingError("held_out", settings.held_out, "must be at most 0.4: as much again measures")
-    numbers = {name: given[name] for name in ("trials", "epochs", "eta") if name in given}
-    return Plan(space=Space(**choices), settings=settings, **numbers)
+        raise SettingError("held_out", settings.held_out, "must be at most 0.4: it is put aside twice")
+    return Plan(space=space, settings=settings, **numbers)
 
 
 def _tell(row: Row, candidate: Candidate) -> None:

@@ -224,7 +224,7 @@ def _read_item(part: str, place: str) -> Item:
                 values[name] = _read(name, read, rest.pop(0))
             elif required:
                 shape = " ".join([kind, *(each.upper() for each, *_ in form.arguments)])
-                raise ValueError(f"its {name} is missing: {shape}")
+                raise ValueError(f"lacks its {name}: {shape}")
             else:
                 values[name] = None
         given = set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +18,6 @@ from fastconv.train.errors import SettingError
 from fastconv.train.evaluation import Evaluation, evaluate, wilson
 from fastconv.train.model import Model
 from fastconv.train.model_file import check_can_save, save_model
-from fastconv.train.progress import open_display
 from fastconv.train.settings import Settings
 from fastconv.train.unfinished import Unfinished, fingerprint
 
@@ -65,6 +63,8 @@ class Lesson:
         Data of their own to measure with; without it those that the data set itself sets aside.
     split : (ndarray of int, ndarray of int), optional
         What is learned from and what is held out; without it as the settings say.
+    fitted : bool, default False
+        The data set has been `fitted` to what is learned from: many lessons on one split share that.
 
     Attributes
     ----------
@@ -89,6 +89,7 @@ class Lesson:
         settings: Settings,
         test: Dataset | None = None,
         split: tuple[np.ndarray, np.ndarray] | None = None,
+        fitted: bool = False,
     ) -> None:
         if len(dataset.classes) < 2:
             raise DataError(
@@ -103,7 +104,8 @@ class Lesson:
             net = named.words(dataset.preprocessing.shape)
         self._check_shape(dataset)
         spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
-        self.dataset = dataset.fitted(self.learned_from)
+        self.dataset = dataset if fitted else dataset.fitted(self.learned_from)
+        self._check_held_out()
         self.spec = spec_of(net, self.dataset.preprocessing.shape)
         self.test = self.dataset.test if test is None else test
         weights, self._order = np.random.default_rng(settings.seed).spawn(2)
@@ -117,6 +119,12 @@ class Lesson:
                 f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as "
                 "channels, conv N 1 is an embedding that is learned"
             )
+
+    def _check_held_out(self) -> None:
+        """One of them at least can be read, or nothing could be chosen; mostly it is the first."""
+        held_out, data = self.held_out, self.dataset
+        if not any(len(data.batch(held_out[i : i + 1])[1]) for i in range(len(held_out))):
+            raise DataError(f"{data.path}: none of the {len(held_out):,} samples held out can be read")
 
     def _check_batch_norm(self) -> None:
         """Batch norm cannot learn from one sample."""
@@ -141,6 +149,11 @@ class Lesson:
             drop_last=0 < count % size <= max(1, size // FEWEST) and count > size,
         )
 
+    @property
+    def samples(self) -> int:
+        """How many samples an epoch learns from: a last batch of few is left out."""
+        return min(len(self.learned_from), len(self.batches()) * self.settings.batch)
+
     def run(
         self,
         unfinished: Unfinished | None = None,
@@ -155,8 +168,8 @@ class Lesson:
         ----------
         unfinished : Unfinished, optional
             Where checkpoints are kept, and gone on from if there are any.
-        progress : bool or None
-            As `train`.
+        progress : bool, optional
+            As `nn.fit`.
         on_step, on_epoch : function of nn.TrainingState, optional
 
         Raises
@@ -166,7 +179,6 @@ class Lesson:
         KeyboardInterrupt
             Before an epoch was over.
         """
-        began = time.perf_counter()
         held_out = test = None
         interrupted = False
         history = nn.History()
@@ -181,8 +193,7 @@ class Lesson:
             if history.best_epoch is None:
                 raise
             interrupted, held_out, test = True, None, None
-        seconds = time.perf_counter() - began
-        record = self._record(history, held_out, test, interrupted, seconds)
+        record = self._record(history, held_out, test, interrupted)
         return Trained(self._model(history, record), history, held_out, test, interrupted)
 
     def _fit(
@@ -196,41 +207,23 @@ class Lesson:
         batches = self.batches()
         held_out = dataset.batches(self.held_out, max(settings.batch, 64), shuffle=False)
         counts = np.bincount(dataset.labels[self.learned_from], minlength=len(dataset.classes))
-        steps, samples = len(batches), len(self.learned_from)
-        with open_display(progress, settings.epochs, steps, samples) as display:
-            begun = False
-
-            def after_step(state: nn.TrainingState) -> None:
-                nonlocal begun
-                if not begun:
-                    display.begin(state.epoch)
-                    begun = True
-                display.step(state)
-                if on_step is not None:
-                    on_step(state)
-
-            def after_epoch(state: nn.TrainingState) -> None:
-                display.epoch(state)
-                if on_epoch is not None:
-                    on_epoch(state)
-
-            return nn.fit(
-                self.net,
-                batches,
-                loss=settings.make_loss(counts),
-                optimizer=settings.make_optimizer(self.net),
-                epochs=settings.epochs,
-                validation=held_out,
-                patience=settings.patience or settings.epochs,
-                schedule=settings.make_schedule(steps),
-                max_grad_norm=settings.max_grad_norm,
-                on_step=after_step,
-                on_epoch=after_epoch,
-                checkpoint=None if unfinished is None else unfinished.checkpoint,
-                resume=unfinished is not None,
-                rng=self._order,
-                progress=False,
-            )
+        return nn.fit(
+            self.net,
+            batches,
+            loss=settings.make_loss(counts),
+            optimizer=settings.make_optimizer(self.net),
+            epochs=settings.epochs,
+            validation=held_out,
+            patience=settings.patience or settings.epochs,
+            schedule=settings.make_schedule(len(batches)),
+            max_grad_norm=settings.max_grad_norm,
+            on_step=on_step,
+            on_epoch=on_epoch,
+            checkpoint=None if unfinished is None else unfinished.checkpoint,
+            resume=unfinished is not None,
+            rng=self._order,
+            progress=progress,
+        )
 
     def _model(self, history: nn.History, record: dict[str, Any] | None = None) -> Model:
         dataset = self.dataset
@@ -242,7 +235,6 @@ class Lesson:
         held_out: Evaluation | None,
         test: Evaluation | None,
         interrupted: bool,
-        seconds: float,
     ) -> dict[str, Any]:
         """The record of the training, as JSON has it."""
         dataset = self.dataset
@@ -272,7 +264,8 @@ class Lesson:
             "history": columns,
             "best_epoch": history.best_epoch,
             "interrupted": interrupted,
-            "seconds": round(seconds, 3),
+            # of all its epochs, also those before a break
+            "seconds": round(sum(history.seconds), 3),
         }
 
 
@@ -306,7 +299,7 @@ def train(
     restart : bool, default False
         Forget a training that was not finished; without either, one that is there is refused.
     progress : bool, optional
-        False shows nothing. None: a bar on a terminal, else about 20 lines, on standard error.
+        As `nn.fit`; without it nothing is shown.
     on_step, on_epoch : function of nn.TrainingState, optional
         Called after every step, after every epoch.
 
@@ -342,10 +335,12 @@ def train(
     unfinished = None if output is None else Unfinished(output)
     if unfinished is None:
         if resume or restart:
-            raise SettingError("resume", True, "needs the output, beside which there is what to go on with")
+            name = "resume" if resume else "restart"
+            raise SettingError(name, True, "needs the output, beside which there is what to go on with")
         return Lesson(dataset, settings or Settings(), test).run(
             progress=progress, on_step=on_step, on_epoch=on_epoch
         )
+    unfinished.check_begin(resume, restart)
     if settings is None:
         settings = unfinished.settings() if resume else Settings()
     lesson = open_lesson(dataset, settings, test, unfinished, resume=resume, restart=restart)
@@ -363,11 +358,7 @@ def open_lesson(
 ) -> Lesson:
     """Prepare a training whose checkpoints are kept; arguments and errors are those of `train`."""
     check_can_save()
-    if resume and restart:
-        raise SettingError("restart", True, "contradicts resume")
-    if unfinished.exists and not (resume or restart):
-        rule = f"{unfinished.path} has a training that was not finished: resume goes on, restart forgets it"
-        raise SettingError("output", unfinished.path.removesuffix(".part"), rule)
+    unfinished.check_begin(resume, restart)
     lesson = Lesson(dataset, settings, test)
     if resume:
         unfinished.check(settings, lesson.dataset)
@@ -383,16 +374,16 @@ def finish(
 ) -> Trained:
     """Run a training, write its model to `output`, and clear away what going on would have needed."""
     if not resume:
-        unfinished.forget()
         unfinished.begin(lesson.settings, lesson.dataset)
     try:
         trained = lesson.run(unfinished, **options)
     except FloatingPointError:
         unfinished.forget()  # going on would end there again
         raise
-    except KeyboardInterrupt:
-        if not resume:
-            unfinished.forget()  # not one epoch was over
+    except BaseException as error:
+        nothing = not os.path.exists(unfinished.checkpoint)
+        if nothing or (isinstance(error, KeyboardInterrupt) and not resume):  # not one epoch was over
+            unfinished.forget()
         raise
     assert output is not None
     save_model(output, trained.model)

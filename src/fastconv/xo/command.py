@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv.terminal import CommandError, open_console, printable, write_fault
+from fastconv.terminal import (
+    CommandError,
+    need,
+    open_console,
+    option_of,
+    picture_fault,
+    printable,
+    shown,
+    taken_for,
+    write_fault,
+    writing,
+)
 from fastconv.xo.compare import compare, draw_comparison
 from fastconv.xo.errors import KnobError, PictureError
-from fastconv.xo.figure import check_figure_path, draw_figure
+from fastconv.xo.figure import draw_figure
 from fastconv.xo.generator import Variation
 from fastconv.xo.handmade import hand_made, two_decimals
 from fastconv.xo.knobs import SHORT_STACK, Knobs
@@ -35,15 +45,6 @@ NUDGE_NETWORK: dict[str, Any] = {"layers": SHORT_STACK, "features": (6,), "hidde
 
 #: Of the unseen pictures that were judged wrong, so many are shown.
 MISTAKES_SHOWN = 5
-
-
-def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Of the options given, those that are fields of a dataclass."""
-    return {field.name: given[field.name] for field in fields(kind) if field.name in given}
-
-
-def _option(knob: str) -> str:
-    return "--" + knob.replace("_", "-")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
     except KnobError as error:
         default = "" if error.knob in given else " (the default)"
-        raise CommandError(f"{_option(error.knob)} {_shown(error.value)}{default}: {error.rule}") from None
+        raise CommandError(f"{option_of(error.knob)} {shown(error.value)}{default}: {error.rule}") from None
     except PictureError as error:
         raise CommandError(str(error)) from None
 
@@ -128,16 +129,12 @@ def _draws(given: dict[str, Any]) -> bool:
     return "no_picture" not in given
 
 
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 def _choose(given: dict[str, Any]) -> tuple[nn.Sequential | None, Knobs, Lesson]:
     """The network, if it comes from a file; and the knobs and lesson, from that file or the options."""
     if "model" in given:
         for kind in (Knobs, Lesson, Variation):
-            for knob in _taken(kind, given):
-                raise CommandError(f"{_option(knob)}: goes with learning, not with --model")
+            for knob in taken_for(kind, given):
+                raise CommandError(f"{option_of(knob)}: goes with learning, not with --model")
         if "save" in given:
             raise CommandError("--save: goes with learning, not with --model")
         try:
@@ -147,8 +144,8 @@ def _choose(given: dict[str, Any]) -> tuple[nn.Sequential | None, Knobs, Lesson]
         except ValueError as error:
             raise CommandError(f"--model {error}") from None
     nudging = given.get("learn") == "nudge"
-    knobs = Knobs(**{**(NUDGE_NETWORK if nudging else {}), **_taken(Knobs, given)})
-    lesson = Lesson(**{**_taken(Lesson, given), "variation": Variation(**_taken(Variation, given))})
+    knobs = Knobs(**{**(NUDGE_NETWORK if nudging else {}), **taken_for(Knobs, given)})
+    lesson = Lesson(**{**taken_for(Lesson, given), "variation": Variation(**taken_for(Variation, given))})
     check_memory(knobs, lesson)
     return None, knobs, lesson
 
@@ -165,12 +162,12 @@ def _check_files(given: dict[str, Any]) -> str | None:
     if "output" not in given and given["pictures"]:
         return None
     path: str = given.get("output", DEFAULT_FIGURE)
-    fault = write_fault(path, given["pictures"])
+    fault = picture_fault(path, given["pictures"])
     if fault is None and "save" in given and os.path.realpath(path) == os.path.realpath(given["save"]):
         fault = "is the file that --save writes"
     if fault is not None:
         raise _unwritable_figure(given, path, fault)
-    check_figure_path(path)
+    need("matplotlib.figure", "matplotlib")
     return path
 
 
@@ -210,10 +207,8 @@ def _save(
     console: Console, given: dict[str, Any], network: nn.Sequential, knobs: Knobs, lesson: Lesson
 ) -> None:
     if "save" in given:
-        try:
+        with writing("--save", given["save"]):
             save_model(given["save"], network, knobs, lesson)
-        except OSError as error:
-            raise CommandError(f"--save {given['save']}: {error.strerror or error}") from None
         console.print(f"Network written to {printable(given['save'])}", soft_wrap=True, markup=False)
 
 

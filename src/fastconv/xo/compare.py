@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastconv import nn
-from fastconv.terminal import need
-from fastconv.xo.figure import save_figure
+from fastconv.terminal import need, save_figure
 from fastconv.xo.knobs import Knobs
 from fastconv.xo.network import build_network
 from fastconv.xo.training import NUDGE_AMOUNT, NUDGE_MOMENTUM, Lesson, check_memory, training_pictures

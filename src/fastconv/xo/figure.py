@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastconv import nn
-from fastconv.terminal import CommandError, need
+from fastconv.terminal import need, save_figure
 from fastconv.xo.handmade import O_VOTERS, X_VOTERS, hand_made, two_decimals
 from fastconv.xo.knobs import Knobs
 from fastconv.xo.network import maps_of
@@ -36,14 +33,6 @@ MOST_MAPS = 64
 #: Between the maps of a layer.
 GAP_COLOR = "#d9d9d9"
 VOTE_COLORS = ("#b2182b", "#c8c8c8")
-
-
-def check_figure_path(path: str) -> None:
-    """Raise `CommandError` unless the file's name ends like a format that figures are written in."""
-    ending = _format(path)
-    known = need("matplotlib.backends.backend_agg", "matplotlib").FigureCanvasAgg.get_supported_filetypes()
-    if ending not in known:
-        raise CommandError(f"--output {path}: must end in one of {', '.join(sorted(known))}")
 
 
 def draw_figure(path: str, name: str, picture: np.ndarray, network: nn.Sequential, knobs: Knobs) -> None:
@@ -73,30 +62,12 @@ def draw_figure(path: str, name: str, picture: np.ndarray, network: nn.Sequentia
     heights = [ROW_HEIGHT * math.ceil(len(panels) / MOST_PER_ROW) + HEADING]
     if picture.shape[-1] == 9:
         heights.insert(0, HAND_MADE_HEIGHT)
-    figure: Figure = figure_module.Figure(figsize=(WIDTH, sum(heights)), dpi=DPI, facecolor="white")
+    figure: Figure = figure_module.Figure(figsize=(WIDTH, sum(heights)), dpi=DPI)
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     if len(parts) == 2:
         _draw_hand_made(parts[0], name, picture)
     _draw_learned(parts[-1], name, picture, network, panels)
     save_figure(figure, path)
-
-
-def _format(path: str) -> str:
-    return os.path.splitext(path)[1][1:].lower() or "png"
-
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure; it appears whole or not at all. The ending says the format."""
-    target = os.path.realpath(path)
-    beside = f"{target}.{secrets.token_hex(6)}.tmp"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a file's name may have characters that the font lacks
-            figure.savefig(beside, format=_format(path))
-        os.replace(beside, target)
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
 
 
 # ---- the hand-made network ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -461,13 +462,13 @@ class Layer:
 
     def arguments(self) -> dict[str, Any]:
         """What `__init__` was given, by name, as far as it is kept; no generators, `*layers` as a tuple."""
-        names = inspect.signature(type(self)).parameters
+        names = _declared(self)
         return {name: _argument(self, name) for name in names if name != "rng" and hasattr(self, name)}
 
     def __repr__(self) -> str:
         shown: list[str] = []
         given = self.arguments()
-        for name, parameter in inspect.signature(type(self)).parameters.items():
+        for name, parameter in _declared(self).items():
             if name not in given:
                 continue
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
@@ -484,6 +485,16 @@ class Layer:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__}.{name}: a layer does not change; make a new one")
+
+
+def _declared(layer: Layer) -> Mapping[str, inspect.Parameter]:
+    """What `__init__` takes."""
+    kind: Any = type(layer)  # mypy does not see that a class can be a key
+    return _signature(kind).parameters
+
+
+#: Kept, as finding it is most of the cost of a `repr`.
+_signature = lru_cache(256)(inspect.signature)
 
 
 def _are_arrays(example: tuple[Any, ...]) -> bool:
