@@ -21,7 +21,7 @@ from fastconv.data.opening import open_dataset
 EPOCHS = {
     "touch-tones": 30,
     "spoken-digits": 12,
-    "spoken-letters": 12,
+    "spoken-letters": 14,
     "solids": 6,
     "sentences": 6,
     "faces": 40,
@@ -105,21 +105,29 @@ def _tones_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential
     )
 
 
-def _two_layers(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
-    channels, height, width = shape
-    return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1, rng=seed),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1, rng=seed),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(0.5, rng=seed),
-        nn.Linear(32 * (height // 4) * (width // 4), classes, rng=seed),
-    )
+def _plain_net(windows: tuple[Any, ...]) -> Callable[[tuple[int, ...], int, int], nn.Sequential]:
+    """Convolutions of 16, 32, ... features, each with a pool of its window; then votes."""
+
+    def make(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+        layers: list[nn.Layer] = []
+        channels = shape[0]
+        for features, window in zip((16, 32, 64), windows):
+            layers += [
+                nn.Conv2d(channels, features, 3, padding=1, rng=seed),
+                nn.BatchNorm2d(features),
+                nn.ReLU(),
+                nn.MaxPool2d(window),
+            ]
+            channels = features
+        layers += [nn.Flatten(), nn.Dropout(0.5, rng=seed)]
+        _, inputs = nn.Sequential(*layers).output_shape((1, *shape))
+        return nn.Sequential(*layers, nn.Linear(inputs, classes, rng=seed))
+
+    return make
+
+
+#: Words are told over time at last: bands are pooled less than frames.
+_words_net = _plain_net((2, 2, (1, 2)))
 
 
 def _solids_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
@@ -142,9 +150,9 @@ def _solids_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequentia
 
 NETS = {
     "touch-tones": _tones_net,
-    "spoken-digits": _two_layers,
-    "spoken-letters": _two_layers,
-    "faces": _two_layers,
+    "spoken-digits": _words_net,
+    "spoken-letters": _words_net,
+    "faces": _plain_net((2, 2)),
     "solids": _solids_net,
     "brain": _solids_net,
 }
