@@ -121,7 +121,7 @@ def share(text: str, pattern: str, least: float | None, what: str, seconds: floa
     if found is None:
         raise RuntimeError(f"no {pattern!r} in what was printed")
     percent, count = float(found["percent"]), found["count"]
-    asked = "" if least is None else f"at least {least:g}%"
+    asked = "told" if least is None else f"at least {least:g}%"
     if limit:
         asked += f" within {limit:g} s"
     good = None if least is None else percent >= least and (not limit or seconds <= limit)
@@ -365,11 +365,18 @@ def merged(page: str, found: dict[str, list[str]]) -> str:
     return f"{before}{BEGIN}\n{chr(10).join(table)}\n{END}{after}"
 
 
+def known(name: str) -> str:
+    """The name of a figure."""
+    if name not in FIGURES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FIGURES)}")
+    return name
+
+
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[*FIGURES, []], help=f"of {', '.join(FIGURES)}"
+        "names", nargs="*", metavar="NAME", type=known, help=f"of {', '.join(FIGURES)} (default: all)"
     )
     parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="(default: all)")
     parser.add_argument("--turns", type=int, default=9, help="of each engine beside torch (default 9)")

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import figures
 from benchmarks.figures import FIGURES, HELD_OUT, Bench, MissingError, Row, main, merged, share
-from benchmarks.throughput import torch_net
+from benchmarks.throughput import Contest, _fastconv, _torch, torch_net
+from fastconv import get_num_threads
 from fastconv.train import parse_net
 
 
@@ -81,6 +82,22 @@ def test_a_command_that_lacks_its_data_says_so(tmp_path: Path, monkeypatch: pyte
         bench.run("fastconv.data.examples", "brain", "made", *source)
     with pytest.raises(RuntimeError, match="File exists"):
         bench.run("fastconv.data.examples", "solids", ".")
+
+
+def test_an_unknown_figure_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["digit"])
+    assert "'digit' is none of digits, mnist" in capsys.readouterr().err
+
+
+def test_both_learn_the_samples_of_a_turn(tmp_path: Path) -> None:
+    """From one file; the last batch is not full."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.integers(0, 256, (50, 8, 8), np.uint8), y=np.arange(50) % 2)
+    contest = Contest(str(tmp_path / "x.npz"), "conv 4 3 pad same, bn, relu, pool 2, fc", 16, 40)
+    for opened in (_fastconv, _torch):
+        opened(contest, get_num_threads(), True)()
 
 
 @pytest.mark.parametrize("spec", [figures.DIGITS_NET, figures.FASHION_NET, figures.MNIST_NET])
