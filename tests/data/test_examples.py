@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from pathlib import Path
@@ -11,12 +12,21 @@ import pytest
 
 from data.made import tone, wav
 from fastconv.data import DataError, open_dataset
-from fastconv.data.examples import draw_solids, touch_tone, write_sentences, write_spoken_digits
+from fastconv.data.examples import (
+    draw_solids,
+    touch_tone,
+    write_brain,
+    write_faces,
+    write_sentences,
+    write_spoken_digits,
+    write_spoken_letters,
+)
 from fastconv.data.examples.__main__ import main
+from fastconv.data.examples.brain import HALF, REGIONS, STEP
 from fastconv.data.examples.folder import new_folder
 from fastconv.data.examples.learning import learn
 from fastconv.data.examples.solids import SOLIDS
-from fastconv.data.examples.spoken_digits import SPEAKER
+from fastconv.data.examples.spoken import LETTERS, SPEAKER
 from fastconv.data.examples.touch_tones import COLUMNS, KEYS, ROWS
 
 
@@ -102,20 +112,106 @@ def test_digits_are_spoken_by_voices_that_are_not_split(
     program.write_text(f'#!/bin/sh\n[ "$2" != en-gb+nobody ] && cp {hum} "$8"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr("fastconv.data.examples.spoken_digits.SPEAKERS", ("ann", "bob", "cy"))
+    monkeypatch.setattr("fastconv.data.examples.spoken.SPEAKERS", ("ann", "bob", "cy"))
     write_spoken_digits(tmp_path / "digits", count=2)
     dataset = open_dataset(tmp_path / "digits", groups=SPEAKER)
     assert dataset.counts.tolist() == [6] * 10
     _, held_out = dataset.split(0.3, seed=0)
     assert len({Path(dataset.names[i]).name.split("_")[0] for i in held_out}) == 1
-    monkeypatch.setattr("fastconv.data.examples.spoken_digits.ACCENTS", ("en-gb",))
-    monkeypatch.setattr("fastconv.data.examples.spoken_digits.SPEAKERS", ("nobody",))
+    write_spoken_letters(tmp_path / "letters", count=1)
+    assert open_dataset(tmp_path / "letters").classes == tuple(LETTERS)
+    monkeypatch.setattr("fastconv.data.examples.spoken.ACCENTS", ("en-gb",))
+    monkeypatch.setattr("fastconv.data.examples.spoken.SPEAKERS", ("nobody",))
     with pytest.raises(DataError, match=r"espeak-ng: failed for the voice en-gb\+nobody"):
         write_spoken_digits(tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["spoken-digits", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("error: espeak-ng: is not installed")
     assert not (tmp_path / "none").exists()
+
+
+def test_recorded_words_are_judged_and_a_folder_without_them_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two words that are a high and a low tone, spoken and recorded."""
+    high_and_low = {"a": 2000.0, "b": 300.0}
+    for word, pitch in high_and_low.items():
+        for speaker in range(8):
+            wav(tmp_path / "abc" / word / f"{speaker}_en_0.wav", tone(pitch * (1 + speaker / 50), 0.4))
+        wav(tmp_path / "said" / f"{word}.wav", tone(pitch, 0.5))
+    recordings = {"spoken-letters": (tuple(high_and_low), "letters")}
+    monkeypatch.setattr("fastconv.data.examples.learning.RECORDINGS", recordings)
+    monkeypatch.setattr("fastconv.data.examples.learning.BATCH", 4)
+    monkeypatch.setattr("fastconv.data.examples.learning.RECORDED", str(tmp_path / "none"))
+    *_, line = learn("spoken-letters", str(tmp_path / "abc"))
+    assert line == "no recorded letters here (Debian's asterisk-core-sounds-en-wav)"
+    *_, line = learn("spoken-letters", str(tmp_path / "abc"), 0, str(tmp_path / "said"))
+    assert line == "recorded letters, never learned from: 2 of 2"
+
+
+def test_faces_are_written_half_of_each_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of pictures made up: "faces" are bright in the middle. Every one is held out once in each round."""
+    rng = np.random.default_rng(0)
+    made = rng.random((40, 12, 12)) * 0.5
+    made[:20, 4:8, 4:8] += 0.5
+    np.save(tmp_path / "made.npy", made)
+    monkeypatch.setattr("fastconv.data.examples.learning.EPOCHS", {"faces": 8})
+    monkeypatch.setattr("fastconv.data.examples.learning.BATCH", 8)
+    folder = str(tmp_path / "faces")
+    assert main(["faces", folder, "--source", str(tmp_path / "made.npy"), "--learn"]) == 0
+    said = capsys.readouterr().out
+    assert "40 images in 2 classes, each (1, 12, 12)" in said
+    mean = re.search(r"mean of 2 such rounds: ([\d.]+)% of 80 held out", said)
+    assert mean is not None
+    assert float(mean[1]) > 90
+    np.save(tmp_path / "odd.npy", made[:3])
+    assert main(["faces", str(tmp_path / "odd"), "--source", str(tmp_path / "odd.npy")]) == 2
+    assert "half of them faces" in capsys.readouterr().err
+    monkeypatch.setattr("fastconv.data.examples.faces.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"scikit-image: is not installed \(pip install"):
+        write_faces(tmp_path / "none")
+
+
+def nifti(path: Path, voxels: np.ndarray) -> None:
+    """Bytes (D, H, W) as a NIfTI-1 file."""
+    header = bytearray(352)
+    header[:4] = (348).to_bytes(4, "little")
+    header[40:56] = np.array([3, *voxels.shape[::-1], 1, 1, 1, 1], "<i2").tobytes()
+    header[70:72] = (2).to_bytes(2, "little")
+    header[108:112] = np.array([352], "<f4").tobytes()
+    header[344:348] = b"n+1\0"
+    path.write_bytes(gzip.compress(bytes(header) + voxels.astype(np.uint8).tobytes()))
+
+
+def test_blocks_of_a_brain_lie_in_their_region_and_on_one_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a head of six slabs, each of its own brightness; between the halves no voxel is shared."""
+    labels = np.zeros((6 * 16, 16, 40), np.uint8)
+    for number, ((first, _), *_) in enumerate(REGIONS.values()):
+        labels[16 * number : 16 * number + 16] = first
+    nifti(tmp_path / "ch2.nii.gz", labels * 2)
+    nifti(tmp_path / "aal.nii.gz", labels)
+    write_brain(tmp_path / "blocks", tmp_path, size=8)
+    dataset = open_dataset(tmp_path / "blocks", groups=HALF)
+    assert dataset.classes == tuple(sorted(REGIONS))
+    assert dataset.groups is not None
+    sides = [set(), set()]  # type: list[set[int]]
+    for name, group in zip(dataset.names, dataset.groups):
+        *_, x = map(int, Path(name).stem.split("_")[1:])
+        sides[group] |= set(range(x, x + 8))
+        block = np.load(tmp_path / "blocks" / name)
+        assert (block == 2 * REGIONS[name.split("/")[0]][0][0]).mean() >= 0.5
+    assert not sides[0] & sides[1]
+    assert len(dataset) == 6 * 2 * 2 * 2 * (16 // STEP)
+    monkeypatch.setattr("fastconv.data.examples.learning.EPOCHS", {"brain": 2})
+    *_, line = learn("brain", str(tmp_path / "blocks"))
+    assert re.fullmatch(r"ConvNet on blocks, both halves: [\d.]+% of \d+ held out", line)
+    (tmp_path / "aal.nii.gz").unlink()
+    assert main(["brain", str(tmp_path / "none"), "--source", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith("aal.nii.gz: is not there (Debian's mricron-data)\n")
 
 
 def test_a_folder_that_is_not_finished_is_not_there(tmp_path: Path) -> None:

@@ -13,31 +13,51 @@ from fastconv import nn
 from fastconv.data.augmentation import Augmentation
 from fastconv.data.batches import Batches
 from fastconv.data.dataset import Dataset
-from fastconv.data.examples.spoken_digits import SPEAKER
+from fastconv.data.examples.brain import HALF
+from fastconv.data.examples.spoken import DIGITS, LETTERS, RECORDED, SPEAKER
 from fastconv.data.opening import open_dataset
 
 #: How often each net sees its training samples.
-EPOCHS = {"touch-tones": 30, "spoken-digits": 12, "solids": 6, "sentences": 6}
+EPOCHS = {
+    "touch-tones": 30,
+    "spoken-digits": 12,
+    "spoken-letters": 14,
+    "solids": 6,
+    "sentences": 6,
+    "faces": 40,
+    "brain": 8,
+}
+
+#: How a word is heard.
+SPOKEN = {"groups": SPEAKER, "sample_rate": 8000, "seconds": 0.8, "n_fft": 256, "hop": 128, "mel": 32}
 
 #: How each example is opened.
 OPTIONS: dict[str, dict[str, Any]] = {
     "touch-tones": {"hop": 256},
-    "spoken-digits": {
-        "groups": SPEAKER,
-        "sample_rate": 8000,
-        "seconds": 0.8,
-        "n_fft": 256,
-        "hop": 128,
-        "mel": 32,
-    },
+    "spoken-digits": SPOKEN,
+    "spoken-letters": SPOKEN,
     "solids": {},
+    "faces": {},
+    "brain": {"groups": HALF},
 }
 
-#: How samples are changed while a net learns from them: words come earlier or later, and in other noise.
+#: Words come earlier or later, higher or lower, and in other noise.
+OTHER_WORDS = Augmentation(translate=(0.06, 0.15), scale=0.1, contrast=0.2, noise=0.6)
+
+#: How samples are changed while a net learns from them.
 AUGMENTATIONS = {
-    "spoken-digits": Augmentation(translate=(0.06, 0.15), scale=0.1, contrast=0.2, noise=0.6),
+    "spoken-digits": OTHER_WORDS,
+    "spoken-letters": OTHER_WORDS,
     "solids": Augmentation(mirror=True),
+    "faces": Augmentation(mirror=True, translate=0.08, scale=0.1, rotate=8, contrast=0.2),
+    "brain": Augmentation(mirror=True, contrast=0.2, noise=0.2),
 }
+
+#: Samples that are learned from together.
+BATCH = 32
+
+#: Parts that faces are divided into, each held out once, and how often that is done anew.
+FOLDS, REPEATS = 5, 2
 
 #: What is done to a batch of samples before a net sees it.
 Change = Callable[[np.ndarray], np.ndarray]
@@ -49,23 +69,27 @@ def learn(name: str, folder: str, seed: int = 0, recorded: str | None = None) ->
     Parameters
     ----------
     name : str
-        Of the example: "touch-tones", "spoken-digits", "sentences" or "solids".
+        Of the example: "touch-tones", "faces" and so on.
     folder : str
     seed : int
         Of split, nets and order.
     recorded : str, optional
-        A folder with 0.wav to 9.wav, digits that somebody spoke, for the net of spoken digits.
+        A folder with 0.wav to 9.wav, or a.wav to z.wav, that somebody spoke; without it where Debian has
+        them, if it has.
     """
     if name == "sentences":
         dataset, train, held_out = _opened(folder, seed, kind="text", cut="line", length=24, words=800)
         yield from _sentences(dataset, train, held_out, seed)
         return
+    if name in ("faces", "brain"):
+        yield from (_faces if name == "faces" else _brain)(open_dataset(folder, **OPTIONS[name]), seed)
+        return
     dataset, train, held_out = _opened(folder, seed, **OPTIONS[name])
     net = NETS[name](dataset.preprocessing.shape, len(dataset.classes), seed)
     accuracy, count = _score(name, net, dataset, (train, held_out), seed)
     yield _line(f"ConvNet on {'volumes' if name == 'solids' else 'spectrograms'}", accuracy, count)
-    if recorded is not None:
-        yield from _heard(net, dataset, recorded)
+    if name in RECORDINGS:
+        yield from _heard(net, dataset, name, recorded)
 
 
 def _tones_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
@@ -81,21 +105,29 @@ def _tones_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential
     )
 
 
-def _digits_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
-    _, bands, frames = shape
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1, rng=seed),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1, rng=seed),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(0.5, rng=seed),
-        nn.Linear(32 * (bands // 4) * (frames // 4), classes, rng=seed),
-    )
+def _plain_net(windows: tuple[Any, ...]) -> Callable[[tuple[int, ...], int, int], nn.Sequential]:
+    """Convolutions of 16, 32, ... features, each with a pool of its window; then votes."""
+
+    def make(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+        layers: list[nn.Layer] = []
+        channels = shape[0]
+        for features, window in zip((16, 32, 64), windows):
+            layers += [
+                nn.Conv2d(channels, features, 3, padding=1, rng=seed),
+                nn.BatchNorm2d(features),
+                nn.ReLU(),
+                nn.MaxPool2d(window),
+            ]
+            channels = features
+        layers += [nn.Flatten(), nn.Dropout(0.5, rng=seed)]
+        _, inputs = nn.Sequential(*layers).output_shape((1, *shape))
+        return nn.Sequential(*layers, nn.Linear(inputs, classes, rng=seed))
+
+    return make
+
+
+#: Words are told over time at last: bands are pooled less than frames.
+_words_net = _plain_net((2, 2, (1, 2)))
 
 
 def _solids_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
@@ -116,18 +148,78 @@ def _solids_net(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequentia
     )
 
 
-NETS = {"touch-tones": _tones_net, "spoken-digits": _digits_net, "solids": _solids_net}
+NETS = {
+    "touch-tones": _tones_net,
+    "spoken-digits": _words_net,
+    "spoken-letters": _words_net,
+    "faces": _plain_net((2, 2)),
+    "solids": _solids_net,
+    "brain": _solids_net,
+}
+
+#: The words that somebody recorded, and the folder of them in Debian's package.
+RECORDINGS = {"spoken-digits": (tuple(DIGITS), "digits"), "spoken-letters": (tuple(LETTERS), "letters")}
 
 
-def _heard(net: nn.Layer, dataset: Dataset, folder: str) -> Iterator[str]:
-    """What the net takes recorded digits for."""
+def _heard(net: nn.Layer, dataset: Dataset, name: str, folder: str | None) -> Iterator[str]:
+    """What the net takes recorded words for."""
+    words, what = RECORDINGS[name]
+    if folder is None:
+        folder = os.path.join(RECORDED, what)
+        if not os.path.isdir(folder):
+            yield f"no recorded {what} here (Debian's asterisk-core-sounds-en-wav)"
+            return
     right = 0
-    for digit in range(10):
-        sound = dataset.preprocessing.read(os.path.join(folder, f"{digit}.wav"))
+    for word in words:
+        sound = dataset.preprocessing.read(os.path.join(folder, f"{word}.wav"))
         found = dataset.classes[int(net(sound[None]).argmax())]
-        right += found == str(digit)
-        yield f"  recorded {digit}: heard {found}"
-    yield f"recorded digits, never learned from: {right} of 10"
+        right += found == word
+        yield f"  recorded {word}: heard {found}"
+    yield f"recorded {what}, never learned from: {right} of {len(words)}"
+
+
+def _faces(dataset: Dataset, seed: int) -> Iterator[str]:
+    """There are few, so that each is held out in its turn, and all of it is done again."""
+    scores = []
+    for repeat in range(REPEATS):
+        rng = np.random.default_rng((seed, repeat))
+        part_of = np.empty(len(dataset), int)
+        for label in range(len(dataset.classes)):
+            own = np.flatnonzero(dataset.labels == label)
+            part_of[rng.permutation(own)] = np.arange(len(own)) % FOLDS
+        parts = [score for _, score in _crossed("faces", dataset, part_of, seed + repeat)]
+        scores.append(_mean(parts))
+        yield _line(f"ConvNet, each of {FOLDS} parts held out", *scores[-1])
+    yield _line(f"mean of {REPEATS} such rounds", *_mean(scores))
+
+
+def _brain(dataset: Dataset, seed: int) -> Iterator[str]:
+    """Learned from one half of the brain, held out the other."""
+    assert dataset.groups is not None
+    yield f"always the most frequent region: {dataset.counts.max() / len(dataset):.1%}"
+    scores = []
+    for group, score in _crossed("brain", dataset, dataset.groups, seed):
+        name = dataset.names[int(np.flatnonzero(dataset.groups == group)[0])]
+        yield _line(f"the {os.path.basename(name).partition('_')[0]} half, learned from the other", *score)
+        scores.append(score)
+    yield _line("ConvNet on blocks, both halves", *_mean(scores))
+
+
+def _crossed(
+    name: str, dataset: Dataset, part_of: np.ndarray, seed: int
+) -> Iterator[tuple[int, tuple[float, int]]]:
+    """Each part, and the score on it of a net that has learned from all others."""
+    for part in np.unique(part_of).tolist():
+        train, held_out = np.flatnonzero(part_of != part), np.flatnonzero(part_of == part)
+        fitted = dataset.fitted(train)
+        net = NETS[name](fitted.preprocessing.shape, len(fitted.classes), seed)
+        yield part, _score(name, net, fitted, (train, held_out), seed)
+
+
+def _mean(scores: list[tuple[float, int]]) -> tuple[float, int]:
+    """Of all samples together."""
+    count = sum(each for _, each in scores)
+    return sum(accuracy * each for accuracy, each in scores) / count, count
 
 
 def _opened(folder: str, seed: int, **options: Any) -> tuple[Dataset, np.ndarray, np.ndarray]:
@@ -197,7 +289,7 @@ def _score(
     """The accuracy on samples held out, and how many they are; `change` is done to all of them."""
     rng = np.random.default_rng(seed)
     (train, held_out), epochs = split, EPOCHS[name]
-    batches = dataset.batches(train, rng=rng, augmentation=AUGMENTATIONS.get(name), drop_last=True)
+    batches = dataset.batches(train, BATCH, rng=rng, augmentation=AUGMENTATIONS.get(name), drop_last=True)
     held = dataset.batches(held_out, shuffle=False)
 
     def changed(source: Batches) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:

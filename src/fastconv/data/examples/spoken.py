@@ -1,10 +1,12 @@
-"""Digits spoken by a machine in many voices, for a net that hears them from voices it does not know."""
+"""Digits and letters spoken by a machine in many voices, for a net that hears voices it does not know."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import string
 import subprocess
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,8 +14,13 @@ from fastconv.data.errors import DataError
 from fastconv.data.examples.folder import new_folder
 from fastconv.geometry import whole_number
 
-#: Words of the digits, as the synthesiser reads them.
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+#: What the synthesiser reads for each class; a Z is "zed" in most of its accents.
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = {str(digit): word for digit, word in enumerate(NUMBERS)}
+LETTERS = {letter: letter.upper() for letter in string.ascii_lowercase} | {"z": "zee"}
+
+#: Where Debian's asterisk-core-sounds-en-wav keeps what a person said: a.wav, 0.wav and so on.
+RECORDED = "/usr/share/asterisk/sounds/en_US_f_Allison"
 
 #: Speakers of espeak-ng ("variants"), and accents that each may have.
 SPEAKERS = (
@@ -61,19 +68,28 @@ def write_spoken_digits(folder: str | os.PathLike[str], count: int = 3, seed: in
     FileExistsError
         The folder is there.
     """
+    _write(folder, DIGITS, count, seed)
+
+
+def write_spoken_letters(folder: str | os.PathLike[str], count: int = 3, seed: int = 0) -> None:
+    """The same of the letters a to z; see `write_spoken_digits`."""
+    _write(folder, LETTERS, count, seed)
+
+
+def _write(folder: str | os.PathLike[str], words: Mapping[str, str], count: int, seed: int) -> None:
     count = whole_number("count", count, 1)
     if shutil.which("espeak-ng") is None:
         raise DataError("espeak-ng: is not installed (Debian's package of that name)")
     rng = np.random.default_rng(seed)
     with new_folder(folder) as made:
-        for digit, word in enumerate(WORDS):
-            os.mkdir(os.path.join(made, str(digit)))
+        for name, word in words.items():
+            os.mkdir(os.path.join(made, name))
             for speaker in SPEAKERS:
                 for number in range(count):
                     accent = ACCENTS[rng.integers(len(ACCENTS))]
                     pitch, speed = (int(rng.integers(*limits)) for limits in (PITCHES, SPEEDS))
-                    name = os.path.join(made, str(digit), f"{speaker}_{accent}_{number}.wav")
-                    _speak(word, f"{accent}+{speaker}", pitch, speed, name)
+                    file = os.path.join(made, name, f"{speaker}_{accent}_{number}.wav")
+                    _speak(word, f"{accent}+{speaker}", pitch, speed, file)
 
 
 #: Finds the speaker in a name, for `open_dataset(groups=SPEAKER)`.
