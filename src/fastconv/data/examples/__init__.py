@@ -1,8 +1,8 @@
 """Worked examples of data that are no pictures: sounds, sentences and solids, made on any machine.
 
 ```sh
-python -m fastconv.data.examples touch-tones keys --learn     # keys of a telephone, in noise as strong as
-they python -m fastconv.data.examples spoken-digits digits --learn # by 50 voices; needs the program espeak-ng
+python -m fastconv.data.examples touch-tones keys --learn     # keys of a telephone, in noise as strong
+python -m fastconv.data.examples spoken-digits digits --learn # by 50 voices; needs the program espeak-ng
 python -m fastconv.data.examples sentences text --learn       # Python's help against licences
 python -m fastconv.data.examples solids solids --learn        # five solids, turned in any way, in noise
 ```
@@ -13,19 +13,23 @@ small net learns from it, and what it gets right of the samples held out is prin
 | module | question it answers |
 |---|---|
 | `touch_tones`, `spoken_digits`, `sentences`, `solids` | what is in the folder? |
+| `customers` | what does a table look like that is none for ConvNets? |
 | `learning` | how well does a small net tell it apart? |
 """
 
 from __future__ import annotations
 
+from fastconv.data.examples.customers import draw_customers, write_customers
 from fastconv.data.examples.sentences import write_sentences
 from fastconv.data.examples.solids import draw_solids, write_solids
 from fastconv.data.examples.spoken_digits import write_spoken_digits
 from fastconv.data.examples.touch_tones import touch_tone, write_touch_tones
 
 __all__ = [
+    "draw_customers",
     "draw_solids",
     "touch_tone",
+    "write_customers",
     "write_sentences",
     "write_solids",
     "write_spoken_digits",
