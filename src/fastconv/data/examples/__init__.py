@@ -5,6 +5,7 @@ python -m fastconv.data.examples touch-tones keys --learn     # keys of a teleph
 python -m fastconv.data.examples spoken-digits digits --learn # by 50 voices; needs the program espeak-ng
 python -m fastconv.data.examples sentences text --learn       # Python's help against licences
 python -m fastconv.data.examples solids solids --learn        # five solids, turned in any way, in noise
+python -m fastconv.data.examples customers customers.csv      # a table, whose columns have no order
 ```
 
 Each writes a folder that `open_dataset` opens, and so any command does that takes data. With `--learn` a
