@@ -128,7 +128,7 @@ def test_it_learns_which_words_there_are() -> None:
     words[labels == 1, rng.integers(0, 6, 100)] = 5
     nn.fit(
         made,
-        (words,),
+        words,
         labels,
         loss=nn.CrossEntropyLoss(),
         optimizer=nn.Adam(made.parameters(), 0.02),
@@ -136,7 +136,16 @@ def test_it_learns_which_words_there_are() -> None:
         rng=0,
         progress=False,
     )
-    assert (nn.predict(made, (words,)).argmax(1) == labels).mean() > 0.98
+    votes = nn.predict(made, words)
+    assert (votes.argmax(1) == labels).mean() > 0.98
+    # alone or as a tuple of one, in one piece or in batches, prepared or not
+    np.testing.assert_array_equal(nn.predict(made, (words,)), votes)
+    np.testing.assert_array_equal(nn.predict(made.prepare(), words, 64), votes)
+    np.testing.assert_array_equal(np.concatenate(list(nn.predict(made, iter(np.split(words, 4))))), votes)
+    _, accuracy = nn.evaluate(made, words, labels, loss=nn.CrossEntropyLoss())
+    assert accuracy == (votes.argmax(1) == labels).mean()
+    with pytest.raises(TypeError, match="dtype float32 must be one of integers"):
+        nn.predict(made, words.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -181,3 +190,10 @@ def test_onnx() -> None:
     model = interop.export(made, None, WORDS.shape)
     assert [node.op_type for node in model.graph.node][:2] == ["Gather", "Transpose"]
     np.testing.assert_allclose(interop.load(model)(WORDS), made(WORDS), rtol=1e-6)
+
+
+def test_profile() -> None:
+    """Where the time goes, layer by layer, of integers too."""
+    told = str(nn.profile(net(), WORDS, repeats=2))
+    assert "Embedding" in told
+    assert "Linear" in told

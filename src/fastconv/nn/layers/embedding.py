@@ -52,8 +52,8 @@ class Embedding(Layer):
     Notes
     -----
     `layer(input)` takes integers, (N, L), and gives (N, embedding_dim, L). They have no gradient: backprop
-    returns None. `nn.fit` and `nn.predict` take them as a tuple of one, `(x,)`; `TextPreprocessing` makes
-    them with `layout="indices"`, where `padding_index=0` is what is behind the end of a text.
+    returns None. `TextPreprocessing` makes them with `layout="indices"`, where `padding_index=0` is what is
+    behind the end of a text.
 
     A convolution over a grid of words does the same with one table per tap, and no row in common: Y. Kim,
     "Convolutional neural networks for sentence classification", EMNLP 2014, arXiv:1408.5882.

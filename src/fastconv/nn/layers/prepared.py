@@ -47,6 +47,9 @@ class Prepared:
         """What the net gives for these inputs, to the bit."""
         return self._net(*inputs)
 
+    def _rows_read(self) -> int | None:
+        return self._net._rows_read()
+
     def __copy__(self) -> Prepared:
         return self
 
