@@ -143,6 +143,9 @@ LAYERS = [
     ),
 ]
 
+#: Called with integers, so tested by itself.
+OF_INTEGERS = {"Embedding"}
+
 #: Called with two arrays, so tested by themselves.
 OF_TWO_ARRAYS = {
     "MaxUnpool1d": (1, (2, 3, 8)),

@@ -9,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from nn_cases import LAYERS, OF_TWO_ARRAYS, SEED, LayerCase, rng, small_net, unpooled
+from nn_cases import LAYERS, OF_INTEGERS, OF_TWO_ARRAYS, SEED, LayerCase, rng, small_net, unpooled
 
 import fastconv
 from fastconv import nn
@@ -21,7 +21,7 @@ def by_name(cases: list[LayerCase]) -> object:
 
 def test_every_layer_is_in_the_list() -> None:
     """A layer that is added without a case here is not tested."""
-    listed = {type(case.make()).__name__ for case in LAYERS} | set(OF_TWO_ARRAYS)
+    listed = {type(case.make()).__name__ for case in LAYERS} | set(OF_TWO_ARRAYS) | OF_INTEGERS
     assert set(nn.layers.__all__) - listed == {"Layer"}
 
 

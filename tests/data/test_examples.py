@@ -13,9 +13,11 @@ import pytest
 from data.made import tone, wav
 from fastconv.data import DataError, open_dataset
 from fastconv.data.examples import (
+    draw_customers,
     draw_solids,
     touch_tone,
     write_brain,
+    write_customers,
     write_faces,
     write_sentences,
     write_spoken_digits,
@@ -23,6 +25,7 @@ from fastconv.data.examples import (
 )
 from fastconv.data.examples.__main__ import main
 from fastconv.data.examples.brain import HALF, REGIONS, STEP
+from fastconv.data.examples.customers import COLUMNS as KNOWN
 from fastconv.data.examples.folder import new_folder
 from fastconv.data.examples.learning import learn
 from fastconv.data.examples.solids import SOLIDS
@@ -69,17 +72,64 @@ def test_sentences_of_documents(tmp_path: Path) -> None:
     licences = tmp_path / "licences"
     licences.mkdir()
     for name in ("MIT", "GPL"):
-        (licences / name).write_text(f"The {name} licence is long. It is short.\n\nNo warranty of any kind!")
+        told = f"The {name} licence is long. It is short.\n\nNo warranty of any kind by {name}!"
+        (licences / name).write_text(f"{told} None at all for you.")
     (licences / "link").symlink_to("MIT")
     write_sentences(tmp_path / "text", licences)
     dataset = open_dataset(tmp_path / "text", cut="line")
     assert dataset.classes == ("licence", "python")
     assert [name for name in dataset.names if name.startswith("licence")] == [
-        f"licence/{name}.txt:{i}" for name in ("GPL", "MIT") for i in (1, 2)
+        *(f"licence/GPL.txt:{i}" for i in (1, 2, 3)),  # what is short is none, what GPL has is not MIT's
+        *(f"licence/MIT.txt:{i}" for i in (1, 2)),
     ]
+    everything = [
+        line for path in (tmp_path / "text").rglob("*.txt") for line in path.read_text().splitlines()
+    ]
+    assert len(set(everything)) == len(everything)
     train, held_out = dataset.split(0.3, seed=0)
     assert dataset.groups is not None
     assert not set(dataset.groups[train]) & set(dataset.groups[held_out])
+
+
+def test_nets_learn_from_sentences_and_controls_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few words of made documents; the figures in the documentation are of the whole."""
+    rng = np.random.default_rng(0)
+    for kind, own in (("licence", "grant warranty liable permit"), ("python", "class object import tuple")):
+        (tmp_path / kind).mkdir()
+        for number in range(12):
+            lines = [rng.choice([*own.split(), "the", "a", "of", "in", "this"], 8) for _ in range(8)]
+            (tmp_path / kind / f"{number}.txt").write_text("\n".join(map(" ".join, lines)))
+    monkeypatch.setattr("fastconv.data.examples.learning.EPOCHS", {"sentences": 50})
+    lines = list(learn("sentences", str(tmp_path)))
+    told = dict(line.split(": ") for line in lines if not line.startswith(" "))
+    nets = ("ConvNet, windows of 3 words", "ConvNet, of learned embeddings", "the first, positions shuffled")
+    for name in (*nets, "bag of words"):
+        accuracy, count = re.fullmatch(r"(.*)% of (\d+) held out", told[name]).groups()  # type: ignore[union-attr]
+        assert float(accuracy) > 85, lines
+        assert count == "48"
+    assert told["always the more frequent kind"] == "50.0%"
+    assert sum(line.startswith("  documents") for line in lines) == 4
+
+
+def test_customers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some columns have to do with the answer, names and addresses have not; a file opens as a table."""
+    x, y = draw_customers(4000, 0)
+    assert 0.4 < y.mean() < 0.6
+    told = {name: abs(np.corrcoef(column, y)[0, 1]) for name, column in zip(KNOWN, x.T)}
+    assert told["visits a month"] > 0.2 > 0.05 > told["letters in the name"]
+    assert max(told[name] for name in ("house number", "street", "postal code")) < 0.05
+    path = str(tmp_path / "customers.csv")
+    assert main(["customers", path, "--count", "50"]) == 0
+    assert "50 rows of a table in 2 classes, each (1, 16)" in capsys.readouterr().out
+    kept = open_dataset(path, normalise="unit")
+    np.testing.assert_allclose(kept.batch(slice(None))[0][:, 0], draw_customers(50, 0)[0], rtol=1e-4)
+    with pytest.raises(FileExistsError):
+        write_customers(path)
+    assert main(["customers", str(tmp_path / "other.csv"), "--learn"]) == 2
+    assert "no net is for a table" in capsys.readouterr().err
+    assert not (tmp_path / "other.csv").exists()
 
 
 def test_a_small_net_tells_keys_apart(

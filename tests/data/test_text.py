@@ -125,35 +125,12 @@ def test_a_packed_text_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pyt
     assert dict(dataset.skipped) == {"a/1.txt.gz": "unpacks to more than 10,000 bytes"}
 
 
-class Embedding(nn.Layer):
-    """A row of a table for each word, (n, L) to (n, columns, L)."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        rng = np.random.default_rng(0)
-        self.table = nn.Parameter(rng.standard_normal((rows, columns), np.float32), "table")
-
-    def __call__(self, words: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(self.table.value[words].transpose(0, 2, 1))
-
-    def vjp(self, words: np.ndarray, training: bool = True) -> tuple:
-        def backprop(grad_output: np.ndarray) -> None:
-            if training:
-                grad = np.zeros_like(self.table.value)
-                np.add.at(grad, words, grad_output.transpose(0, 2, 1))
-                self.table.add_grad(grad)
-
-        return self(words), backprop
-
-    def example(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.zeros(shape, np.int64)
-
-
 def test_a_net_learns_a_table_of_embeddings(tmp_path: Path) -> None:
     dataset = open_dataset(texts(tmp_path, SEA | LAND), layout="indices", length=8, cut="line").fitted()
     made = dataset.preprocessing
     assert isinstance(made, TextPreprocessing)
     net = nn.Sequential(
-        Embedding(len(made.vocabulary) + 2, 4),
+        nn.Embedding(len(made.vocabulary) + 2, 4, 0, rng=0),
         nn.Conv1d(4, 6, 3, rng=0),
         nn.ReLU(),
         nn.MaxPool1d(6),

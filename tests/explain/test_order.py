@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastconv import explain, nn
+from fastconv.explain import order_examples as examples
 from fastconv.explain.order import _folds, _t95
 
 
@@ -169,6 +170,66 @@ def test_nets_on_pictures() -> None:
     found = explain.order_sensitivity(make, X, y, 3, 19, cv=2, control=quick)
     assert found.verdict == "order matters", str(found)
     assert found.original > 0.9
+
+
+# ---- data where the answer is known -------------------------------------------------------------------
+
+
+def test_of_a_text_positions_matter_and_the_dictionary_exactly_does_not() -> None:
+    """Sentences as they are, or backwards; features as high as the dictionary take its order along."""
+    halves = {
+        "cv": [(np.arange(400), np.arange(400, 600))],
+        "control": lambda seed: Ridge(lambda X: X[:, 0], seed),
+    }
+    found = examples.positions(600, n_permutations=4, **halves)
+    assert found.original > 0.7 > 0.65 > found.permuted.max()
+    found = examples.dictionary(600, n_permutations=2, **halves)
+    assert (found.permuted == found.original).all()
+    assert (found.drop, found.interval, found.p) == (0, (0, 0), 1)
+    assert found.verdict == "equivalent within the margin"
+
+
+def test_the_numbers_of_words_are_names() -> None:
+    """A table of embeddings whose rows are numbered otherwise learns the same, to the bit."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 30, (80, 9))
+    y = (X == 7).any(1).astype(int)
+    order = rng.permutation(30)
+    votes = []
+    for renamed in (np.arange(30), order):
+        net = nn.Sequential(
+            nn.Embedding(30, 8, rng=0),
+            nn.Conv1d(8, 6, 3, rng=0),
+            nn.ReLU(),
+            nn.GlobalMaxPool(),
+            nn.Flatten(),
+            nn.Linear(6, 2, rng=0),
+        )
+        table = net.parameters()[0]
+        table.value = table.value[np.argsort(renamed)]
+        learner = explain.Learner(net, 0, epochs=3).fit(renamed[X], y)
+        votes.append((nn.predict(net, (renamed[X],)), learner.predict(renamed[X])))
+    np.testing.assert_array_equal(votes[0][0], votes[1][0])
+    np.testing.assert_array_equal(votes[0][1], votes[1][1])
+
+
+def test_of_tables_order_is_nothing() -> None:
+    """Customers, within a margin that is as wide as so few of them allow."""
+    found = examples.customers(400, n_permutations=6, cv=3)
+    assert found.verdict != "order matters"
+    assert found.original > 0.65
+    assert abs(found.drop) < 0.05
+
+
+def test_pictures_of_several(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    X, y = waves(np.random.default_rng(0), 60)
+    one = measured(X, y, neighbours, 4, n_permutations=5)
+    explain.draw_orders(tmp_path / "orders.png", {"waves": one, "the same": one})
+    with image.open(tmp_path / "orders.png") as drawn:
+        assert drawn.width == 800
+        assert len(drawn.convert("RGB").getcolors(1 << 20)) > 50
 
 
 def test_picture(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fastconv.data.files import shown
 from fastconv.data.preprocessing import Preprocessing
 from fastconv.data.sources import Source
 from fastconv.data.splits import stratified_split
+from fastconv.data.text import TextPreprocessing
 from fastconv.tables import table
 
 #: Samples that statistics are taken from, at most.
@@ -261,6 +262,21 @@ class Dataset:
             raise DataError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
         test = self.test and self.test._with(preprocessing)
         return self._with(preprocessing, test)
+
+    def laid_out(self, layout: str) -> Dataset:
+        """The same texts in another layout, as `TextPreprocessing` has them.
+
+        Raises
+        ------
+        TypeError
+            These are no texts.
+        DataError
+            There is no such layout.
+        """
+        made = self.preprocessing
+        if not isinstance(made, TextPreprocessing):
+            raise TypeError(f"layout={layout!r}: {shown(self.path)} holds {self.kind}, no text")
+        return self._with(made.laid_out(layout), self.test and self.test.laid_out(layout))
 
     def _with(self, preprocessing: Preprocessing, test: Dataset | None = None) -> Dataset:
         store = self._store if preprocessing.same_samples(self.preprocessing) else None

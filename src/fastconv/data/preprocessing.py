@@ -135,6 +135,11 @@ class Preprocessing(ABC):
         return made
 
     @property
+    def rows(self) -> int | None:
+        """Of samples that are integers, how many there are: rows of a table of embeddings. Else None."""
+        return None
+
+    @property
     def compact_shape(self) -> tuple[int, ...]:
         """The shape of what `compact` gives."""
         return self.shape

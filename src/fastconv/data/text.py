@@ -118,9 +118,19 @@ class TextPreprocessing(Preprocessing):
         return made
 
     @property
+    def rows(self) -> int | None:
+        """As "indices": nothing, any other word, and the vocabulary."""
+        return len(self.vocabulary) + 2 if self.layout == "indices" else None
+
+    @property
     def compact_shape(self) -> tuple[int, ...]:
         """(length,)."""
         return (self.length,)
+
+    def laid_out(self, layout: str) -> TextPreprocessing:
+        """The same in another layout."""
+        check_word("layout", layout, LAYOUTS)
+        return replace(self, layout=layout, shape=text_shape(layout, len(self.vocabulary), self.length))
 
     def finish(self, batch: np.ndarray) -> np.ndarray:
         """One at the row of each word; or as "indices" the numbers themselves, int64."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastconv.explain.learner import Learner, fully_connected
     from fastconv.explain.occlusion import Occlusion, occlude
     from fastconv.explain.order import OrderSensitivity, order_sensitivity
-    from fastconv.explain.order_picture import draw_order
+    from fastconv.explain.order_picture import draw_order, draw_orders
     from fastconv.explain.page import page_of, write_page
     from fastconv.explain.picture import draw
     from fastconv.explain.steps import Match
@@ -48,6 +48,7 @@ __all__ = [
     "deck_walk",
     "draw",
     "draw_order",
+    "draw_orders",
     "fully_connected",
     "occlude",
     "order_sensitivity",
@@ -74,6 +75,7 @@ _MODULES = {
     "OrderSensitivity": "order",
     "order_sensitivity": "order",
     "draw_order": "order_picture",
+    "draw_orders": "order_picture",
     "page_of": "page",
     "write_page": "page",
     "draw": "picture",

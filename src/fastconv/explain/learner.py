@@ -79,8 +79,10 @@ class Learner:
         found: np.ndarray = np.asarray(nn.predict(self.net, self._ready(X), 256)).argmax(1)
         return found
 
-    def _ready(self, X: np.ndarray) -> np.ndarray:
-        """Examples as the net takes them: standardised if wished, in the dtype of its numbers."""
+    def _ready(self, X: np.ndarray) -> Any:
+        """Examples as the net takes them: standardised if wished, in its dtype, or as numbers of words."""
+        if self.net._rows_read() is not None:
+            return (X.astype(np.int64),)
         if self.standardise:
             X = (X - self._mean) / self._deviation
         parameter = next(iter(self.net.parameters()), None)

@@ -98,6 +98,7 @@ def order_sensitivity(
     seed: int = 0,
     *,
     control: Callable[[int], Any] | None = None,
+    carry: Callable[[Any, np.ndarray], Any] | None = None,
     on_round: Callable[[int, int], Any] | None = None,
 ) -> OrderSensitivity:
     """Measure whether the order along an axis matters to a kind of model.
@@ -128,6 +129,11 @@ def order_sensitivity(
         Everything random follows from it.
     control : function, optional
         As `make_model`: the order-blind control; without it a fully connected net.
+    carry : function, optional
+        `carry(model, order)` gives each new model's numbers the order that the axis is given. All rounds then
+        begin with the seeds of the first, so that nothing else differs: to which order is exactly nothing has
+        the same score in every round. Of a net whose features are as high as the axis, for example, `lambda
+        net, order: np.copyto(net[0].weight.value, net[0].weight.value[:, order])`.
     on_round : function, optional
         Called as `on_round(done, rounds)`.
 
@@ -176,11 +182,14 @@ def order_sensitivity(
     folds = _folds(labels, groups, cv, rng)
     control = fully_connected(X.shape[1:], len(names)) if control is None else control
     right = [np.empty((n_permutations + 1, len(X))) for _ in range(2)]
+    seeds: list[int] = []
     for k in range(n_permutations + 1):
         order = np.arange(X.shape[axis]) if k == 0 else _another_order(X.shape[axis], rng)
         permuted = X if k == 0 else np.ascontiguousarray(np.take(X, order, axis))
-        for made, make in zip(right, (make_model, control)):
-            made[k] = _judged(make, permuted, labels, folds, rng)
+        if k == 0 or carry is None:
+            seeds = _seeds(folds, rng)
+        right[0][k] = _judged(_carrying(make_model, carry, order), permuted, labels, folds, seeds)
+        right[1][k] = _judged(control, permuted, labels, folds, _seeds(folds, rng))
         if on_round is not None:
             on_round(k + 1, n_permutations + 1)
     judged = ~np.isnan(right[0][0])
@@ -258,17 +267,35 @@ def _checked_folds(cv: Any, size: int) -> list[Fold]:
     return folds
 
 
+def _seeds(folds: Sequence[Fold], rng: np.random.Generator) -> list[int]:
+    return [int(rng.integers(2**31)) for _ in folds]
+
+
+def _carrying(
+    make: Callable[[int], Any], carry: Callable[[Any, np.ndarray], Any] | None, order: np.ndarray
+) -> Callable[[int], Any]:
+    """What makes a model whose numbers have an order already."""
+    if carry is None:
+        return make
+
+    def made(seed: int) -> Any:
+        model = make(seed)
+        carry(model, order)
+        return model
+
+    return made
+
+
 def _judged(
     make: Callable[[int], Any],
     X: np.ndarray,
     labels: np.ndarray,
     folds: Sequence[Fold],
-    rng: np.random.Generator,
+    seeds: Sequence[int],
 ) -> np.ndarray:
     """For each example whether it was judged right, by a model that has not learned from it."""
     right = np.full(len(X), np.nan)
-    for learned, judged in folds:
-        seed = int(rng.integers(2**31))
+    for (learned, judged), seed in zip(folds, seeds):
         model = make(seed)
         if isinstance(model, nn.Layer):
             model = Learner(model, seed)

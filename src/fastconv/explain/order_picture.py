@@ -1,8 +1,9 @@
-"""Two distributions of scores: permuted orders beside the original one, for the net and for the control."""
+"""Distributions of scores: permuted orders beside the original one, for the net and for the control."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,53 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#1b4f8a", "#b5330b")
+
+
+def draw_orders(path: str | os.PathLike[str], found: Mapping[str, OrderSensitivity]) -> None:
+    """Draw what `order_sensitivity` found of several kinds of data, one above the other.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in .png, .svg or .pdf.
+    found : mapping of str to OrderSensitivity
+        By what each is called.
+
+    Raises
+    ------
+    CommandError
+        Matplotlib is not installed.
+    OSError
+        The file cannot be written; one that was there before is still whole.
+    """
+    figure: Figure = need("matplotlib.figure", "matplotlib").Figure(
+        figsize=(8, 0.6 + 1.35 * len(found)), dpi=100, layout="constrained"
+    )
+    for axis, (name, one) in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found.items()):
+        told = (
+            ("net", one.original, one.permuted),
+            ("fully\nconnected", one.control_original, one.control_permuted),
+        )
+        for height, (_, original, permuted), colour in zip((1, 0), told, COLOURS):
+            # side by side where several scores are the same
+            order = np.argsort(permuted, kind="stable")
+            lift = np.empty(len(permuted))
+            lift[order] = np.arange(len(permuted)) - np.searchsorted(permuted[order], permuted[order])
+            lift *= min(0.12, 0.7 / max(1.0, lift.max()))
+            axis.plot(permuted, height - 0.3 + lift, "o", color=colour, alpha=0.5, markersize=4)
+            axis.plot([original] * 2, [height - 0.42, height + 0.48], "--", color="black", linewidth=1.5)
+        axis.axvspan(one.original - one.margin, one.original + one.margin, 0.5, color="#808080", alpha=0.15)
+        axis.set_yticks([1, 0], [row for row, *_ in told], fontsize=8)
+        axis.set_ylim(-0.55, 1.6)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        axis.tick_params(labelsize=8)
+        axis.set_title(
+            f"{name}: {one.verdict} (drop {one.drop:+.2%}, p = {one.p:.3f})", fontsize=9, loc="left"
+        )
+    figure.supxlabel(
+        "accuracy; dots: permuted orders, dashed: the original one, grey: the margin", fontsize=9
+    )
+    save_figure(figure, os.fspath(path))
 
 
 def draw_order(path: str | os.PathLike[str], found: OrderSensitivity) -> None:

@@ -123,9 +123,11 @@ def _trained(model: str, file: str) -> Source:
     settings = found.record.get("settings")
     by_error = isinstance(settings, dict) and settings.get("loss") == "error"
     loss = nn.TotalAbsoluteError() if by_error else nn.CrossEntropyLoss()
-    array = found.preprocessing.read(file)
-    seen = walk(found.net, np.asarray(array, np.float32), classes=found.classes, loss=loss)
-    return Source(seen, os.path.basename(model), os.path.basename(file))
+    array, net, name = found.preprocessing.read(file), found.net, os.path.basename(file)
+    if found.preprocessing.rows is not None:  # numbers of words are no map: what they stand for is the first
+        array, net, name = net[0](array[None])[0], net[1:], f"{name}, each word as its row of the table"
+    seen = walk(net, np.asarray(array, np.float32), classes=found.classes, loss=loss)
+    return Source(seen, os.path.basename(model), name)
 
 
 def _onnx(

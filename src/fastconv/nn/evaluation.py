@@ -15,6 +15,7 @@ from fastconv.nn.examples import (
     Names,
     Source,
     as_arrays,
+    as_read,
     check_loss,
     check_net,
     chosen,
@@ -180,7 +181,7 @@ def predict(net: Layer | Prepared, x: Any, batch_size: int = BATCH_SIZE) -> Any:
     is_numbers = isinstance(x, list) and bool(x) and isinstance(x[0], (list, int, float))  # refused below
     if is_stream(x) and not isinstance(x, tuple) and not is_numbers:
         return _predictions(net, opened("x", x))
-    x = _inputs("x", x)
+    x = _inputs("x", as_read(net, x))
     count = len(each(x)[0])
     outputs: tuple[np.ndarray, ...] | None = None
     for start in range(0, max(count, 1), batch_size):
@@ -222,7 +223,8 @@ def _predictions(net: Layer | Prepared, batches: Any) -> Iterator[Any]:
     number = 0
     for number, batch in enumerate(batches, 1):
         name = f"x: batch {number}"
-        yield _prediction(net, name, _inputs(name, tuple(batch) if isinstance(batch, list) else batch))
+        x = as_read(net, tuple(batch) if isinstance(batch, list) else batch)
+        yield _prediction(net, name, _inputs(name, x))
     if number == 0:
         raise ValueError("x: gave no batch; an iterator gives its batches only once")
 

@@ -120,6 +120,8 @@ class KnownNet:
         TypeError, ValueError
             Naming the argument, its value and the rule.
         """
+        if self.net is not None:
+            x = as_read(self.net, x)
         if isinstance(x, tuple):
             x = self._several(names.inputs, x)
         else:
@@ -235,6 +237,11 @@ def as_arrays(name: str, x: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
                 f"{name}[{i}]: has {len(array)} examples, {name}[0] {len(arrays[0])}; all must have as many"
             )
     return arrays
+
+
+def as_read(net: Any, x: Any) -> Any:
+    """What a net reads: whole numbers, which have no gradient, are a tuple, be it of one."""
+    return (x,) if not isinstance(x, tuple) and net._rows_read() is not None else x
 
 
 def chosen(value: Any, which: Any) -> Any:

@@ -129,7 +129,7 @@ def gradcheck(
         weighted sum of all is differentiated.
     x : array, float32 or float64; or tuple of arrays
         Several inputs, one argument each. Integers and booleans among them are given as they are and not
-        moved; backprop returns None for those.
+        moved; backprop returns None for those. Of an `Embedding`, a tuple of one.
     training : bool, default True
         Which gradient of a layer to check: see `Layer.vjp`.
     tolerance : float, default 1e-6
@@ -164,8 +164,8 @@ def gradcheck(
     tolerance = real("tolerance", tolerance, above=0)
     limit = whole_number("limit", limit, 1)
     draw = generator("rng", rng)
-    x = _as_inputs(x)
     training = flag("training", training)
+    x = _as_inputs(x, training and isinstance(net, Layer) and bool(net.parameters()))
     twin = net.astype(np.float64) if isinstance(net, Layer) else None
     if twin is None and not callable(net):
         raise TypeError(f"net: must be a layer or a function, not {type(net).__name__}")
@@ -192,16 +192,18 @@ def gradcheck(
     return _report(arrays, kinks, tolerance)
 
 
-def _as_inputs(x: Any) -> Any:
+def _as_inputs(x: Any, learns: bool) -> Any:
     """The inputs, those that are moved in float64: copies, so that the caller's stay as they are."""
     if not isinstance(x, tuple):
         return as_array("x", x).astype(np.float64)
     arrays = [as_ndarray(f"x[{i}]", array) for i, array in enumerate(x)]
-    if not any(array.dtype.kind == "f" for array in arrays):
+    if not learns and not any(array.dtype.kind == "f" for array in arrays):
         raise TypeError("x: holds no float32 or float64 array, so that there is nothing to move")
-    return tuple(
-        array if array.dtype.kind in "iub" else as_array(f"x[{i}]", array).astype(np.float64)
-        for i, array in enumerate(arrays)
+    return together(
+        [
+            array if array.dtype.kind in "iub" else as_array(f"x[{i}]", array).astype(np.float64)
+            for i, array in enumerate(arrays)
+        ]
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.geometry import as_array, as_ndarray, whole_number
-from fastconv.nn.examples import check_net
+from fastconv.nn.examples import as_read, check_net
 from fastconv.nn.layers.base import Layer
 from fastconv.nn.layers.calling import Shape, ValueShape, call, each, each_shape, shape_of, together
 from fastconv.tables import table
@@ -151,6 +151,7 @@ def profile(net: Layer, x: Any, repeats: int = 10) -> Profile:
         input (4, 1, 9, 9): median of 10 times
     """
     check_net(net)
+    x = as_read(net, x)
     if isinstance(x, tuple):
         x = tuple(as_ndarray(f"x[{i}]", array) for i, array in enumerate(x))
     else:

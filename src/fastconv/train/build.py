@@ -49,6 +49,7 @@ def parse_net(
     classes: int | Sequence[str],
     rng: np.random.Generator | int | None = None,
     *,
+    rows: int | None = None,
     most_parameters: int = MOST_PARAMETERS,
 ) -> nn.Sequential:
     """A net from a spec, with random weights.
@@ -59,18 +60,20 @@ def parse_net(
         Items with commas between, or the name of a spec: `auto`, `deck`, `lenet`, `cifar10_quick`,
         `resnet-N`. See the notes.
     input_shape : sequence of int
-        What the net gets, without the batch: (C, L), (C, H, W) or (C, D, H, W).
+        What the net gets, without the batch: (C, L), (C, H, W) or (C, D, H, W); or (L,), numbers of words.
     classes : int or sequence of str
         How many, or their names: that many votes come out.
     rng : numpy.random.Generator, int seed or None
         Where weights, and what dropout leaves out, are drawn from.
+    rows : int, optional
+        Of numbers of words, how many words there are: what `embed` has a row for.
     most_parameters : int, default 2**28
         A net with more is refused before it is built.
 
     Returns
     -------
     nn.Sequential
-        From (N, *input_shape), float32, to votes (N, K).
+        From (N, *input_shape), float32, or integers if it begins with `embed`, to votes (N, K).
 
     Raises
     ------
@@ -97,6 +100,7 @@ def parse_net(
     ``relu`` and others       leaky [SLOPE], elu, selu, gelu, silu, tanh, sigmoid, softplus
     ``bn``, ``lrn SIZE``      batch norm, local response norm
     ``drop P``                in training, a share P of the values is left out
+    ``embed N``               N learned numbers for each word; only in front, for text (`layout="indices"`)
     ``flatten``               maps to a row of numbers, as the first `fc` does by itself
     ========================  ===============================================================================
 
@@ -118,6 +122,9 @@ def parse_net(
     count = whole_number("classes", classes if isinstance(classes, (int, np.integer)) else len(classes), 1)
     items = _items(spec, shape)
     builder = _Builder(shape, count, np.random.default_rng(rng), most_parameters)
+    builder.rows = None if rows is None else whole_number("rows", rows, 1)
+    if len(shape) == 1 and items[0].kind != "embed":
+        raise items[0].fail("what reaches it are numbers of words; embed N must stand in front")
     for item, following in zip(items, [*items[1:], None]):
         builder.add(item, following)
     return builder.net(items[-1])
@@ -125,10 +132,10 @@ def parse_net(
 
 def _checked_shape(input_shape: Sequence[int]) -> Shape:
     if isinstance(input_shape, (str, bytes)) or not isinstance(input_shape, Sequence):
-        raise TypeError(f"input_shape={input_shape!r}: must be (C, L), (C, H, W) or (C, D, H, W)")
+        raise TypeError(f"input_shape={input_shape!r}: must be (C, L), (C, H, W), (C, D, H, W) or (L,)")
     shape = tuple(whole_number("input_shape", size, 1) for size in input_shape)
-    if not 2 <= len(shape) <= 4:
-        raise ValueError(f"input_shape={shape}: must be (C, L), (C, H, W) or (C, D, H, W)")
+    if not 1 <= len(shape) <= 4:
+        raise ValueError(f"input_shape={shape}: must be (C, L), (C, H, W), (C, D, H, W) or (L,)")
     return shape
 
 
@@ -149,6 +156,7 @@ class _Builder:
         self.shape, self.classes, self.rng, self.most = shape, classes, rng, most
         self.layers: list[nn.Layer] = []
         self.parameters = 0
+        self.rows: int | None = None
 
     @property
     def rank(self) -> int:
@@ -220,6 +228,15 @@ class _Builder:
             raise item.fail(
                 f"{what} of {_text(size)} do not fit what reaches it, {_text(self.shape[1:])}{padded}"
             )
+
+    def _embed(self, item: Item) -> None:
+        rows = self.rows
+        if self.layers:
+            raise item.fail("must stand in front: it reads numbers of words")
+        if len(self.shape) != 1 or rows is None:
+            raise item.fail(f"reads numbers of words, but what reaches it is {_text(self.shape)}")
+        self._count(item, rows, item.values["numbers"])
+        self._put(item, lambda: nn.Embedding(rows, item.values["numbers"], 0, rng=self.rng))
 
     def _conv(self, item: Item, bias: bool) -> None:
         conv, values = self._class(item, "Conv"), item.values

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import __version__, nn
 from fastconv.data import Preprocessing
 from fastconv.functional import softmax
-from fastconv.geometry import as_array
+from fastconv.geometry import as_array, as_ndarray
 
 #: What the maps of a batch may take in memory, in bytes, and its most examples.
 BATCH_BYTES, BATCH_SIZE = 64 << 20, 256
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What the net gets, without the batch: (C, H, W), (C, L) or (C, D, H, W)."""
+        """What the net gets, without the batch: (C, H, W), (C, L), (C, D, H, W) or (L,)."""
         return tuple(self.preprocessing.shape)
 
     @cached_property
@@ -84,7 +84,7 @@ class Model:
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape), float32
+        x : ndarray, shape (N, *input_shape), float32, or integers if the net begins with `embed`
             Prepared as `preprocessing` does.
 
         Returns
@@ -96,14 +96,15 @@ class Model:
         TypeError, ValueError
             Another shape or dtype.
         """
-        x = as_array("x", x)
+        numbers = self.preprocessing.rows is not None
+        x = as_ndarray("x", x) if numbers else as_array("x", x)
         if x.shape[1:] != self.input_shape:
             raise ValueError(f"x: shape {x.shape} must be (N, {', '.join(map(str, self.input_shape))})")
-        if x.dtype != np.float32:
+        if not numbers and x.dtype != np.float32:
             raise TypeError(f"x: dtype {x.dtype} must be float32")
         if not len(x):
             return np.empty((0, len(self.classes)), np.float32)
-        found: np.ndarray = nn.predict(self.net, x, self.batch_size)
+        found: np.ndarray = nn.predict(self.net, (x,) if numbers else x, self.batch_size)
         return found
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:

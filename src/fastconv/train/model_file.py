@@ -230,7 +230,9 @@ def _empty(document: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Mode
         raise ValueError("its header has no classes")
     preprocessing = Preprocessing.from_json(document["preprocessing"])
     most = LARGER * max(LARGER, sum(map(math.prod, shapes.values())))
-    net = parse_net(document["spec"], preprocessing.shape, classes, 0, most_parameters=most)
+    net = parse_net(
+        document["spec"], preprocessing.shape, classes, 0, rows=preprocessing.rows, most_parameters=most
+    )
     wanted = {name: buffer.value.shape for name, buffer in net.named_buffers().items()}
     for name in sorted(wanted.keys() | shapes.keys()):
         if wanted.get(name) != shapes.get(name):

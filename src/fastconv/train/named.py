@@ -173,12 +173,13 @@ def words(input_shape: Sequence[int]) -> str:
     Examples
     --------
     >>> from fastconv.train.named import words
-    >>> words((1000, 64)), words((1, 1000, 64)).split(",")[0]
-    ('conv 64 3, relu, pool all, drop 0.5, fc', 'conv 64 fullx3')
+    >>> words((1000, 64)), words((1, 1000, 64)).split(",")[0], words((64,)).split(",")[0]
+    ('conv 64 3, relu, pool all, drop 0.5, fc', 'conv 64 fullx3', 'embed 32')
     """
     size = min(3, input_shape[-1])
     high = "full" * (len(input_shape) == 3) + "x" * (len(input_shape) == 3)
-    return f"conv 64 {high}{size}, relu, pool all, drop 0.5, fc"
+    front = "embed 32, " * (len(input_shape) == 1)
+    return f"{front}conv 64 {high}{size}, relu, pool all, drop 0.5, fc"
 
 
 def _resnet(word: str) -> str:

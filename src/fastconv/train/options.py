@@ -28,6 +28,7 @@ nets: items with commas between, or auto, deck, lenet, cifar10_quick, resnet-N (
   conv N SIZE [stride S] [pad P|same] [dilation D] [groups G]   N features of SIZE (3, 3x5, fullx3)
   pool W [stride S] [pad P] [floor], avg W ..., pool all        maxima or means of windows, or of whole maps
   fc N, fc                                                      N neurons; votes for the classes
+  embed N                                                       of text, in front: N learned numbers a word
   relu, leaky [S], elu, selu, gelu, silu, tanh, sigmoid, softplus, bn, lrn SIZE, drop P, res N [stride S]
 """
 

@@ -220,7 +220,7 @@ def _places(values: list[float], logarithmic: bool) -> np.ndarray:
 
 def _draw_sample(axes: Axes, sample: np.ndarray) -> None:
     """What the net was given, as a picture: colours, else the first map; of volumes the middle slice."""
-    sample = np.asarray(sample, np.float32)
+    sample = np.atleast_2d(np.asarray(sample, np.float32))
     if sample.ndim == 4:
         sample = sample[:, sample.shape[1] // 2]
     low, high = float(sample.min()), float(sample.max())

@@ -142,6 +142,7 @@ _POOL = Form(
 ACTIVATIONS = ("relu", "leaky", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus")
 
 FORMS: dict[str, Form] = {
+    "embed": Form((("numbers", _count, True),)),
     "conv": Form(
         (("features", _count, True), ("size", _sizes, True)),
         {"stride": (_steps, ONE), "pad": (_padding, NONE), "dilation": (_steps, ONE), "groups": (_count, 1)},
@@ -200,6 +201,18 @@ def read_items(text: str) -> tuple[Item, ...]:
         items.append(_read_item(part, f"item {number}, {_short(part)!r} (character {column})"))
         start += len(part) + 1
     return tuple(items)
+
+
+def reads_words(text: str) -> bool:
+    """Whether a spec begins with `embed`, so that the net reads numbers of words.
+
+    Examples
+    --------
+    >>> from fastconv.train.spec import reads_words
+    >>> reads_words("embed 16, conv 64 3, pool all, fc"), reads_words("conv 64 3, pool all, fc")
+    (True, False)
+    """
+    return text.lower().split(maxsplit=1)[:1] == ["embed"]
 
 
 def _short(part: str) -> str:

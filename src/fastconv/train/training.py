@@ -19,6 +19,7 @@ from fastconv.train.evaluation import Evaluation, evaluate, wilson
 from fastconv.train.model import Model
 from fastconv.train.model_file import check_can_save, save_model
 from fastconv.train.settings import Settings
+from fastconv.train.spec import reads_words
 from fastconv.train.unfinished import Unfinished, fingerprint
 
 #: A last batch of less than this part of the others is left out, in every epoch other samples: a gradient of
@@ -102,22 +103,25 @@ class Lesson:
         net = settings.net
         if net == "auto" and dataset.kind == "text":
             net = named.words(dataset.preprocessing.shape)
-        self._check_shape(dataset)
+        if reads_words(net) and dataset.kind == "text":
+            dataset, test = dataset.laid_out("indices"), test and test.laid_out("indices")
+        self._check_shape(dataset, net)
         spec_of(net, dataset.preprocessing.shape)  # refuses, before all samples are looked at
         self.dataset = dataset if fitted else dataset.fitted(self.learned_from)
         self._check_held_out()
         self.spec = spec_of(net, self.dataset.preprocessing.shape)
         self.test = self.dataset.test if test is None else test
         weights, self._order = np.random.default_rng(settings.seed).spawn(2)
-        self.net = parse_net(self.spec, self.dataset.preprocessing.shape, dataset.classes, weights)
+        made = self.dataset.preprocessing
+        self.net = parse_net(self.spec, made.shape, dataset.classes, weights, rows=made.rows)
         self._check_batch_norm()
 
     @staticmethod
-    def _check_shape(dataset: Dataset) -> None:
-        if len(dataset.preprocessing.shape) < 2:
+    def _check_shape(dataset: Dataset, net: str) -> None:
+        if len(dataset.preprocessing.shape) < 2 and not reads_words(net):
             raise DataError(
-                f"{dataset.path}: its samples are numbers of words, nothing to convolve; with words as "
-                "channels, conv N 1 is an embedding that is learned"
+                f"{dataset.path}: its samples are numbers of words, nothing to convolve; let the net begin "
+                "with embed N"
             )
 
     def _check_held_out(self) -> None:

@@ -8,6 +8,7 @@ python -m fastconv.data.examples sentences text --learn         # Python's help 
 python -m fastconv.data.examples solids solids --learn          # five solids, turned in any way, in noise
 python -m fastconv.data.examples faces faces --learn            # and what are none; needs scikit-image
 python -m fastconv.data.examples brain blocks --learn           # regions of it; needs Debian's mricron-data
+python -m fastconv.data.examples customers customers.csv        # a table, whose columns have no order
 ```
 
 Each writes a folder that `open_dataset` opens, and so any command does that takes data. With `--learn` a
@@ -16,12 +17,14 @@ small net learns from it, and what it gets right of the samples held out is prin
 | module | question it answers |
 |---|---|
 | `touch_tones`, `spoken`, `sentences`, `solids`, `faces`, `brain` | what is in the folder? |
+| `customers` | what does a table look like that is none for ConvNets? |
 | `learning` | how well does a small net tell it apart? |
 """
 
 from __future__ import annotations
 
 from fastconv.data.examples.brain import write_brain
+from fastconv.data.examples.customers import draw_customers, write_customers
 from fastconv.data.examples.faces import write_faces
 from fastconv.data.examples.sentences import write_sentences
 from fastconv.data.examples.solids import draw_solids, write_solids
@@ -29,9 +32,11 @@ from fastconv.data.examples.spoken import write_spoken_digits, write_spoken_lett
 from fastconv.data.examples.touch_tones import touch_tone, write_touch_tones
 
 __all__ = [
+    "draw_customers",
     "draw_solids",
     "touch_tone",
     "write_brain",
+    "write_customers",
     "write_faces",
     "write_sentences",
     "write_solids",

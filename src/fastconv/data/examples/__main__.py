@@ -8,6 +8,7 @@ from typing import Any
 
 from fastconv.data.errors import DataError
 from fastconv.data.examples.brain import TEMPLATES, write_brain
+from fastconv.data.examples.customers import write_customers
 from fastconv.data.examples.faces import write_faces
 from fastconv.data.examples.sentences import write_sentences
 from fastconv.data.examples.solids import write_solids
@@ -17,14 +18,19 @@ from fastconv.data.files import one_line
 from fastconv.data.opening import open_dataset
 from fastconv.terminal import MissingExtraError, printable
 
-EXAMPLES = ("touch-tones", "spoken-digits", "spoken-letters", "sentences", "solids", "faces", "brain")
+EXAMPLES = (
+    *("touch-tones", "spoken-digits", "spoken-letters", "sentences", "solids", "faces", "brain"),
+    "customers",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, or 2 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m fastconv.data.examples", description=__doc__)
     parser.add_argument("example", choices=EXAMPLES)
-    parser.add_argument("folder", help="where to write the data; must not be there yet")
+    parser.add_argument(
+        "folder", help="where to write the data (of customers, a CSV file); must not be there yet"
+    )
     parser.add_argument("--count", type=int, help="files of each class; of what is spoken, of each speaker")
     parser.add_argument("--decibels", type=float, default=0.0, help="of touch-tones: above the noise")
     parser.add_argument("--noise", type=float, default=0.25, help="of solids: its standard deviation")
@@ -66,6 +72,10 @@ def _run(chosen: argparse.Namespace) -> None:
         write_brain(chosen.folder, chosen.source or TEMPLATES)
     elif chosen.example == "solids":
         write_solids(chosen.folder, noise=chosen.noise, seed=chosen.seed, **count)
+    elif chosen.example == "customers":
+        if chosen.learn:
+            raise ValueError("--learn: no net is for a table; `fastconv order-sensitivity` measures that")
+        write_customers(chosen.folder, seed=chosen.seed, **count)
     else:
         write_sentences(chosen.folder)
         options = {"cut": "line"}

@@ -19,6 +19,9 @@ SHORTEST = 5
 def write_sentences(folder: str | os.PathLike[str], licences: str | os.PathLike[str] = LICENCES) -> None:
     """A folder of documents for each kind, a sentence a line: `open_dataset` with `cut="line"` makes samples.
 
+    A sentence that several documents have, as topics of the help and versions of a licence do, is in the
+    first of them alone: else some that are held out would have been learned from.
+
     Parameters
     ----------
     folder : str or path
@@ -35,14 +38,19 @@ def write_sentences(folder: str | os.PathLike[str], licences: str | os.PathLike[
     """
     from pydoc_data.topics import topics
 
+    seen: set[str] = set()
     kinds = {"python": dict(topics), "licence": _texts(os.fsdecode(licences))}
     with new_folder(folder) as made:
         for kind, documents in kinds.items():
             os.mkdir(os.path.join(made, kind))
-            for name, text in documents.items():
-                sentences = [words for words in pieces(text, "sentence") if len(words) >= SHORTEST]
-                with open(os.path.join(made, kind, f"{name}.txt"), "w", encoding="utf-8") as file:
-                    file.writelines(" ".join(words) + "\n" for words in sentences)
+            for name, text in sorted(documents.items()):
+                found = [words for words in pieces(text, "sentence") if len(words) >= SHORTEST]
+                lines = dict.fromkeys(" ".join(words) + "\n" for words in found)
+                fresh = [line for line in lines if line not in seen]
+                seen.update(fresh)
+                if fresh:
+                    with open(os.path.join(made, kind, f"{name}.txt"), "w", encoding="utf-8") as file:
+                        file.writelines(fresh)
 
 
 def _texts(folder: str) -> dict[str, str]:

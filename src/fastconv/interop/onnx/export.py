@@ -138,6 +138,8 @@ def _lowered(net: Layer, input_shape: Any, name: str) -> tuple[Graph, dict[int, 
     builder = Builder(constant)
     buffer = next(iter(net.named_buffers().values()), None)
     dtype = np.dtype(np.float32) if buffer is None else buffer.value.dtype
+    if net._rows_read() is not None:
+        dtype = np.dtype(np.int64)
     inputs = [builder.input("input" if len(shapes) == 1 else f"input_{i}", dtype) for i in range(len(shapes))]
     outputs = net._lower(builder, *inputs)
     if outputs is None:

@@ -48,6 +48,7 @@ from fastconv.nn.layers.conv import (
     ConvTranspose3d,
 )
 from fastconv.nn.layers.dropout import Dropout
+from fastconv.nn.layers.embedding import Embedding
 from fastconv.nn.layers.flatten import Flatten, Identity
 from fastconv.nn.layers.linear import Linear
 from fastconv.nn.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm, LocalResponseNorm
@@ -91,6 +92,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",

@@ -187,6 +187,10 @@ class Layer:
         """
         return None
 
+    def _rows_read(self) -> int | None:
+        """How many rows of a table the input, then integers, may number; None: it is none of these."""
+        return None
+
     def _variants(self) -> Iterable[Layer]:
         """Layers that a call runs in place of some that stand inside: they share parameters with those."""
         return ()
@@ -232,6 +236,8 @@ class Layer:
     def example(self, input_shape: Any) -> tuple[np.ndarray, ...]:
         """Inputs to run this layer with where only shapes are known: zeros, in the dtype of the parameters.
 
+        Of a net that begins with an `Embedding`, integers.
+
         A layer of your own that takes integers defines it, so that shapes can be told without data.
 
         Parameters
@@ -246,6 +252,8 @@ class Layer:
         """
         parameter = next(iter(self.parameters()), None)
         dtype = np.float32 if parameter is None else parameter.value.dtype
+        if self._rows_read() is not None:
+            dtype = np.dtype(np.int64)
         return tuple(np.zeros(shape, dtype) for shape in each_shape(input_shape))
 
     # ---- what stands inside --------------------------------------------------------------------------

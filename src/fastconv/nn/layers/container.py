@@ -171,6 +171,9 @@ class Sequential(Layer):
                 return None
         return value
 
+    def _rows_read(self) -> int | None:
+        return self.layers[0]._rows_read() if self.layers else None
+
     def _variants(self) -> Iterable[Layer]:
         return [stage for i, stage in self._plan.stages if stage is not self.layers[i]]
 
@@ -290,7 +293,7 @@ class Sequential(Layer):
     def _advice(self, given: Any, dtype: np.dtype | None) -> str:
         """What would help an input of this shape and dtype through the net, if that is easily said."""
         own = {parameter.value.dtype for parameter in self.parameters()}
-        if dtype is not None and own and dtype not in own:
+        if dtype is not None and own and dtype not in own and self._rows_read() is None:
             return f"the net's parameters are {' and '.join(sorted(map(str, own)))}, its input is {dtype}"
         if len(each_shape(given)) > 1:
             return ""

@@ -47,6 +47,9 @@ class Prepared:
         """What the net gives for these inputs, to the bit."""
         return self._net(*inputs)
 
+    def _rows_read(self) -> int | None:
+        return self._net._rows_read()
+
     def __copy__(self) -> Prepared:
         return self
 
@@ -62,10 +65,11 @@ class _Lowered(StandIn):
 
     def __call__(self, *inputs: Any) -> Any:
         graph: Graph = vars(self)["_graph"]
-        dtype = vars(self)["_dtype"]
+        dtype, rows = vars(self)["_dtype"], vars(self)["_rows"]
         if (
             len(inputs) != len(graph.inputs)
             or not all(_plain(x, dtype) for x in inputs)
+            or (rows is not None and not (inputs[0].min() >= 0 and inputs[0].max() < rows))
             or not self._fits(inputs)
         ):
             return super().__call__(*inputs)  # type: ignore[misc]
@@ -138,9 +142,10 @@ def _ready(net: Layer) -> Layer:
             for child in (*layer.children().values(), *layer._variants()):
                 visit(child)
         if graph is not None:
-            held = next(iter(layer.named_buffers().values()))
+            held, rows = next(iter(layer.named_buffers().values())), layer._rows_read()
+            dtype = held.value.dtype if rows is None else np.dtype(np.int64)
             twin = copy.deepcopy(layer, copies)
-            take_role(_Lowered, twin, _graph=graph, _dtype=held.value.dtype, _known={})
+            take_role(_Lowered, twin, _graph=graph, _dtype=dtype, _rows=rows, _known={})
             copies[id(layer)] = twin
 
     visit(net)
