@@ -95,7 +95,7 @@ def test_numbers_of_words_as_they_were_opened(texts: Path) -> None:
         ("embed 8, embed 8, fc", (9,), 50, "item 2, 'embed 8' .*: must stand in front"),
         ("conv 8 3, embed 8, fc", (50, 9), None, "item 2, 'embed 8' .*: must stand in front"),
         ("conv 8 3, fc", (9,), 50, "item 1, 'conv 8 3' .*: what reaches it are numbers of words"),
-        ("embed", (9,), 50, "its numbers is missing: embed NUMBERS"),
+        ("embed", (9,), 50, "lacks its numbers: embed NUMBERS"),
         ("embed 8 3, fc", (9,), 50, "nothing may follow here"),
         ("embed 8, conv 4 3, pool all, fc", (9,), 10_000_000_000, "embed 8.*parameters allowed"),
     ],
