@@ -153,7 +153,7 @@ def measure(name: str, threads: int, batch: int, seconds: float) -> dict[str, Me
             taken, peaks[engine] = pipe.recv()
             times[engine] += taken
             spent += sum(taken) / len(ENGINES)
-            calls = max(1, min(20, int(0.05 / max(1e-6, min(taken)))))
+            calls = max(1, min(500, int(0.1 / max(1e-6, min(taken)))))
     for pipe in pipes.values():
         pipe.send(None)
     for worker in workers:
