@@ -226,7 +226,7 @@ def _winograd_chunk(geometry: ConvGeometry, direction: str, tile: int, precision
     """How many products are added up in one go: F(4, 3) magnifies the error of such a sum."""
     if tile != 4 or precision != "highest":
         return WINOGRAD_CHUNK
-    return min(WINOGRAD_CHUNK, max(32, _depth(geometry, direction) // 2))
+    return min(WINOGRAD_CHUNK, max(32, _depth(geometry, direction) // 3))
 
 
 def _winograd_products(geometry: ConvGeometry, size: tuple[int, ...], tile: int) -> int:
