@@ -64,7 +64,7 @@ WINOGRAD_CHUNK = 128
 
 #: Sums over so many channels take F(4, 3) at precision "highest", too. Its rms error over that of adding up
 #: one by one (3x3; the worst of normal, rectified, uniform, badly scaled and cancelling data, and of one
-#: channel that outweighs the others): 2.4 at 32 channels, 1.8 at 64, 1.6 at 128, 1.7 at 256.
+#: channel that outweighs the others): 2.4 at 32 channels, 1.8 at 64, 1.5 at 96, 1.3 from 128 on.
 TILE_4_CHANNELS = 64
 
 #: Taps per axis of a Winograd tile with so many outputs.
