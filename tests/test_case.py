@@ -178,7 +178,7 @@ def test_conv_info_of_a_transposed_line_is_that_of_the_input_gradient() -> None:
 
 def test_the_precision_of_a_line_is_its_own() -> None:
     """Without one, that in force counts."""
-    layer = "conv2d c64 56x56 k64 3x3 p1"
+    layer = "conv2d c48 56x56 k48 3x3 p1"
     with fastconv.precision("high"):
         high = fastconv.conv_info(layer)
     assert high == fastconv.conv_info(f"{layer} precision=high")

@@ -183,15 +183,6 @@ def test_bad_tables(arguments: tuple[Any, ...], message: str) -> None:
         nn.Embedding(*arguments)
 
 
-def test_onnx() -> None:
-    """Written as a Gather, with integers as the input."""
-    interop = pytest.importorskip("fastconv.interop.onnx", reason="needs the extra onnx")
-    made = net()
-    model = interop.export(made, None, WORDS.shape)
-    assert [node.op_type for node in model.graph.node][:2] == ["Gather", "Transpose"]
-    np.testing.assert_allclose(interop.load(model)(WORDS), made(WORDS), rtol=1e-6)
-
-
 def test_profile() -> None:
     """Where the time goes, layer by layer, of integers too."""
     told = str(nn.profile(net(), WORDS, repeats=2))

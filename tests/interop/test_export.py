@@ -195,3 +195,14 @@ def test_bad_arguments_are_refused(net: object, shape: object, words: str) -> No
     """By name."""
     with pytest.raises((TypeError, ValueError), match=words):
         export(net, None, shape)
+
+
+def test_words_are_looked_up_in_a_table() -> None:
+    """Written as a Gather, with integers as the input."""
+    words = np.random.default_rng(0).integers(0, 12, (5, 7))
+    table = nn.Embedding(12, 4, 0, rng=0)
+    net = nn.Sequential(table, nn.Conv1d(4, 3, 3, rng=0), nn.ReLU(), nn.GlobalMaxPool())
+    model = export(net, None, words.shape)
+    assert [node.op_type for node in model.graph.node][:2] == ["Gather", "Transpose"]
+    np.testing.assert_allclose(load(model)(words), net(words), rtol=1e-6)
+    np.testing.assert_allclose(ran(model, words)[0], net(words), rtol=1e-5, atol=1e-6)
