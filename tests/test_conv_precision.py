@@ -67,6 +67,13 @@ def convolution(channels: int, data: str, dtype: type) -> Problem:
     return problem(input, weight, exact, plain)
 
 
+def check_forward(case: Problem, algorithm: str) -> None:
+    """In both memory orders."""
+    input, weight = case.operands
+    for layout in ("C", "channels_last"):
+        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("data", ["normal", "rectified", "uniform"])
 @pytest.mark.parametrize("channels", [16, 64, 128, 256])
@@ -75,10 +82,7 @@ def test_precision_is_that_of_plain_accumulation(
     isa: str, algorithm: str, channels: int, data: str, dtype: type
 ) -> None:
     """The promise of "highest": rms error at most twice that of adding up one by one in the same dtype."""
-    case = convolution(channels, data, dtype)
-    input, weight = case.operands
-    for layout in ("C", "channels_last"):
-        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+    check_forward(convolution(channels, data, dtype), algorithm)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,10 +93,7 @@ def test_precision_holds_for_data_that_rounds_badly(
     isa: str, algorithm: str, channels: int, data: str, dtype: type
 ) -> None:
     """Likewise, where tiles of other sizes are taken for more channels."""
-    case = convolution(channels, data, dtype)
-    input, weight = case.operands
-    for layout in ("C", "channels_last"):
-        case.check(fastconv.conv2d(lay_out(input, layout, 1), weight, algorithm=algorithm))
+    check_forward(convolution(channels, data, dtype), algorithm)
 
 
 @pytest.mark.parametrize("data", ["normal", "rectified", "badly scaled", "one outweighs all", "cancelling"])
