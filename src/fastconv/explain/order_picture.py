@@ -38,10 +38,7 @@ def draw_orders(path: str | os.PathLike[str], found: Mapping[str, OrderSensitivi
         figsize=(8, 0.6 + 1.35 * len(found)), dpi=100, layout="constrained"
     )
     for axis, (name, one) in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found.items()):
-        told = (
-            ("net", one.original, one.permuted),
-            ("fully\nconnected", one.control_original, one.control_permuted),
-        )
+        told = _told(one)
         for height, (_, original, permuted), colour in zip((1, 0), told, COLOURS):
             # side by side where several scores are the same
             order = np.argsort(permuted, kind="stable")
@@ -51,7 +48,7 @@ def draw_orders(path: str | os.PathLike[str], found: Mapping[str, OrderSensitivi
             axis.plot(permuted, height - 0.3 + lift, "o", color=colour, alpha=0.5, markersize=4)
             axis.plot([original] * 2, [height - 0.42, height + 0.48], "--", color="black", linewidth=1.5)
         axis.axvspan(one.original - one.margin, one.original + one.margin, 0.5, color="#808080", alpha=0.15)
-        axis.set_yticks([1, 0], [row for row, *_ in told], fontsize=8)
+        axis.set_yticks([1, 0], [row.replace(" ", "\n") for row, *_ in told], fontsize=8)
         axis.set_ylim(-0.55, 1.6)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
         axis.tick_params(labelsize=8)
@@ -62,6 +59,14 @@ def draw_orders(path: str | os.PathLike[str], found: Mapping[str, OrderSensitivi
         "accuracy; dots: permuted orders, dashed: the original one, grey: the margin", fontsize=9
     )
     save_figure(figure, os.fspath(path))
+
+
+def _told(found: OrderSensitivity) -> tuple[tuple[str, float, np.ndarray], ...]:
+    """The net's score and the permuted ones, and the control's."""
+    return (
+        ("net", found.original, found.permuted),
+        ("fully connected", found.control_original, found.control_permuted),
+    )
 
 
 def draw_order(path: str | os.PathLike[str], found: OrderSensitivity) -> None:
@@ -84,10 +89,7 @@ def draw_order(path: str | os.PathLike[str], found: OrderSensitivity) -> None:
         figsize=(8, 4.6), dpi=120, layout="constrained"
     )
     axes = figure.subplots(2, 1, sharex=True)
-    told = (
-        ("net", found.original, found.permuted),
-        ("fully connected", found.control_original, found.control_permuted),
-    )
+    told = _told(found)
     scores = np.concatenate([found.permuted, found.control_permuted])
     low = min(float(scores.min()), found.original, found.control_original)
     high = max(float(scores.max()), found.original, found.control_original)
