@@ -97,6 +97,8 @@ CASES: dict[str, tuple[Callable[[], Line], list[str]]] = {
     "not below a number": (lambda: Line(*ROWS).then("Max", number(-0.1)), ["Clip"]),
     "not above a number": (lambda: Line(*ROWS).then("Min", number(0.2), first=False), ["Clip"]),
     "larger of two": (lambda: Line(*ROWS).then("Max", constant(4)), ["Max"]),
+    "larger than NaN": (lambda: Line(*ROWS).then("Max", number(np.nan)), ["Max"]),
+    "not below a matrix of one": (lambda: Line(4).then("Max", constant(1, 1)), ["Max"]),
     "relu twice": (
         lambda: conv(Line(*IMAGE)).then("Relu").then("Clip", number(0), number(6)),
         ["Conv", "Clip"],
@@ -151,6 +153,15 @@ def test_fused_nodes_compute_what_they_are_made_of(name: str) -> None:
     np.testing.assert_allclose(fused(x), values[line.x], rtol=1e-5, atol=2e-6)
     found = fused.program(((line.shape, np.dtype(np.float32)),)).found
     assert [node.operator for node in found.nodes] == operators
+
+
+@pytest.mark.parametrize("operator", ["Max", "Min"])
+def test_nan_is_neither_above_nor_below_a_number(operator: str) -> None:
+    """It stays, as the operators say; infinities are held."""
+    line = Line(4).then(operator, number(0.5))
+    found = Graph([line.start], line.nodes, [line.x])(np.array([np.nan, np.inf, -np.inf, 0.5], np.float32))
+    expected = [np.nan, np.inf, 0.5, 0.5] if operator == "Max" else [np.nan, 0.5, -np.inf, 0.5]
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
 
 
 def test_a_value_that_is_returned_is_not_fused_away() -> None:

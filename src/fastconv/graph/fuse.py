@@ -252,11 +252,11 @@ def _held_between(graph: _Rewriting, node: Node) -> bool:
         return False
     for value, other in (node.inputs, node.inputs[::-1]):
         bound, known = constant(other), graph.known.get(value) if value is not None else None
-        if bound is None or known is None or known.shape is None or bound.dtype not in FLOATS:
+        if bound is None or known is None or known.shape is None or bound.size != 1:
             continue
-        if bound.size != 1 or np.isnan(bound).any() or bound.ndim > len(known.shape):
+        if bound.dtype not in FLOATS or known.dtype != bound.dtype or bound.ndim > len(known.shape):
             continue
-        if known.dtype != bound.dtype:
+        if np.isnan(bound).any():  # it makes all NaN, and bounds nothing
             continue
         limit = Value.of(bound.reshape(()))
         inputs = (value, limit) if node.operator == "Max" else (value, None, limit)
