@@ -37,8 +37,8 @@ ACTIVATIONS = {None: FC_IDENTITY, "relu": FC_RELU, "leaky_relu": FC_LEAKY_RELU, 
 cdef int64_t STRIP_BYTES = in_l2(256 * 1024)
 cdef int64_t TASK_FLOPS = 200_000_000
 
-# What it costs to pack an element of a window, and to read one of a weight, in products. (Measured; the first as in
-# algorithm.py.)
+# What it costs to pack an element of a window (as in algorithm.py), and to read one of a weight, in products. The weights'
+# are estimates: they only decide between ways that are nearly as good.
 cdef double PACKED_PRODUCTS = 50
 cdef double READ_PRODUCTS = 10
 cdef double WEIGHT_PRODUCTS = 20  # and to pack one

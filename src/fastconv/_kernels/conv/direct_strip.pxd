@@ -46,7 +46,7 @@ cdef struct DirectCall:
     bint pixels_are_rows
     bint packs_late           # pixels are packed while they meet their first weight panel
     bint reads_pixels         # where they lie, if a task has them to itself
-    bint keeps_weights         # packed ones, which later calls find there
+    bint keeps_weights        # packed ones, which later calls find there
     bint whole                # a window is all of an image, of which each channel is one run of memory
     bint adds                 # to what the output holds
     int64_t pixel_width       # columns of a pixel panel
