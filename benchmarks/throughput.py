@@ -1,15 +1,18 @@
 """Samples per second of a training beside torch: the same net, batch, optimizer and data.
 
-Each engine in a process of its own, in turns; data loading is included. fastconv learns by `nn.fit` from the
-batches of an open data set, as `fastconv train` does. torch is given what is quickest for it: all samples as
-one float32 tensor that is normalised beforehand, rows of which are gathered for each batch; its layers as
-they come, and channels-last, of which the better counts.
+Each engine in a process of its own, in turns; the others stand still meanwhile, for their threads would wait
+awake and take a CPU, and told to sleep they would wake slowly. Data loading is included. fastconv learns by
+`nn.fit` from the batches of an open data set, as `fastconv train` does. torch is given what is quickest for
+it: all samples as one float32 tensor that is normalised beforehand, rows of which are gathered for each
+batch; its layers as they come, and channels-last, of which the better counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +24,6 @@ from typing import Any
 import numpy as np
 
 ENGINES = ("fastconv", "torch", "torch channels-last")
-
-#: Seconds before a turn: threads of the engine whose turn is over wait awake for a while, and take a CPU.
-SETTLES = 0.3
 
 #: Of Adam, in both.
 RATE = 0.002
@@ -54,26 +54,27 @@ def compare(contest: Contest, threads: int, turns: int) -> dict[str, float]:
     """Samples per second of each engine: medians over the turns."""
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
-    workers = []
-    # they wait asleep, not awake; where that is read, it is read once, when the process starts
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    workers: dict[str, Any] = {}
     for engine in ENGINES:
         pipes[engine], there = context.Pipe()
-        worker = context.Process(target=_work, args=(there, engine, contest, threads), daemon=True)
-        worker.start()
-        workers.append(worker)
+        workers[engine] = context.Process(target=_work, args=(there, engine, contest, threads), daemon=True)
+        workers[engine].start()
     seconds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
     try:
         for turn in range(turns + 1):  # the first warms up
             for engine, pipe in pipes.items():
+                os.kill(workers[engine].pid, signal.SIGCONT)
                 pipe.send(True)
                 taken = pipe.recv()
+                os.kill(workers[engine].pid, signal.SIGSTOP)
                 if turn:
                     seconds[engine].append(taken)
     finally:
         for pipe in pipes.values():
             pipe.close()
-        for worker in workers:
+        for worker in workers.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGCONT)
             worker.join()
     return {engine: contest.turn / median(taken) for engine, taken in seconds.items()}
 
@@ -87,7 +88,6 @@ def _work(pipe: Connection, engine: str, contest: Contest, threads: int) -> None
             pipe.recv()
         except EOFError:
             return
-        time.sleep(SETTLES)
         began = time.perf_counter()
         learn()
         pipe.send(time.perf_counter() - began)
