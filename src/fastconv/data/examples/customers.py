@@ -118,5 +118,5 @@ def write_customers(path: str | os.PathLike[str], count: int = 2000, seed: int =
     rows.writerow([*COLUMNS, "label"])
     rows.writerows([*(f"{value:.6g}" for value in line), CLASSES[label]] for line, label in zip(x, y))
     if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(17), os.fsdecode(path))
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(path))
     write_whole(os.path.realpath(path), lambda file: file.write(text.getvalue().encode()))
